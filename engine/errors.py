@@ -1,0 +1,184 @@
+"""The PEP 249 exception tree, with the place in the SQL and the figures of the failure attached.
+
+::
+
+    Exception
+    ├── Warning
+    └── Error
+        ├── InterfaceError            wrong use of the Python interface
+        └── DatabaseError
+            ├── DataError             an oracle or proxy gave an answer that cannot be used
+            ├── OperationalError      the machine, the model, the store or the budget
+            │   ├── BudgetError       the answer would cost more labels than allowed
+            │   ├── OracleError       the oracle raised
+            │   └── ShortfallError    the target cannot be met within the budget
+            ├── IntegrityError
+            ├── InternalError
+            ├── ProgrammingError      the SQL is wrong
+            └── NotSupportedError     the SQL is right but not supported yet
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "BudgetError",
+    "DataError",
+    "DatabaseError",
+    "Error",
+    "IntegrityError",
+    "InterfaceError",
+    "InternalError",
+    "NotSupportedError",
+    "OperationalError",
+    "OracleError",
+    "ProgrammingError",
+    "ShortfallError",
+    "Warning",
+    "nearest",
+    "snippet",
+]
+
+
+def snippet(sql: str, offset: int, length: int = 1) -> tuple[str, int, int]:
+    """Show the line of a statement that holds an offset, with carets under the place.
+
+    Parameters
+    ----------
+    sql : str
+        The statement as the user wrote it.
+    offset : int
+        Character offset of the first wrong character, from 0.
+    length : int
+        How many characters are wrong; the carets stop at the end of the line.
+
+    Returns
+    -------
+    text : str
+        Two lines: the SQL line and the carets.
+    line, column : int
+        Position of `offset`, both from 1.
+    """
+    offset = max(0, min(offset, len(sql)))
+    start = sql.rfind("\n", 0, offset) + 1
+    end = sql.find("\n", offset)
+    end = len(sql) if end < 0 else end
+    line, column = sql.count("\n", 0, offset) + 1, offset - start + 1
+    carets = "^" * max(1, min(length, end - offset))
+    pad = "".join("\t" if c == "\t" else " " for c in sql[start:offset])
+    head = f"LINE {line}: "
+    return f"{head}{sql[start:end]}\n{' ' * len(head)}{pad}{carets}", line, column
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean 'x'?`` for the closest known word, else an empty string."""
+    found = difflib.get_close_matches(word.lower(), [k.lower() for k in known], n=1, cutoff=0.6)
+    return f" Did you mean '{found[0]}'?" if found else ""
+
+
+class Warning(Exception):  # noqa: A001 - the name is fixed by PEP 249
+    """Something worth knowing that did not stop the statement."""
+
+
+class Error(Exception):
+    """Base of every error that thresher raises.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, with which value, and what to write instead.
+    sql : str, optional
+        The statement; with `offset` it is shown with a caret.
+    offset : int, optional
+        Character offset in `sql`, from 0.
+    length : int
+        Characters to underline.
+    spent : int, optional
+        Labels bought before the failure. They stay in the label store.
+
+    Attributes
+    ----------
+    line, column : int or None
+        Position in the statement, from 1.
+    spent : int
+        As given.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        sql: str | None = None,
+        offset: int | None = None,
+        length: int = 1,
+        spent: int = 0,
+    ) -> None:
+        self.message = message
+        self.sql, self.offset, self.length, self.spent = sql, offset, length, spent
+        self.line: int | None = None
+        self.column: int | None = None
+        text = message
+        if sql is not None and offset is not None:
+            shown, self.line, self.column = snippet(sql, offset, length)
+            text = f"{message}\n\n{shown}"
+        super().__init__(text)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.message, self.sql, self.offset, self.length, self.spent)
+
+
+def _rebuild(
+    kind: type[Error],
+    message: str,
+    sql: str | None,
+    offset: int | None,
+    length: int,
+    spent: int,
+) -> Error:
+    return kind(message, sql=sql, offset=offset, length=length, spent=spent)
+
+
+class InterfaceError(Error):
+    """The Python interface is used wrongly, such as a closed cursor."""
+
+
+class DatabaseError(Error):
+    """Base of all errors that come from a statement."""
+
+
+class DataError(DatabaseError):
+    """An oracle or proxy returned something that cannot be used."""
+
+
+class OperationalError(DatabaseError):
+    """The machine, the model, the label store or the budget stands in the way."""
+
+
+class IntegrityError(DatabaseError):
+    """A constraint of the database is violated."""
+
+
+class InternalError(DatabaseError):
+    """A defect in thresher or DuckDB."""
+
+
+class ProgrammingError(DatabaseError):
+    """The statement is wrong: syntax, names, types, values."""
+
+
+class NotSupportedError(DatabaseError):
+    """The statement makes sense but thresher does not answer it yet."""
+
+
+class BudgetError(OperationalError):
+    """The answer would cost more labels than the statement or the session allows."""
+
+
+class OracleError(OperationalError):
+    """The oracle raised; labels bought before are kept."""
+
+
+class ShortfallError(OperationalError):
+    """The target cannot be certified within the budget and ON SHORTFALL says FAIL."""

@@ -1,0 +1,122 @@
+"""The seams between the engine and the models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+__all__ = [
+    "Answers",
+    "Argument",
+    "FittedProxy",
+    "Oracle",
+    "Proxy",
+    "Signature",
+    "TrainableProxy",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One declared argument: its name and its DuckDB type in SQL text (``VARCHAR``)."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Declared arguments and return type (DuckDB types in SQL text) of an oracle."""
+
+    arguments: tuple[Argument, ...]
+    returns: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What an oracle says of one batch.
+
+    Parameters
+    ----------
+    values : pyarrow.Array
+        One answer a row, in input order, no NULL.
+    confidence : ndarray of float64, shape (n,), or None
+        The oracle's own confidence in each answer, in [0, 1], where it has one. For a BOOLEAN
+        oracle it is the probability of the answer given (not of TRUE).
+    cost_usd : float
+        Price of the batch in US dollars.
+    """
+
+    values: pa.Array
+    confidence: npt.NDArray[np.float64] | None = None
+    cost_usd: float = 0.0
+
+
+class Oracle(Protocol):
+    """The expensive model whose answer is the truth."""
+
+    @property
+    def version(self) -> str:
+        """Hash (hex) of all that can change an answer: model, revision, prompt, parameters."""
+
+    @property
+    def batch_size(self) -> int:
+        """Rows the engine should pass at once: after each batch the labels are committed."""
+
+    def answer(self, batch: pa.Table) -> Answers:
+        """Label a batch: one column per declared argument, in order and by name, no NULLs."""
+
+
+class Proxy(Protocol):
+    """A cheap model that scores rows; higher means more likely positive."""
+
+    @property
+    def version(self) -> str:
+        """Hash (hex) of all that can change a score."""
+
+    def score(self, batch: pa.Table) -> npt.NDArray[np.float64]:
+        """Score a batch (one column per argument): shape (n,), any finite value, best in [0, 1]."""
+
+
+class FittedProxy(Protocol):
+    """A trained proxy bound to the rows it was featurised on."""
+
+    @property
+    def scores(self) -> npt.NDArray[np.float32]:
+        """Score of every row of the population, shape (n_rows,), in [0, 1].
+
+        Rows that were used to fit carry their out-of-fold score, so that labels do not leak into
+        the plan.
+        """
+
+    @property
+    def auc(self) -> float:
+        """Cross-validated area under the ROC curve on the labels it was fitted on, in [0, 1]."""
+
+    @property
+    def log_loss(self) -> float:
+        """Cross-validated log loss in nats on the labels it was fitted on."""
+
+
+class TrainableProxy(Protocol):
+    """A proxy that is trained inside the query."""
+
+    @property
+    def name(self) -> str:
+        """Short name for the certificate, such as ``tfidf`` or ``embedding(all-MiniLM-L6-v2)``."""
+
+    def featurise(self, batch: pa.Table) -> object:
+        """Compute what `fit` needs for the whole population (one column per model input)."""
+
+    def fit(
+        self,
+        features: object,
+        rows: npt.NDArray[np.int64],
+        truth: npt.NDArray[np.bool_],
+        rng: np.random.Generator,
+    ) -> FittedProxy:
+        """Train on the labelled `rows` (positions) and score the whole population."""
