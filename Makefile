@@ -1,0 +1,53 @@
+# Everything a developer runs. Each target sets up what it needs; `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python -P
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup demo test test-full lint format bench dist clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
+
+setup: $(STAMP) ## create .venv and install everything with pip (again when pyproject or constraints change)
+
+# torch comes first and by its exact version: any other request may pull a build with CUDA inside.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --upgrade "pip>=25.1"
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt "$$(grep ^torch== constraints.txt)"
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --group dev --editable ".[models,jupyter,shell,demo,bench]"
+	touch $(STAMP)
+
+demo: setup ## a guaranteed answer over 10,605 real texts with a real local model
+	$(PY) -m thresher demo
+
+test: setup ## the tests that run in minutes
+	$(PY) -m pytest -q
+
+test-full: setup ## all tests, the long statistical ones too
+	$(PY) -m pytest -q -m ""
+
+lint: setup ## ruff, mypy --strict and the layers, over the package as it is installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	rm -rf build/tree
+	$(VENV)/bin/pip install --quiet --no-deps --no-build-isolation --target build/tree .
+	$(VENV)/bin/mypy --strict -p thresher
+	PYTHONPATH=build/tree $(VENV)/bin/lint-imports
+
+format: setup ## rewrite the code as ruff formats it
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: setup ## compare with the peers at equal labels; JSON and pictures into benchmarks/results
+	$(PY) benchmarks/run.py
+
+dist: setup ## build the wheel and the source package into dist/
+	$(VENV)/bin/pip install --quiet build
+	$(PY) -m build --outdir dist .
+
+clean: ## remove what the targets above made
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""Approximate SQL over model predictions, with guaranteed recall and precision."""

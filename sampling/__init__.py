@@ -1,0 +1,1 @@
+"""Sampling designs, exact bounds and selection: pure functions on arrays."""

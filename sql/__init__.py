@@ -1,0 +1,1 @@
+"""SQL text to logical plan, and decided plan to plain DuckDB SQL."""
