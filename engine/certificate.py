@@ -1,0 +1,223 @@
+"""The record of what an answer promises and what was done to keep the promise."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from thresher.targets import Targets
+
+__all__ = ["Bounds", "Certificate", "ProxyReport", "StageReport"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Certified lower bounds and point estimates of the returned set, each in [0, 1].
+
+    A bound holds with probability 1 - delta; None where nothing is certified. An estimate is a best
+    guess and promises nothing; None where there is none.
+    """
+
+    recall: float | None
+    precision: float | None
+    recall_estimate: float | None
+    precision_estimate: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyReport:
+    """One proxy that was considered: cross-validated quality on the labels it was fitted on."""
+
+    name: str
+    used: bool
+    auc: float | None = None
+    log_loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageReport:
+    """Rows labelled in one stage of the run, and how many of them were positive."""
+
+    stage: str
+    n_rows: int
+    n_positive: int
+
+
+def _percent(share: float | None) -> str:
+    return "unknown" if share is None or math.isnan(share) else f"{share:.1%}"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What one answer promises.
+
+    Parameters
+    ----------
+    sql, canonical : str
+        The statement as written, and in canonical form.
+    targets : Targets
+        What was asked for.
+    grade : str
+        ``exact``, or ``distribution-free``: finite-sample, nothing assumed of the proxy.
+    met : bool
+        Whether every target is certified.
+    note : str or None
+        What the reader must know besides: a shortfall, a vacuous answer.
+    n_rows, n_returned : int
+        Rows of the population (those that satisfy the plain conditions), and rows returned.
+    n_labels, n_reused : int
+        Distinct inputs the oracle was asked in this query, and labels taken from the store.
+    cost_usd, elapsed_s : float
+        Price of the labels bought, and wall time in seconds.
+    cut : float or None
+        Lowest proxy score of a row that was returned unlabelled.
+    bounds : Bounds
+        Certified bounds and estimates.
+    algorithm : str
+        Which procedure made the decision.
+    tests : tuple of mapping
+        The exact tests on which the guarantee rests, with their integers.
+    stages, proxies
+        What was labelled when; which proxies were considered.
+    seed : int
+        Seed of the generator.
+    oracles : mapping of str to str
+        Version hash of each oracle.
+    versions : mapping of str to str
+        Versions of thresher, DuckDB and numpy.
+    labels_sha256 : str
+        Hash over the input keys and answers of every label used, in order.
+    """
+
+    sql: str
+    canonical: str
+    targets: Targets
+    grade: str
+    met: bool
+    note: str | None
+    n_rows: int
+    n_returned: int
+    n_labels: int
+    n_reused: int
+    cost_usd: float
+    elapsed_s: float
+    cut: float | None
+    bounds: Bounds
+    algorithm: str
+    tests: tuple[Mapping[str, Any], ...]
+    stages: tuple[StageReport, ...]
+    proxies: tuple[ProxyReport, ...]
+    seed: int
+    oracles: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    labels_sha256: str = ""
+
+    @property
+    def delta(self) -> float:
+        """Failure probability of the statement, in (0, 1)."""
+        return self.targets.delta
+
+    @property
+    def id(self) -> str:
+        """Short hash of everything but the clock: equal for equal runs."""
+        facts = {k: v for k, v in asdict(self).items() if k not in ("elapsed_s", "cost_usd")}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def statement(self) -> str:
+        """The promise in words."""
+        rows = f"the {_plural(self.n_returned, 'row')} returned"
+        if self.grade == "exact":
+            return f"Every candidate is labelled: {rows} are exactly the positive ones."
+        promises = []
+        if self.bounds.recall is not None:
+            share = _percent(self.bounds.recall)
+            promises.append(f"hold at least {share} of the positive rows (recall)")
+        if self.bounds.precision is not None:
+            share = _percent(self.bounds.precision)
+            promises.append(f"are at least {share} positive (precision)")
+        if not promises:
+            return f"Nothing is certified of {rows}."
+        sure = f"With probability at least {_percent(1 - self.delta)}"
+        return f"{sure}, {rows} {' and '.join(promises)}; nothing is assumed of the proxy."
+
+    @property
+    def summary(self) -> str:
+        """One line for a terminal."""
+        if self.grade == "exact":
+            promise = "exact"
+        else:
+            promise = f"{self.targets} with probability {1 - self.delta:.4g}"
+            promise = promise if self.met else f"NOT CERTIFIED: {promise}"
+        parts = [
+            promise,
+            f"{self.n_returned:,} of {_plural(self.n_rows, 'row')}",
+            f"{_plural(self.n_labels, 'label')} bought, {self.n_reused:,} reused",
+        ]
+        if self.grade != "exact":
+            recall, precision = self.bounds.recall_estimate, self.bounds.precision_estimate
+            parts.append(f"est. recall {_percent(recall)}, precision {_percent(precision)}")
+        if self.cost_usd:
+            parts.append(f"${self.cost_usd:.4f}")
+        return " | ".join([*parts, f"{self.elapsed_s:.1f} s", f"certificate {self.id}"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every field and the derived ones as plain values."""
+        derived = {"id": self.id, "statement": self.statement, "delta": self.delta}
+        return {**derived, **asdict(self)}
+
+    def to_json(self, indent: int | None = None) -> str:
+        """Return `to_dict` as JSON; NaN never occurs in it."""
+        return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """Rows of the text and HTML forms."""
+        bounds = self.bounds
+        facts = [
+            ("certificate", self.id),
+            ("promise", self.statement),
+            ("targets", f"{self.targets}, probability {1 - self.delta:.4g}"),
+            ("grade", self.grade),
+            ("population", _plural(self.n_rows, "row")),
+            ("returned", _plural(self.n_returned, "row")),
+            ("labels", f"{self.n_labels:,} bought, {self.n_reused:,} reused"),
+            ("recall", f">= {_percent(bounds.recall)}, est. {_percent(bounds.recall_estimate)}"),
+            (
+                "precision",
+                f">= {_percent(bounds.precision)}, est. {_percent(bounds.precision_estimate)}",
+            ),
+            ("cut", "none" if self.cut is None else f"proxy score {self.cut:.6g}"),
+            ("algorithm", self.algorithm),
+            ("stages", ", ".join(f"{s.stage} {s.n_positive}/{s.n_rows}" for s in self.stages)),
+            ("proxies", ", ".join(_proxy_text(p) for p in self.proxies) or "none"),
+            ("cost", f"${self.cost_usd:.4f}, {self.elapsed_s:.2f} s"),
+            ("seed", str(self.seed)),
+            ("oracles", ", ".join(f"{k} {v[:12]}" for k, v in self.oracles.items())),
+            ("versions", ", ".join(f"{k} {v}" for k, v in self.versions.items())),
+        ]
+        return [*facts, ("note", self.note)] if self.note else facts
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name:<12} {text}" for name, text in self._facts())
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
+            for name, text in self._facts()
+        )
+        return f"<table>{rows}</table>"
+
+
+def _proxy_text(proxy: ProxyReport) -> str:
+    quality = "" if proxy.auc is None else f" (AUC {proxy.auc:.3f})"
+    return f"{proxy.name}{quality}{'' if proxy.used else ' not used'}"
