@@ -1,1 +1,14 @@
 """Sampling designs, exact bounds and selection: pure functions on arrays."""
+
+from thresher.sampling.labels import CountedLabels, LabelSource
+from thresher.sampling.recall import select_recall
+from thresher.sampling.selection import Selection, Step, Test
+
+__all__ = [
+    "CountedLabels",
+    "LabelSource",
+    "Selection",
+    "Step",
+    "Test",
+    "select_recall",
+]

@@ -1,0 +1,75 @@
+"""Where labels come from: the protocol of a label source, and one with a budget over a callable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["CountedLabels", "LabelSource"]
+
+
+class LabelSource(Protocol):
+    """Sells labels of rows, up to a budget."""
+
+    @property
+    def remaining(self) -> int:
+        """Rows that can still be labelled for certain; it never promises too much.
+
+        It may fall by less than the rows asked for, where equal inputs are labelled once.
+        """
+
+    def __call__(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Label distinct, unlabelled rows, at most `remaining` of them, in the order given."""
+
+
+class CountedLabels:
+    """A label source over a plain function, which counts every row asked for.
+
+    Parameters
+    ----------
+    oracle : callable
+        Maps row positions, int64 of shape (k,), to truth values of shape (k,).
+    budget : int
+        Rows that may be labelled, at least 0.
+
+    Attributes
+    ----------
+    spent : int
+        Rows labelled so far.
+
+    Examples
+    --------
+    >>> truth = np.array([True, False, True])
+    >>> labels = CountedLabels(lambda rows: truth[rows], budget=2)
+    >>> labels(np.array([2, 1])).tolist(), labels.remaining
+    ([True, False], 0)
+    """
+
+    def __init__(
+        self, oracle: Callable[[npt.NDArray[np.int64]], npt.ArrayLike], budget: int
+    ) -> None:
+        if budget < 0:
+            raise ValueError(f"budget must be at least 0, got {budget}")
+        self._oracle, self._budget = oracle, int(budget)
+        self.spent = 0
+
+    @property
+    def remaining(self) -> int:
+        """Rows that can still be labelled."""
+        return self._budget - self.spent
+
+    def __call__(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Label `rows` and return their truth values, bool of shape (k,).
+
+        Raises
+        ------
+        ValueError
+            If more rows are asked for than remain.
+        """
+        if len(rows) > self.remaining:
+            raise ValueError(f"asked for {len(rows)} labels, {self.remaining} remain")
+        self.spent += len(rows)
+        return np.asarray(self._oracle(rows), dtype=np.bool_)
