@@ -1,1 +1,75 @@
-"""Approximate SQL over model predictions, with guaranteed recall and precision."""
+"""Approximate SQL over model predictions, with guaranteed recall and precision.
+
+PEP 249 driver: ``thresher.connect("films.duckdb")``. A cheap proxy scores all rows, the expensive
+oracle labels a small sample, exact statistics decide which rows to return.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from thresher.errors import (
+    BudgetError,
+    DatabaseError,
+    DataError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    NotSupportedError,
+    OperationalError,
+    OracleError,
+    ProgrammingError,
+    ShortfallError,
+    Warning,  # noqa: A004 - the name is fixed by PEP 249
+)
+
+if TYPE_CHECKING:
+    from thresher.certificate import Certificate
+    from thresher.dbapi import Connection, Cursor, connect
+
+__all__ = [
+    "BudgetError",
+    "Certificate",
+    "Connection",
+    "Cursor",
+    "DataError",
+    "DatabaseError",
+    "Error",
+    "IntegrityError",
+    "InterfaceError",
+    "InternalError",
+    "NotSupportedError",
+    "OperationalError",
+    "OracleError",
+    "ProgrammingError",
+    "ShortfallError",
+    "Warning",
+    "apilevel",
+    "connect",
+    "paramstyle",
+    "threadsafety",
+]
+
+apilevel = "2.0"
+paramstyle = "qmark"
+threadsafety = 1
+
+_LAZY = {
+    "Certificate": "thresher.certificate",
+    "Connection": "thresher.dbapi",
+    "Cursor": "thresher.dbapi",
+    "connect": "thresher.dbapi",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import the driver, and DuckDB with it, on first use."""
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("thresher")
+    raise AttributeError(f"module 'thresher' has no attribute '{name}'")

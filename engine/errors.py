@@ -78,7 +78,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" Did you mean '{found[0]}'?" if found else ""
 
 
-class Warning(Exception):  # noqa: A001 - the name is fixed by PEP 249
+class Warning(Exception):  # noqa: A001, N818 - the name is fixed by PEP 249
     """Something worth knowing that did not stop the statement."""
 
 

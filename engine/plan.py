@@ -52,7 +52,7 @@ class Passthrough:
 
 @dataclass(frozen=True, slots=True)
 class CreateOracle:
-    """``CREATE [OR REPLACE] [TEMP] ORACLE name(arg TYPE, ...) RETURNS type USING provider WITH``."""
+    """``CREATE [OR REPLACE] [TEMP] ORACLE name(arg TYPE, ...) RETURNS type USING provider ...``."""
 
     sql: str
     name: str

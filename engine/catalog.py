@@ -1,0 +1,217 @@
+"""Declared oracles and proxies: kept as their CREATE statements in the DuckDB file.
+
+The table ``thresher.declarations`` is an ordinary table in the user's database, so that a
+declaration is transactional and travels with the file. TEMP declarations and Python functions
+live as long as the connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+from thresher.errors import OperationalError, ProgrammingError, nearest
+from thresher.oracles import Argument, Signature
+from thresher.plan import CreateOracle, CreateProxy, Drop, OptionValue
+from thresher.sql import parse
+
+__all__ = ["Catalog", "OracleEntry", "ProxyEntry"]
+
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OracleEntry:
+    """A declared oracle."""
+
+    name: str
+    signature: Signature
+    provider: str
+    options: Mapping[str, OptionValue]
+    sql: str
+    function: Function | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyEntry:
+    """A declared proxy and the oracle it stands for."""
+
+    name: str
+    oracle: str
+    provider: str
+    options: Mapping[str, OptionValue]
+    sql: str
+    function: Function | None = None
+
+
+Entry = OracleEntry | ProxyEntry
+
+
+class Catalog:
+    """What is declared on one connection; names are case-insensitive.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        The user's connection.
+    settings : list of str
+        Names of the session settings, for the parser.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, settings: list[str]) -> None:
+        self._connection, self._settings = connection, settings
+        row = connection.execute("SELECT current_database()").fetchone()
+        database = str(row[0] if row else "memory").replace('"', '""')
+        self._schema = f'"{database}".thresher'
+        self._temporary: dict[tuple[str, str], Entry] = {}
+        self._stored: dict[tuple[str, str], Entry] = {}
+        self._texts: list[tuple[str, str, str]] = []
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the declarations again: another connection or a ROLLBACK may have changed them."""
+        try:
+            texts = self._connection.execute(
+                f"SELECT kind, name, sql FROM {self._schema}.declarations ORDER BY kind, name"
+            ).fetchall()
+        except duckdb.CatalogException:
+            texts = []
+        except duckdb.TransactionException:
+            return  # the user's transaction is aborted: only ROLLBACK will work
+        if texts == self._texts:
+            return
+        self._texts, self._stored = texts, {}
+        for kind, name, sql in texts:
+            made = parse(sql, self)
+            if isinstance(made, CreateOracle | CreateProxy):
+                self._stored[kind, name] = _entry(made)
+
+    def oracle(self, name: str) -> OracleEntry | None:
+        """Return a declared oracle, or None."""
+        found = self._get("oracle", name)
+        return found if isinstance(found, OracleEntry) else None
+
+    def proxy(self, name: str) -> ProxyEntry | None:
+        """Return a declared proxy, or None."""
+        found = self._get("proxy", name)
+        return found if isinstance(found, ProxyEntry) else None
+
+    def oracles(self) -> list[OracleEntry]:
+        """Return all oracles by name."""
+        return [e for e in self._all() if isinstance(e, OracleEntry)]
+
+    def proxies(self, oracle: str | None = None) -> list[ProxyEntry]:
+        """Return all proxies by name, or those of one oracle."""
+        found = [e for e in self._all() if isinstance(e, ProxyEntry)]
+        return found if oracle is None else [e for e in found if e.oracle == oracle.lower()]
+
+    def oracle_names(self) -> list[str]:
+        """Return the names of all oracles."""
+        return [entry.name for entry in self.oracles()]
+
+    def proxy_names(self) -> list[str]:
+        """Return the names of all proxies."""
+        return [entry.name for entry in self.proxies()]
+
+    def settings(self) -> list[str]:
+        """Return the names of the session settings, without prefix."""
+        return self._settings
+
+    def create(self, made: CreateOracle | CreateProxy, function: Function | None = None) -> None:
+        """Declare an oracle or proxy; one with a Python function is always temporary.
+
+        Raises
+        ------
+        ProgrammingError
+            The name is taken, or the proxy's oracle is not declared.
+        OperationalError
+            The database is read-only.
+        """
+        entry = _entry(made, function)
+        kind = "oracle" if isinstance(entry, OracleEntry) else "proxy"
+        if self._get(kind, entry.name) is not None and not made.replace:
+            raise _at(
+                made,
+                "name",
+                f"{kind} {entry.name} exists already. "
+                f"Write CREATE OR REPLACE {kind.upper()} to change it.",
+            )
+        if isinstance(entry, ProxyEntry) and self.oracle(entry.oracle) is None:
+            hint = nearest(entry.oracle, self.oracle_names())
+            raise _at(made, "oracle", f"there is no oracle {entry.oracle}.{hint}")
+        if made.temporary or function is not None:
+            self._temporary[kind, entry.name] = entry
+            return
+        self._temporary.pop((kind, entry.name), None)
+        try:
+            self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self._schema}")
+            self._connection.execute(
+                f"CREATE TABLE IF NOT EXISTS {self._schema}.declarations "
+                "(kind VARCHAR, name VARCHAR, sql VARCHAR)"
+            )
+            self._delete(kind, entry.name)
+            self._connection.execute(
+                f"INSERT INTO {self._schema}.declarations VALUES (?, ?, ?)",
+                [kind, entry.name, made.sql],
+            )
+        except duckdb.InvalidInputException as error:
+            raise OperationalError(
+                f"cannot keep {kind} {entry.name} in this database: {error} "
+                f"Write CREATE TEMP {kind.upper()} to declare it for this connection."
+            ) from error
+        self.refresh()
+
+    def drop(self, statement: Drop) -> None:
+        """Forget a declaration; the proxies of a dropped oracle go with it."""
+        kind, name = statement.kind, statement.name.lower()
+        if self._get(kind, name) is None:
+            if statement.if_exists:
+                return
+            known = self.oracle_names() if kind == "oracle" else self.proxy_names()
+            raise ProgrammingError(
+                f"there is no {kind} {name}.{nearest(name, known)}",
+                sql=statement.sql,
+                offset=statement.place.offset,
+                length=statement.place.length,
+            )
+        doomed = [(kind, name)]
+        if kind == "oracle":
+            doomed += [("proxy", proxy.name) for proxy in self.proxies(name)]
+        for key in doomed:
+            self._temporary.pop(key, None)
+            if key in self._stored:
+                self._delete(*key)
+        self.refresh()
+
+    def _delete(self, kind: str, name: str) -> None:
+        self._connection.execute(
+            f"DELETE FROM {self._schema}.declarations WHERE kind = ? AND name = ?",
+            [kind, name],
+        )
+
+    def _get(self, kind: str, name: str) -> Entry | None:
+        key = (kind, name.lower())
+        return self._temporary.get(key) or self._stored.get(key)
+
+    def _all(self) -> list[Entry]:
+        merged = {**self._stored, **self._temporary}
+        return [merged[key] for key in sorted(merged)]
+
+
+def _entry(made: CreateOracle | CreateProxy, function: Function | None = None) -> Entry:
+    name = made.name.lower()
+    if isinstance(made, CreateProxy):
+        options = dict(made.options)
+        return ProxyEntry(name, made.oracle.lower(), made.provider, options, made.sql, function)
+    arguments = tuple(Argument(argument, kind) for argument, kind in made.arguments)
+    signature = Signature(arguments, made.returns)
+    return OracleEntry(name, signature, made.provider, dict(made.options), made.sql, function)
+
+
+def _at(made: CreateOracle | CreateProxy, where: str, message: str) -> ProgrammingError:
+    place = made.places.get(where)
+    if place is None:
+        return ProgrammingError(message)
+    return ProgrammingError(message, sql=made.sql, offset=place.offset, length=place.length)

@@ -1,0 +1,102 @@
+"""What EXPLAIN, SHOW and DESCRIBE print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from thresher import plan
+from thresher.catalog import Catalog, OracleEntry, ProxyEntry
+from thresher.certificate import Certificate
+from thresher.errors import ProgrammingError, nearest
+from thresher.labels import LabelStore
+from thresher.models import Models
+from thresher.settings import Settings
+
+__all__ = ["describe", "explain", "show"]
+
+Columns = Mapping[str, Sequence[str | None]]
+
+
+def explain(
+    query: plan.SelectionQuery,
+    entries: Sequence[ProxyEntry],
+    settings: Settings,
+    certificate: Certificate | None,
+) -> list[str]:
+    """Return the lines of EXPLAIN, or of EXPLAIN ANALYZE when there is a certificate."""
+    proxies = [term.text for term in query.proxies] or [entry.name for entry in entries]
+    fitted = " and those fitted on its first labels" if not query.proxies else ""
+    lines = [
+        f"query      {query.canonical}",
+        f"candidates {query.plain or 'all rows of FROM'}",
+        f"predicate  {query.formula}",
+        *(f"  {c.value} = {c.oracle}({', '.join(c.arguments)})" for c in query.calls),
+        f"proxies    {', '.join(proxies) or 'none declared'}{fitted}",
+        f"limit      {query.tail.oracle_limit or 'none'} labels asked, "
+        f"thresher_oracle_limit {settings.count('oracle_limit')}",
+    ]
+    return lines if certificate is None else [*lines, *str(certificate).splitlines()]
+
+
+def show(statement: plan.Show, catalog: Catalog, store: LabelStore) -> Columns:
+    """Return the columns of SHOW ORACLES, SHOW PROXIES or SHOW CERTIFICATES."""
+    if statement.what == "certificates":
+        found = store.certificates()
+        return {
+            "certificate": [row[0] for row in found],
+            "made_at": [datetime.fromtimestamp(row[1], UTC).isoformat() for row in found],
+            "summary": [row[2] for row in found],
+        }
+    if statement.what == "oracles":
+        oracles = catalog.oracles()
+        return {
+            "oracle": [entry.name for entry in oracles],
+            "arguments": [_arguments(entry) for entry in oracles],
+            "returns": [entry.signature.returns for entry in oracles],
+            "provider": [entry.provider for entry in oracles],
+        }
+    proxies = catalog.proxies()
+    return {
+        "proxy": [entry.name for entry in proxies],
+        "oracle": [entry.oracle for entry in proxies],
+        "provider": [entry.provider for entry in proxies],
+    }
+
+
+def describe(statement: plan.Describe, catalog: Catalog, models: Models) -> Columns:
+    """Return property and value of one oracle or proxy.
+
+    Raises
+    ------
+    ProgrammingError
+        It is not declared.
+    """
+    facts: dict[str, object]
+    if statement.kind == "oracle":
+        oracle = catalog.oracle(statement.name)
+        if oracle is None:
+            raise _unknown(statement, catalog.oracle_names())
+        facts = {"oracle": oracle.name, "arguments": _arguments(oracle)}
+        facts |= {"returns": oracle.signature.returns, "provider": oracle.provider}
+        facts |= {**oracle.options, "version": models.bound(oracle.name).oracle.version}
+    else:
+        proxy = catalog.proxy(statement.name)
+        if proxy is None:
+            raise _unknown(statement, catalog.proxy_names())
+        facts = {"proxy": proxy.name, "oracle": proxy.oracle, "provider": proxy.provider}
+        facts |= proxy.options
+    return {"property": list(facts), "value": [str(value) for value in facts.values()]}
+
+
+def _unknown(statement: plan.Describe, known: Sequence[str]) -> ProgrammingError:
+    return ProgrammingError(
+        f"there is no {statement.kind} {statement.name}.{nearest(statement.name, known)}",
+        sql=statement.sql,
+        offset=statement.place.offset,
+        length=statement.place.length,
+    )
+
+
+def _arguments(entry: OracleEntry) -> str:
+    return ", ".join(f"{a.name} {a.type}" for a in entry.signature.arguments)

@@ -1,0 +1,207 @@
+"""The label store: every oracle answer that was paid for, by content.
+
+One SQLite file in WAL mode, so that many processes can read and write it at once and a killed
+process loses nothing that was committed. A label is found by the oracle's version and the SHA-256
+of its inputs; what table the inputs came from does not matter.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from thresher.errors import OperationalError
+
+__all__ = ["Label", "LabelStore", "Run"]
+
+Label = bool | int | float | str
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS oracles (
+    id INTEGER PRIMARY KEY, version TEXT NOT NULL UNIQUE, name TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS labels (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    oracle INTEGER NOT NULL REFERENCES oracles (id),
+    key BLOB NOT NULL,
+    answer NOT NULL,
+    confidence REAL,
+    cost_usd REAL NOT NULL,
+    bought_at REAL NOT NULL,
+    UNIQUE (oracle, key));
+CREATE TABLE IF NOT EXISTS runs (
+    id TEXT PRIMARY KEY,
+    seed INTEGER NOT NULL,
+    known_until INTEGER NOT NULL,
+    begun_at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS certificates (
+    id TEXT PRIMARY KEY, made_at REAL NOT NULL, summary TEXT NOT NULL, json TEXT NOT NULL);
+"""
+_CHUNK = 500  # SQLite allows 999 variables a statement in its oldest builds
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One query's place in the store.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of its generator; a repeated run gets the first run's.
+    known_until : int
+        Labels up to this sequence number were there when it first began: they are its facts.
+        Later ones are answers it may take from the store instead of paying again.
+    """
+
+    seed: int
+    known_until: int
+
+
+class LabelStore:
+    """Labels, runs and certificates in one SQLite file or in memory.
+
+    Parameters
+    ----------
+    path : path or None
+        File; made when absent. None keeps everything in memory.
+
+    Raises
+    ------
+    OperationalError
+        The file cannot be opened or is not a label store.
+    """
+
+    def __init__(self, path: str | Path | None) -> None:
+        self.path = None if path is None else Path(path)
+        self._lock = threading.RLock()
+        self._ids: dict[str, int] = {}
+        try:
+            self._db = sqlite3.connect(
+                ":memory:" if path is None else str(path),
+                timeout=60.0,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise OperationalError(
+                f"cannot open the label store {path}: {error}. Give another place with "
+                "connect(labels='path'), or connect(labels=None) to keep labels in memory."
+            ) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+    def _oracle_id(self, version: str, name: str = "") -> int:
+        if version not in self._ids:
+            self._db.execute(
+                "INSERT OR IGNORE INTO oracles (version, name) VALUES (?, ?)", (version, name)
+            )
+            row = self._db.execute("SELECT id FROM oracles WHERE version = ?", (version,))
+            self._ids[version] = row.fetchone()[0]
+        return self._ids[version]
+
+    def get(self, version: str, keys: Sequence[str]) -> dict[str, tuple[Label, int]]:
+        """Return the stored answers among `keys` (SHA-256 in hex), with their sequence numbers."""
+        found: dict[str, tuple[Label, int]] = {}
+        with self._lock:
+            oracle = self._oracle_id(version)
+            for start in range(0, len(keys), _CHUNK):
+                chunk = [bytes.fromhex(k) for k in keys[start : start + _CHUNK]]
+                marks = ",".join("?" * len(chunk))
+                rows = self._db.execute(
+                    f"SELECT lower(hex(key)), answer, seq FROM labels "
+                    f"WHERE oracle = ? AND key IN ({marks})",
+                    (oracle, *chunk),
+                )
+                found.update((key, (answer, seq)) for key, answer, seq in rows)
+        return found
+
+    def put(
+        self,
+        version: str,
+        name: str,
+        keys: Sequence[str],
+        answers: Sequence[Label],
+        confidence: Iterable[float | None],
+        cost_usd: float,
+    ) -> None:
+        """Commit one batch of labels; an answer that is there already stays as it is."""
+        each = cost_usd / max(len(keys), 1)
+        now = time.time()
+        with self._lock:
+            oracle = self._oracle_id(version, name)
+            rows = [
+                (oracle, bytes.fromhex(key), answer, sure, each, now)
+                for key, answer, sure in zip(keys, answers, confidence, strict=True)
+            ]
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.executemany(
+                    "INSERT OR IGNORE INTO labels (oracle, key, answer, confidence, cost_usd, "
+                    "bought_at) VALUES (?, ?, ?, ?, ?, ?)",
+                    rows,
+                )
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def facts(self, version: str, known_until: int) -> tuple[list[str], list[Label]]:
+        """Return keys (hex) and answers of one oracle version up to a sequence number."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT lower(hex(key)), answer FROM labels WHERE oracle = ? AND seq <= ?",
+                (self._oracle_id(version), known_until),
+            ).fetchall()
+        return [row[0] for row in rows], [row[1] for row in rows]
+
+    def last(self) -> int:
+        """Return the sequence number of the newest label, 0 when there is none."""
+        with self._lock:
+            return int(self._db.execute("SELECT coalesce(max(seq), 0) FROM labels").fetchone()[0])
+
+    def begin(self, run: str, seed: int) -> Run:
+        """Open a run by its identity; one that began before keeps its seed and its facts.
+
+        So a query that was cut off, or is simply repeated, draws the same rows again, finds their
+        labels in the store and goes on where it stopped.
+        """
+        with self._lock:
+            self._db.execute(
+                "INSERT OR IGNORE INTO runs VALUES (?, ?, "
+                "(SELECT coalesce(max(seq), 0) FROM labels), ?)",
+                (run, seed, time.time()),
+            )
+            row = self._db.execute("SELECT seed, known_until FROM runs WHERE id = ?", (run,))
+            first_seed, known_until = row.fetchone()
+        return Run(int(first_seed), int(known_until))
+
+    def keep_certificate(self, identity: str, summary: str, facts: Mapping[str, object]) -> None:
+        """Store one certificate."""
+        with self._lock:
+            self._db.execute(
+                "INSERT OR REPLACE INTO certificates VALUES (?, ?, ?, ?)",
+                (identity, time.time(), summary, json.dumps(facts, default=str)),
+            )
+
+    def certificates(self) -> list[tuple[str, float, str, str]]:
+        """Return (id, Unix time in seconds, summary, JSON) of every certificate, oldest first."""
+        with self._lock:
+            return self._db.execute("SELECT * FROM certificates ORDER BY made_at, id").fetchall()
+
+    def labels(self) -> list[tuple[str, str, str, Label, float | None, float, float]]:
+        """Return (oracle, version, key hex, answer, confidence, usd, Unix time) of every label."""
+        with self._lock:
+            return self._db.execute(
+                "SELECT o.name, o.version, lower(hex(l.key)), l.answer, l.confidence, l.cost_usd, "
+                "l.bought_at FROM labels l JOIN oracles o ON o.id = l.oracle ORDER BY l.seq"
+            ).fetchall()

@@ -1,0 +1,197 @@
+"""Declared models made real: bound oracles, and the proxies that a query may use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import duckdb
+import pyarrow as pa
+from thresher import plan
+from thresher.catalog import Catalog, OracleEntry, ProxyEntry
+from thresher.errors import Error, ProgrammingError, nearest
+from thresher.labelling import BoundOracle
+from thresher.oracles import Argument, Oracle, Proxy, Signature, TrainableProxy
+from thresher.oracles.answers import arrow_type
+from thresher.oracles.context import Context
+from thresher.oracles.options import OptionError
+from thresher.oracles.registry import create_oracle, create_proxy
+from thresher.population import Population
+from thresher.scoring import Candidate, Expression, Scorer, Trainable
+from thresher.settings import Settings
+
+__all__ = ["Models"]
+
+Function = Callable[..., Any]
+Model = Oracle | Proxy | TrainableProxy
+
+
+class Models:
+    """The models of one session; each is made once and keeps its weights between queries.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        For oracles whose answers lie in a table.
+    catalog : Catalog
+        What is declared.
+    settings : Settings
+        For the setting ``encoder``.
+    """
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, catalog: Catalog, settings: Settings
+    ) -> None:
+        self._connection, self._catalog, self._settings = connection, catalog, settings
+        self._made: dict[tuple[str, str, int], Model] = {}
+
+    def check(
+        self, made: plan.CreateOracle | plan.CreateProxy, function: Function | None = None
+    ) -> None:
+        """Make sure, without loading weights, that a declaration can become a model.
+
+        Raises
+        ------
+        ProgrammingError
+            Provider or options are wrong; the error shows the place.
+        """
+        context = self._context(made.name, function)
+        with _placed(made):
+            if isinstance(made, plan.CreateOracle):
+                arguments = tuple(Argument(name, kind) for name, kind in made.arguments)
+                signature = Signature(arguments, made.returns)
+                create_oracle(made.provider, made.name, signature, made.options, context)
+                return
+            oracle = self._catalog.oracle(made.oracle)
+            if oracle is not None:
+                create_proxy(made.provider, made.name, oracle.signature, made.options, context)
+
+    def bound(self, name: str) -> BoundOracle:
+        """Return a declared oracle, ready to be asked."""
+        entry = self._catalog.oracle(name)
+        if entry is None:
+            hint = nearest(name, self._catalog.oracle_names())
+            raise ProgrammingError(f"there is no oracle {name}.{hint}")
+        model = cast("Oracle", self._model(entry))
+        returns = arrow_type(entry.signature.returns)
+        return BoundOracle(entry.name, entry.signature, model, returns)
+
+    def _model(self, entry: OracleEntry | ProxyEntry) -> Model:
+        """Make a model once per declaration; weights stay loaded between queries."""
+        key = (type(entry).__name__, entry.sql + entry.name, id(entry.function))
+        if key not in self._made or entry.provider == "column":
+            context = self._context(entry.name, entry.function)
+            if isinstance(entry, OracleEntry):
+                self._made[key] = create_oracle(
+                    entry.provider, entry.name, entry.signature, entry.options, context
+                )
+            else:
+                oracle = self._catalog.oracle(entry.oracle)
+                if oracle is None:
+                    raise ProgrammingError(f"proxy {entry.name} has lost oracle {entry.oracle}")
+                self._made[key] = create_proxy(
+                    entry.provider, entry.name, oracle.signature, entry.options, context
+                )
+        return self._made[key]
+
+    def _context(self, name: str, function: Callable[..., Any] | None) -> Context:
+        functions = {} if function is None else {name: function, name.lower(): function}
+        return Context(self._read_table, self._fingerprint, functions, Path.cwd())
+
+    def _read_table(self, table: str, columns: list[str]) -> pa.Table:
+        names = ", ".join(_quoted(column) for column in columns)
+        return self._connection.execute(f"SELECT {names} FROM {table}").to_arrow_table()
+
+    def _fingerprint(self, table: str, columns: list[str]) -> str:
+        names = ", ".join(_quoted(column) for column in columns)
+        row = self._connection.execute(
+            f"SELECT count(*), bit_xor(hash({names})), sum(hash({names}) % 1000003) FROM {table}"
+        ).fetchone()
+        return repr(row)
+
+    def entries(self, query: plan.SelectionQuery) -> list[ProxyEntry]:
+        """Declared proxies the query may use: those in USING, else all of its oracles."""
+        if not query.proxies:
+            called = {call.oracle for call in query.calls}
+            return [e for oracle in sorted(called) for e in self._catalog.proxies(oracle)]
+        entries = []
+        for term in query.proxies:
+            if term.name is None:
+                continue
+            entry = self._catalog.proxy(term.name)
+            if entry is None or all(call.oracle != entry.oracle for call in query.calls):
+                hint = nearest(term.name, self._catalog.proxy_names()) if entry is None else ""
+                what = "no proxy" if entry is None else "no call of the oracle of proxy"
+                raise ProgrammingError(
+                    f"there is {what} {term.name}.{hint}",
+                    sql=query.sql,
+                    offset=term.place.offset,
+                    length=term.place.length,
+                )
+            entries.append(entry)
+        return entries
+
+    def candidates(
+        self,
+        query: plan.SelectionQuery,
+        entries: Sequence[ProxyEntry],
+        population: Population,
+    ) -> list[Candidate]:
+        """Return the proxies a query may use: those of USING, else declared and default ones."""
+        expressions = [term for term in query.proxies if term.name is None]
+        candidates: list[Candidate] = [
+            Expression(term.text, scores)
+            for term, scores in zip(expressions, population.scores, strict=True)
+        ]
+        candidates += [self._candidate(query, entry) for entry in entries]
+        if not query.proxies:
+            inputs = tuple(column for call in query.calls for column in call.inputs)
+            candidates += [Trainable(model, inputs) for model in self._default_proxies(query)]
+        return candidates
+
+    def _candidate(self, query: plan.SelectionQuery, entry: ProxyEntry) -> Candidate:
+        call = next(call for call in query.calls if call.oracle == entry.oracle)
+        model: Any = self._model(entry)
+        if hasattr(model, "fit"):
+            return Trainable(model, call.inputs)
+        oracle = self._catalog.oracle(entry.oracle)
+        arguments = () if oracle is None else tuple(a.name for a in oracle.signature.arguments)
+        return Scorer(entry.name, model, call.inputs, arguments, flip=call.negated)
+
+    def _default_proxies(self, query: plan.SelectionQuery) -> list[TrainableProxy]:
+        """With no USING: TF-IDF always, an embedding where the setting `encoder` names one."""
+        oracle = self._catalog.oracle(query.calls[0].oracle)
+        if oracle is None:
+            return []
+        wanted: list[tuple[str, dict[str, plan.OptionValue]]] = [("tfidf", {})]
+        encoder = self._settings.get("encoder")
+        if encoder is not None:
+            wanted.append(("embedding", {"model": encoder}))
+        models = []
+        for provider, options in wanted:
+            sql = repr((provider, options))
+            entry = ProxyEntry(provider, oracle.name, provider, options, sql)
+            models.append(cast("TrainableProxy", self._model(entry)))
+        return models
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+@contextmanager
+def _placed(made: plan.CreateOracle | plan.CreateProxy) -> Iterator[None]:
+    """Give an error about a declaration its place in the statement."""
+    try:
+        yield
+    except Error as error:
+        option = error.option if isinstance(error, OptionError) else None
+        place = made.places.get(f"option {option}") or made.places.get("provider")
+        if error.offset is not None or not made.sql or place is None:
+            raise
+        kind = ProgrammingError if isinstance(error, OptionError) else type(error)
+        raise kind(
+            error.message, sql=made.sql, offset=place.offset, length=place.length
+        ) from error.__cause__

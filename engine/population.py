@@ -1,0 +1,264 @@
+"""The rows a query is about: their keys, what is known of them, their scores, their inputs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from thresher.errors import DataError
+from thresher.plan import Leaf, ProxyTerm, SelectionQuery
+from thresher.sql import lowering
+
+__all__ = ["Population"]
+
+_names = itertools.count()
+
+
+def _fresh(kind: str) -> str:
+    """Name a temporary object; unique within the process."""
+    return f"__thresher_{kind}_{next(_names)}"
+
+
+class Population:
+    """Candidate rows of one query, read once and numbered from 0 in the order of their row keys.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        The user's own connection: temporary tables and uncommitted rows are seen.
+    query : SelectionQuery
+        The bound query.
+    facts : sequence of pyarrow.Table or None, one per call
+        Answers that are already known (``key``, ``value``); None for a call without any.
+
+    Attributes
+    ----------
+    known : ndarray of int8, shape (n_rows,)
+        1 or 0 where the formula is decided without a label, else -1.
+    scores : list of ndarray of float64, shape (n_rows,)
+        One array per SQL expression in USING; NaN where the expression is NULL.
+
+    Raises
+    ------
+    DataError
+        A score is NaN or infinite.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        query: SelectionQuery,
+        facts: Sequence[pa.Table | None],
+    ) -> None:
+        self._connection, self._query = connection, query
+        self._temporary: list[str] = []
+        self.known: npt.NDArray[np.int8] = np.empty(0, dtype=np.int8)
+        self.scores: list[npt.NDArray[np.float64]] = []
+        try:
+            self._sources = [self._source(leaf) for leaf in query.leaves]
+            self._read(facts)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Population:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def n_rows(self) -> int:
+        """Number of candidate rows."""
+        return len(self.known)
+
+    @property
+    def keys(self) -> list[npt.NDArray[np.int64]]:
+        """Row keys, one array per relation of FROM."""
+        return self._keys
+
+    def close(self) -> None:
+        """Drop what was created on the user's connection."""
+        for table in self._temporary:
+            self._connection.execute(f"DROP TABLE IF EXISTS temp.{table}")
+        self._temporary = []
+
+    def known_with(self, facts: Sequence[pa.Table | None]) -> npt.NDArray[np.int8]:
+        """Return `known` as it would be with other facts (row order unchanged)."""
+        table = self._run_population(facts)
+        order = self._order([_integers(table, leaf.row) for leaf in self._query.leaves])
+        return _known(table)[order]
+
+    def inputs(self, rows: npt.NDArray[np.int64]) -> pa.Table:
+        """Fetch model inputs, their keys and the formula's other parts.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (k,)
+            Distinct row numbers.
+
+        Returns
+        -------
+        pyarrow.Table, k rows, in the order of `rows`
+            The `inputs` and `key` columns of each call, and the query's `parts`.
+        """
+        wanted = [column[rows] for column in self._keys]
+        leaves = self._query.leaves
+        sample = pa.table({leaf.row: keys for leaf, keys in zip(leaves, wanted, strict=True)})
+        name = _fresh("sample")
+        self._connection.register(name, sample)
+        try:
+            sql = lowering.inputs_sql(self._query, self._sources, name)
+            table = self._connection.execute(sql).to_arrow_table()
+        finally:
+            self._connection.unregister(name)
+        if table.num_rows != len(rows):
+            raise DataError(
+                f"the rows changed while the query ran: {len(rows)} asked, {table.num_rows} found"
+            )
+        found = [_integers(table, leaf.row) for leaf in leaves]
+        positions = np.empty(len(rows), dtype=np.int64)
+        positions[np.lexsort(wanted[::-1])] = np.lexsort(found[::-1])
+        return table.drop_columns([leaf.row for leaf in leaves]).take(pa.array(positions))
+
+    def evaluate(self, table: pa.Table, values: Mapping[str, pa.Array]) -> npt.NDArray[np.int8]:
+        """Evaluate the formula over labelled rows.
+
+        Parameters
+        ----------
+        table : pyarrow.Table
+            As `inputs` returns it.
+        values : mapping of str to pyarrow.Array
+            Answers of each call, NULL where unknown.
+
+        Returns
+        -------
+        ndarray of int8, shape (k,)
+            1 true, 0 false, -1 NULL.
+        """
+        number = "__thresher_number"
+        columns = {name: table.column(name) for name, _ in self._query.parts}
+        numbers = {number: pa.array(np.arange(table.num_rows))}
+        name = _fresh("labelled")
+        self._connection.register(name, pa.table({**numbers, **columns, **values}))
+        try:
+            truths = self._connection.execute(
+                f"SELECT CAST(({self._query.formula}) AS TINYINT) AS truth "
+                f"FROM {name} ORDER BY {number}"
+            ).to_arrow_table()
+        finally:
+            self._connection.unregister(name)
+        column = truths.column("truth").combine_chunks().fill_null(-1)
+        return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.int8)
+
+    def answer(self, returned: npt.NDArray[np.bool_]) -> duckdb.DuckDBPyRelation:
+        """Run the user's query over the returned rows; the result is materialised."""
+        leaves = self._query.leaves
+        keep = {leaf.row: k[returned] for leaf, k in zip(leaves, self._keys, strict=True)}
+        name = _fresh("keep")
+        self._connection.register(name, pa.table(keep))
+        try:
+            relation = self._connection.sql(lowering.answer_sql(self._query, self._sources, name))
+            relation.execute()
+        finally:
+            self._connection.unregister(name)
+        return relation
+
+    def _source(self, leaf: Leaf) -> str:
+        if self._is_base_table(leaf):
+            return lowering.base_source(leaf)
+        name = _fresh("leaf")
+        self._connection.execute(lowering.leaf_materialise_sql(self._query, leaf, name))
+        self._temporary.append(name)
+        return lowering.temp_source(leaf, name)
+
+    def _is_base_table(self, leaf: Leaf) -> bool:
+        """Whether the leaf is a stored table, whose `rowid` names a row within a transaction."""
+        if leaf.table is None or leaf.columns:
+            return False
+        parts = ("table_name", "schema_name", "database_name")
+        given = list(zip(parts, reversed(leaf.table), strict=False))
+        where = " AND ".join(f"lower({column}) = lower(?)" for column, _ in given)
+        found = self._connection.execute(
+            f"SELECT 1 FROM duckdb_tables() WHERE {where} LIMIT 1",
+            [value for _, value in given],
+        ).fetchone()
+        return found is not None and not _shadowed(self._connection, leaf)
+
+    def _run_population(self, facts: Sequence[pa.Table | None]) -> pa.Table:
+        names: list[str | None] = []
+        for table in facts:
+            names.append(None if table is None else _fresh("facts"))
+            if names[-1] is not None:
+                self._connection.register(names[-1], table)
+        try:
+            stores = names if any(names) else None
+            sql = lowering.population_sql(self._query, self._sources, stores)
+            return self._connection.execute(sql).to_arrow_table()
+        finally:
+            for name in names:
+                if name is not None:
+                    self._connection.unregister(name)
+
+    def _read(self, facts: Sequence[pa.Table | None]) -> None:
+        table = self._run_population(facts)
+        keys = [_integers(table, leaf.row) for leaf in self._query.leaves]
+        order = self._order(keys)
+        self._keys = [column[order] for column in keys]
+        self.known = _known(table)[order]
+        terms = [term for term in self._query.proxies if term.name is None]
+        self.scores = [_scores(table, term, self._query)[order] for term in terms]
+
+    @staticmethod
+    def _order(keys: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64] | slice:
+        """Sort rows by key, so that their numbers do not hang on DuckDB's threads."""
+        if len(keys) == 1 and bool(np.all(keys[0][1:] > keys[0][:-1])):
+            return slice(None)
+        return np.lexsort(keys[::-1])
+
+
+def _integers(table: pa.Table, column: str) -> npt.NDArray[np.int64]:
+    return np.asarray(table.column(column).to_numpy(), dtype=np.int64)
+
+
+def _known(table: pa.Table) -> npt.NDArray[np.int8]:
+    column = table.column("__thresher_known").combine_chunks()
+    return np.asarray(column.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int8)
+
+
+def _scores(table: pa.Table, term: ProxyTerm, query: SelectionQuery) -> npt.NDArray[np.float64]:
+    column = table.column(term.column)
+    values = np.asarray(column.to_numpy(), dtype=np.float64)
+    n_bad = int(np.count_nonzero(~np.isfinite(values))) - column.null_count
+    if n_bad:
+        raise DataError(
+            f"the proxy score {term.text} is NaN or infinite on {n_bad:,} of {len(values):,} rows. "
+            f"Write an expression that is finite everywhere, or NULL where nothing is known, such "
+            f"as CASE WHEN isfinite({term.text}) THEN {term.text} END.",
+            sql=query.sql,
+            offset=term.place.offset,
+            length=term.place.length,
+        )
+    return values
+
+
+def _shadowed(connection: duckdb.DuckDBPyConnection, leaf: Leaf) -> bool:
+    """Whether the name means something else than the table: then `rowid` does not bind to it."""
+    try:
+        columns = connection.execute(f"DESCRIBE SELECT * FROM {leaf.relation}").fetchall()
+        if any(str(column[0]).lower() == "rowid" for column in columns):
+            return True
+        connection.execute(f"SELECT rowid FROM {leaf.relation} LIMIT 0")
+    except duckdb.BinderException:
+        return True
+    return False

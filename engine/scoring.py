@@ -1,0 +1,221 @@
+"""Proxy scores for a population: computed, or fitted on the first labels of the query.
+
+Nothing here can break a guarantee: whatever is done with the labels bought so far happens before
+the certifying sample is drawn, and that sample is drawn from the rows still unlabelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from thresher.certificate import ProxyReport
+from thresher.errors import DataError
+from thresher.labelling import Labeller
+from thresher.oracles import FittedProxy, Proxy, TrainableProxy
+from thresher.population import Population
+
+__all__ = ["Candidate", "Expression", "Scorer", "Trainable", "fit_and_choose", "n_fit"]
+
+FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+_SCORE_CHUNK = 65_536  # rows whose inputs are in memory at once while a proxy scores them
+
+
+class Candidate(Protocol):
+    """A proxy that this query may use."""
+
+    @property
+    def name(self) -> str:
+        """For the certificate."""
+
+    def fixed(self, population: Population) -> FloatArray | None:
+        """Scores of all rows if they need no labels, else None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A SQL expression of USING, already computed with the population."""
+
+    name: str
+    scores: npt.NDArray[np.float64]
+
+    def fixed(self, population: Population) -> FloatArray | None:  # noqa: ARG002 - the protocol
+        """Return the scores."""
+        return self.scores
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """A proxy model that needs no training, with the columns of its inputs.
+
+    `flip` says that a higher score makes the formula less likely.
+    """
+
+    name: str
+    proxy: Proxy
+    inputs: tuple[str, ...]
+    arguments: tuple[str, ...]
+    flip: bool = False
+
+    def fixed(self, population: Population) -> FloatArray | None:
+        """Score all rows, a chunk at a time; rows with a NULL input get NaN."""
+        scores = np.full(population.n_rows, np.nan)
+        for start in range(0, population.n_rows, _SCORE_CHUNK):
+            rows = np.arange(start, min(start + _SCORE_CHUNK, population.n_rows))
+            table = population.inputs(rows).select(list(self.inputs))
+            table = table.rename_columns(list(self.arguments))
+            whole = np.flatnonzero(_complete(table))
+            if len(whole):
+                scores[rows[whole]] = self._score(table.take(pa.array(whole)))
+        return -scores if self.flip else scores
+
+    def _score(self, table: pa.Table) -> npt.NDArray[np.float64]:
+        scores = np.asarray(self.proxy.score(table), dtype=np.float64)
+        n_bad = int(np.count_nonzero(~np.isfinite(scores)))
+        if scores.shape != (table.num_rows,) or n_bad:
+            raise DataError(
+                f"proxy {self.name} gave {len(scores)} scores for {table.num_rows} rows, {n_bad} "
+                "of them NaN or infinite: return one finite number for each row."
+            )
+        return scores
+
+
+def _complete(table: pa.Table) -> npt.NDArray[np.bool_]:
+    valid = np.ones(table.num_rows, dtype=np.bool_)
+    for column in table.columns:
+        valid &= np.asarray(column.is_valid().to_numpy(), dtype=np.bool_)
+    return valid
+
+
+@dataclass(frozen=True, slots=True)
+class Trainable:
+    """A proxy that is trained on labels of this query."""
+
+    proxy: TrainableProxy
+    inputs: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """For the certificate."""
+        return self.proxy.name
+
+    def fixed(self, population: Population) -> FloatArray | None:  # noqa: ARG002 - the protocol
+        """Return None: labels come first."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """Fixed scores with their quality on the labels at hand."""
+
+    scores: npt.NDArray[np.float32]
+    auc: float
+    log_loss: float
+
+
+def n_fit(n_rows: int, n_remaining: int, *, budgeted: bool) -> int:
+    """Return how many labels to spend on fitting proxies.
+
+    Notes
+    -----
+    A better proxy pays for itself in the stages that follow. For recall and precision 0.9 the total
+    is near its least when some 6 % of the rows are spent on fitting (spam mails: 400 of 6,046; text
+    messages: 400 to 800 of 5,575). Within a fixed budget a quarter goes here at most.
+    """
+    if budgeted:
+        return int(np.clip(0.25 * n_remaining, 20, 1000))
+    return int(np.clip(0.06 * n_rows, 100, 800))
+
+
+def fit_and_choose(
+    candidates: Sequence[Candidate],
+    population: Population,
+    rows: npt.NDArray[np.int64],
+    truth: npt.NDArray[np.bool_],
+    rng: np.random.Generator,
+) -> tuple[FloatArray, tuple[ProxyReport, ...]]:
+    """Fit every candidate on the labelled rows and keep the one with the least log loss.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        At least one.
+    population : Population
+        The rows to score.
+    rows : ndarray of int64, shape (k,)
+        Labelled rows.
+    truth : ndarray of bool, shape (k,)
+        Their labels.
+    rng : numpy.random.Generator
+        Splits the folds.
+
+    Returns
+    -------
+    scores : ndarray of float, shape (n_rows,)
+        Scores of the best candidate.
+    reports : tuple of ProxyReport
+        One per candidate, with its cross-validated quality.
+    """
+    fitted = [_fit(c, population, rows, truth, rng) for c in candidates]
+    best = int(np.argmin([f.log_loss for f in fitted]))
+    reports = tuple(
+        ProxyReport(c.name, i == best, float(f.auc), float(f.log_loss))
+        for i, (c, f) in enumerate(zip(candidates, fitted, strict=True))
+    )
+    return fitted[best].scores, reports
+
+
+def _fit(
+    candidate: Candidate,
+    population: Population,
+    rows: npt.NDArray[np.int64],
+    truth: npt.NDArray[np.bool_],
+    rng: np.random.Generator,
+) -> FittedProxy:
+    if isinstance(candidate, Trainable):
+        columns = population.inputs(np.arange(population.n_rows)).select(list(candidate.inputs))
+        return candidate.proxy.fit(candidate.proxy.featurise(columns), rows, truth, rng)
+    scores = candidate.fixed(population)
+    if scores is None:
+        raise TypeError(f"{type(candidate).__name__} has no scores")
+    auc, log_loss = _quality(np.asarray(scores[rows], dtype=np.float64), truth, rng)
+    return _Checked(np.asarray(scores, dtype=np.float32), auc, log_loss)
+
+
+def _quality(
+    scores: npt.NDArray[np.float64], truth: npt.NDArray[np.bool_], rng: np.random.Generator
+) -> tuple[float, float]:
+    """AUC and cross-validated log loss of fixed scores after a logistic calibration."""
+    n_positive = int(truth.sum())
+    rate = (n_positive + 0.5) / (len(truth) + 1)
+    base = -(rate * np.log(rate) + (1 - rate) * np.log(1 - rate))
+    if min(n_positive, len(truth) - n_positive) < 3:
+        return 0.5, float(base)
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss, roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    seen = np.where(np.isnan(scores), np.nanmin(scores, initial=0.0), scores)
+    spread = float(seen.std()) or 1.0
+    folds = StratifiedKFold(3, shuffle=True, random_state=int(rng.integers(2**31)))
+    predicted = cross_val_predict(
+        LogisticRegression(),
+        ((seen - seen.mean()) / spread)[:, None],
+        truth,
+        cv=folds,
+        method="predict_proba",
+    )[:, 1]
+    return float(roc_auc_score(truth, seen)), float(log_loss(truth, predicted))
+
+
+def pilot(
+    labeller: Labeller, unknown: npt.NDArray[np.int64], n_rows: int, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Label `n_rows` of the `unknown` rows, drawn uniformly without replacement."""
+    n_rows = min(n_rows, len(unknown), labeller.remaining)
+    rows = np.sort(rng.choice(unknown, size=n_rows, replace=False))
+    return rows, labeller(rows)

@@ -1,0 +1,208 @@
+"""One connection's state, and the running of one statement."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from thresher import plan
+from thresher.catalog import Catalog
+from thresher.certificate import Certificate
+from thresher.duckdb_errors import translated
+from thresher.errors import InterfaceError, ProgrammingError
+from thresher.explain import describe, explain, show
+from thresher.labels import LabelStore
+from thresher.models import Models
+from thresher.progress import ProgressSink, Silent, Terminal, terminal_or_silent
+from thresher.run import Environment, run
+from thresher.settings import SETTINGS, Settings
+from thresher.sql import parse
+
+__all__ = ["Outcome", "Session"]
+
+Parameters = Sequence[Any] | Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one statement gave: rows or None, and a certificate if it was one of our queries."""
+
+    relation: duckdb.DuckDBPyRelation | None
+    certificate: Certificate | None = None
+
+
+class Session:
+    """Catalog, settings, label store and models around one DuckDB connection.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Beneath everything.
+    store : LabelStore
+        Where labels are kept.
+    settings : Settings
+        Values from ``connect(config=...)``.
+    sink : ProgressSink or None
+        Shows progress; None follows the setting ``progress``.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        store: LabelStore,
+        settings: Settings,
+        sink: ProgressSink | None = None,
+    ) -> None:
+        self.connection, self.store, self.settings = connection, store, settings
+        self._sink = sink
+        self.catalog = Catalog(connection, settings.names())
+        self.models = Models(connection, self.catalog, settings)
+
+    def execute(self, sql: str, parameters: Parameters = None) -> Outcome:
+        """Run one statement.
+
+        Raises
+        ------
+        DatabaseError
+            Any failure, as a PEP 249 error of `thresher.errors`.
+        """
+        with translated(sql):
+            self.catalog.refresh()
+            statement = parse(sql, self.catalog, parameters)
+            if isinstance(statement, plan.Passthrough):
+                return Outcome(self._duckdb(statement.sql, parameters))
+            return self._ours(statement)
+
+    def _ours(self, statement: plan.Statement) -> Outcome:
+        if isinstance(statement, plan.SelectionQuery):
+            return self.select(statement)
+        if isinstance(statement, plan.Explain):
+            return Outcome(self._explain(statement))
+        if isinstance(statement, plan.CreateOracle | plan.CreateProxy):
+            return self.create(statement)
+        if isinstance(statement, plan.Drop):
+            self.catalog.drop(statement)
+            return Outcome(None)
+        if isinstance(statement, plan.Show):
+            return Outcome(self._rows(show(statement, self.catalog, self.store)))
+        if isinstance(statement, plan.Describe):
+            return Outcome(self._rows(describe(statement, self.catalog, self.models)))
+        return self._setting(statement)
+
+    def select(self, query: plan.SelectionQuery) -> Outcome:
+        """Answer one of our queries inside one transaction, so that rows stand still."""
+        sink = self._progress()
+        try:
+            with self._transaction():
+                relation, certificate = run(self._environment(query, sink), query)
+        finally:
+            sink.close()
+        return Outcome(relation, certificate)
+
+    def create(
+        self,
+        made: plan.CreateOracle | plan.CreateProxy,
+        function: Callable[..., Any] | None = None,
+    ) -> Outcome:
+        """Declare an oracle or proxy after checking that its model can be made."""
+        self.models.check(made, function)
+        self.catalog.create(made, function)
+        return Outcome(None)
+
+    def _environment(self, query: plan.SelectionQuery, sink: ProgressSink) -> Environment:
+        entries = self.models.entries(query)
+        return Environment(
+            connection=self.connection,
+            oracles={call.oracle: self.models.bound(call.oracle) for call in query.calls},
+            candidates=lambda population: self.models.candidates(query, entries, population),
+            proxies_id=repr([(e.name, e.sql, id(e.function)) for e in entries]),
+            settings=self.settings,
+            store=self.store,
+            progress=sink,
+        )
+
+    def _progress(self) -> ProgressSink:
+        if self._sink is not None:
+            return self._sink
+        mode = self.settings.get("progress")
+        if mode == "terminal":
+            return Terminal(sys.stderr)
+        return terminal_or_silent() if mode == "auto" else Silent()
+
+    def end_transaction(self, how: str) -> None:
+        """COMMIT or ROLLBACK if a transaction was begun."""
+        with translated(how):
+            if self._in_transaction():
+                self.connection.execute(how)
+
+    def _in_transaction(self) -> bool:
+        """Outside a transaction every statement has an id of its own."""
+        ids = [self.connection.execute("SELECT txid_current()").fetchone() for _ in range(2)]
+        return ids[0] == ids[1]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Run inside the user's transaction, or in one of our own."""
+        if self._in_transaction():
+            yield
+            return
+        self.connection.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+
+    def _duckdb(self, sql: str, parameters: Parameters) -> duckdb.DuckDBPyRelation | None:
+        kinds = [statement.type for statement in self.connection.extract_statements(sql)]
+        if kinds == [duckdb.StatementType.SELECT]:
+            relation = self.connection.sql(sql, params=parameters)
+            if relation is not None:
+                relation.execute()
+            return relation
+        done = self.connection.execute(sql, parameters)
+        if done.description is None:
+            return None
+        return self.connection.from_arrow(done.to_arrow_table())
+
+    def _setting(
+        self, statement: plan.SetSetting | plan.ResetSetting | plan.ShowSetting | plan.Statement
+    ) -> Outcome:
+        if isinstance(statement, plan.ShowSetting):
+            value = self.settings.get(statement.name)
+            columns = {"name": [f"thresher_{statement.name}"], "value": [_text(value)]}
+            columns["meaning"] = [SETTINGS[statement.name].help]
+            return Outcome(self._rows(columns))
+        if isinstance(statement, plan.SetSetting | plan.ResetSetting):
+            try:
+                value = statement.value if isinstance(statement, plan.SetSetting) else None
+                self.settings.set(statement.name, value)
+            except ProgrammingError as error:
+                place = statement.place
+                raise ProgrammingError(
+                    error.message, sql=statement.sql, offset=place.offset, length=place.length
+                ) from None
+            return Outcome(None)
+        raise InterfaceError(f"cannot run a {type(statement).__name__}")
+
+    def _explain(self, statement: plan.Explain) -> duckdb.DuckDBPyRelation:
+        certificate = self.select(statement.query).certificate if statement.analyze else None
+        entries = self.models.entries(statement.query)
+        lines = explain(statement.query, entries, self.settings, certificate)
+        return self._rows({"explain": lines})
+
+    def _rows(self, columns: Mapping[str, Sequence[str | None]]) -> duckdb.DuckDBPyRelation:
+        arrays = {name: pa.array(values, pa.string()) for name, values in columns.items()}
+        return self.connection.from_arrow(pa.table(arrays))
+
+
+def _text(value: object) -> str | None:
+    if value is None:
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,112 @@
+"""Session settings: ``SET thresher_<name> = value`` and ``connect(config={...})``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from thresher.errors import ProgrammingError, nearest
+from thresher.plan import OptionValue
+
+__all__ = ["SETTINGS", "Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """Default, one line of help, and the check of one setting."""
+
+    default: OptionValue
+    help: str
+    check: str  # 'count', 'share', 'flag', 'seed', 'word A|B', 'name'
+
+
+SETTINGS: Mapping[str, _Setting] = {
+    "oracle_limit": _Setting(10_000, "most labels that one statement may buy", "count"),
+    "default_budget": _Setting(1_000, "labels for one target without ORACLE LIMIT", "count"),
+    "probability": _Setting(0.95, "confidence where a statement names none", "share"),
+    "default_oracle": _Setting(None, "oracle of the natural-language functions", "name"),
+    "reuse_labels": _Setting(True, "use labels that are already in the store", "flag"),
+    "seed": _Setting(None, "seed where a statement names none", "seed"),
+    "encoder": _Setting(None, "model folder or hub name for embedding proxies", "name"),
+    "progress": _Setting("none", "none, auto or terminal", "word none|auto|terminal"),
+    "on_shortfall": _Setting(None, "FAIL, RETURN or EXACT", "word FAIL|RETURN|EXACT"),
+    "on_oracle_error": _Setting("FAIL", "FAIL", "word FAIL"),
+}
+
+
+class Settings:
+    """The settings of one connection; unknown names and wrong values are refused."""
+
+    def __init__(self, config: Mapping[str, OptionValue] | None = None) -> None:
+        self._values: dict[str, OptionValue] = {}
+        for name, value in (config or {}).items():
+            self.set(name.removeprefix("thresher_"), value)
+
+    def names(self) -> list[str]:
+        """Return the names without prefix."""
+        return list(SETTINGS)
+
+    def get(self, name: str) -> OptionValue:
+        """Return the value in force."""
+        return self._values.get(name, SETTINGS[self._known(name)].default)
+
+    def count(self, name: str) -> int:
+        """Return a setting that is a whole number."""
+        value = self.get(name)
+        if not isinstance(value, int):
+            raise ProgrammingError(f"thresher_{name} is not a number")
+        return value
+
+    def set(self, name: str, value: OptionValue) -> None:
+        """Change a setting after checking it; None resets it."""
+        if value is None:
+            self.reset(name)
+            return
+        checked = _check(name, SETTINGS[self._known(name)].check, value)
+        self._values[name] = checked
+
+    def reset(self, name: str) -> None:
+        """Go back to the default."""
+        self._values.pop(self._known(name), None)
+
+    def _known(self, name: str) -> str:
+        if name not in SETTINGS:
+            listed = ", ".join(f"thresher_{known}" for known in SETTINGS)
+            raise ProgrammingError(
+                f"unknown setting thresher_{name}.{nearest(name, SETTINGS)} There are: {listed}."
+            )
+        return name
+
+
+def _check(name: str, check: str, value: OptionValue) -> OptionValue:
+    kind, _, words = check.partition(" ")
+    wrong = f"thresher_{name} cannot be {value!r}:"
+    if kind in ("count", "seed"):
+        number = _whole(value)
+        least = 1 if kind == "count" else 0
+        if number is None or number < least:
+            raise ProgrammingError(f"{wrong} write a whole number from {least}, such as 1000.")
+        return number
+    if kind == "share":
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+            raise ProgrammingError(f"{wrong} write a number between 0 and 1, such as 0.95.")
+        return float(value)
+    if kind == "flag":
+        flags = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
+        if str(value).lower() not in flags:
+            raise ProgrammingError(f"{wrong} write true or false.")
+        return flags[str(value).lower()]
+    if kind == "word":
+        for word in words.split("|"):
+            if str(value).lower() == word.lower():
+                return word
+        raise ProgrammingError(f"{wrong} write one of {words.replace('|', ', ')}.")
+    if not isinstance(value, str) or not value:
+        raise ProgrammingError(f"{wrong} write a name in quotes.")
+    return value
+
+
+def _whole(value: OptionValue) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        return None
+    return int(value)
