@@ -1,0 +1,205 @@
+"""Compare thresher with its peers at equal labels, then its speed and its coverage.
+
+.venv/bin/python -P benchmarks/run.py [--trials 500] [--only selection] [--quick] [--out DIR]
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+# At the end: the folders of the checkout must not hide packages of the same name.
+sys.path.append(str(ROOT))
+
+from benchmarks import coverage, picture, report, speed  # noqa: E402
+from benchmarks.baselines import METHODS, Query  # noqa: E402
+from benchmarks.datasets import LOADERS, Dataset, DatasetUnavailableError, load  # noqa: E402
+from benchmarks.trials import Cell, Trial, run_cells, summarise  # noqa: E402
+
+PARTS = ("selection", "speed", "coverage")
+KINDS = ("recall", "precision", "both")
+SHARES = (0.05, 0.2)
+MOST_LABELS = 10_000
+TARGET, DELTA, SEED = 0.9, 0.05, 20_260_101
+PACKAGES = ("thresher", "bargain", "supg", "numpy", "scipy", "duckdb", "pyarrow", "scikit-learn")
+NOTES = (
+    "`bargain` is the package as published, its model calls replaced by look-ups.",
+    "The PyPI package `supg` 0.0.1 holds an empty module and nothing to run: `supg` below is a "
+    "restatement of the algorithm in `baselines.py`. Its promise is asymptotic.",
+    "`top-n` labels the n best-scored rows and returns the positives among them. It promises "
+    "nothing of its recall.",
+)
+
+
+def budgets_of(data: Dataset) -> list[int]:
+    """Labels allowed: 5 % and 20 % of the rows, at most 10,000."""
+    return [min(int(share * data.n_rows), MOST_LABELS) for share in SHARES]
+
+
+def plan(data: Sequence[Dataset], methods: Sequence[str]) -> list[Cell]:
+    """All cells; with both targets only SUPG takes a budget, and top-n has no answer."""
+    cells = []
+    for one in data:
+        for kind in KINDS:
+            for method in methods:
+                if kind == "both" and method == "top-n":
+                    continue
+                free = kind == "both" and method != "supg"
+                cells += [
+                    Cell(one.name, method, Query(kind, budget, TARGET, DELTA))
+                    for budget in ([None] if free else budgets_of(one))
+                ]
+    return cells
+
+
+def load_all(names: Sequence[str]) -> list[Dataset]:
+    """The data sets that can be had; a line for each that cannot."""
+    found = []
+    for name in names:
+        try:
+            found.append(load(name))
+        except DatasetUnavailableError as reason:
+            print(f"skipped {name}: {reason}", flush=True)
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Versions and hardware, as far as the standard library tells."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    return {
+        "python": platform.python_version(),
+        "versions": versions,
+        "commit": commit or "unknown",
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+    }
+
+
+def selection(arguments: argparse.Namespace) -> None:
+    """Run the comparison and write its JSON, its tables and its picture."""
+    data = load_all(arguments.data)
+    if not data:
+        print("no data set can be had here: nothing to compare", flush=True)
+        return
+    begin = time.perf_counter()
+    methods = list(METHODS)
+    cells = plan(data, methods)
+    by_name = {one.name: one for one in data}
+
+    def finished(cell: Cell, trials: Sequence[Trial]) -> None:
+        record = summarise(cell, trials, by_name[cell.dataset])
+        print(progress(record), flush=True)
+
+    results = run_cells(
+        cells,
+        by_name,
+        n_trials=arguments.trials,
+        cap_s=arguments.cap,
+        seed=arguments.seed,
+        n_workers=arguments.workers,
+        finished=finished,
+    )
+    run = {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "elapsed_s": round(time.perf_counter() - begin, 1),
+        "machine": machine(),
+        "settings": {
+            "trials": arguments.trials,
+            "cap_s": arguments.cap,
+            "seed": arguments.seed,
+            "target": TARGET,
+            "delta": DELTA,
+            "shares": SHARES,
+            "methods": methods,
+            "kinds": KINDS,
+        },
+        "notes": NOTES,
+        "datasets": [
+            {
+                "name": one.name,
+                "n_rows": one.n_rows,
+                "n_positive": one.n_positive,
+                "auc": one.auc,
+                "origin": one.origin,
+                "budgets": budgets_of(one),
+            }
+            for one in data
+        ],
+        "cells": [summarise(cell, results[cell], by_name[cell.dataset]) for cell in cells],
+    }
+    write(run, arguments.out)
+
+
+def progress(record: Mapping[str, Any]) -> str:
+    """One line for the terminal."""
+    head = f"{record['dataset']:9s} {record['kind']:9s} {record['budget'] or '':>6} "
+    head += f"{record['method']:9s}"
+    figure = report.quality_of(record)
+    if figure is None:
+        return f"{head} nothing finished: {'; '.join(record['errors'])}"
+    return (
+        f"{head} {report.QUALITY[record['kind']]} {figure:g}, "
+        f"{record['failures']} of {record['trials']} failed, {record['seconds_median']:.3f} s each"
+    )
+
+
+def write(run: Mapping[str, Any], out: Path) -> None:
+    """Write `selection.json`, `.md` and `.png`."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "selection.json").write_text(json.dumps(run, indent=1) + "\n")
+    (out / "selection.md").write_text(report.markdown(run))
+    picture.draw(run, out / "selection.png")
+    print(f"wrote selection.json, selection.md and selection.png into {out}", flush=True)
+
+
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", choices=PARTS, help="run one part only")
+    parser.add_argument("--trials", type=int, help="trials a cell (500; 20 with --quick)")
+    parser.add_argument("--quick", action="store_true", help="few trials, smaller tables")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--data", nargs="+", choices=list(LOADERS), default=list(LOADERS))
+    parser.add_argument("--cap", type=float, default=60.0, help="seconds a cell may take")
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
+    arguments = parser.parse_args(words)
+    if arguments.trials is None:
+        arguments.trials = 20 if arguments.quick else 500
+    return arguments
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    arguments = parse(words)
+    if arguments.only in (None, "selection"):
+        selection(arguments)
+    if arguments.only in (None, "speed"):
+        speed.run(arguments.out, n_rows=100_000 if arguments.quick else 1_000_000)
+    if arguments.only in (None, "coverage"):
+        coverage.run(arguments.out, share=0.1 if arguments.quick else 1.0)
+
+
+if __name__ == "__main__":
+    main()
