@@ -1,0 +1,62 @@
+"""The package list, the layers' names and what an import costs in modules."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+FOLDERS = {
+    "thresher": "engine",
+    "thresher.sql": "sql",
+    "thresher.sampling": "sampling",
+    "thresher.oracles": "oracles",
+}
+
+
+def test_every_folder_with_code_is_packaged() -> None:
+    found = set()
+    for package, folder in FOLDERS.items():
+        for path in (ROOT / folder).rglob("*.py"):
+            inner = path.parent.relative_to(ROOT / folder).parts
+            found.add(".".join((package, *inner)))
+    assert set(PROJECT["tool"]["setuptools"]["packages"]) == found
+    assert PROJECT["tool"]["setuptools"]["package-dir"] == FOLDERS
+
+
+def test_every_module_of_the_root_has_a_layer() -> None:
+    layers = PROJECT["tool"]["importlinter"]["contracts"][0]["layers"]
+    listed = {name.strip() for layer in layers for name in layer.split("|")}
+    modules = {path.stem for path in (ROOT / "engine").glob("*.py")} - {"__init__"}
+    folders = {package.rpartition(".")[2] for package in FOLDERS if "." in package}
+    assert listed == modules | folders
+
+
+def test_constraints_pin_exact_versions() -> None:
+    lines = (ROOT / "constraints.txt").read_text().split()
+    assert all("==" in line for line in lines)
+    assert "duckdb==1.5.6" in lines
+    assert "torch==2.13.0" in lines
+
+
+def test_import_loads_nothing_heavy() -> None:
+    heavy = ["torch", "transformers", "sklearn", "scipy", "duckdb", "pyarrow", "numpy", "sqlglot"]
+    script = f"import sys, thresher; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_connecting_loads_no_model_library() -> None:
+    script = (
+        "import sys, thresher; thresher.connect().execute('SELECT 1').fetchall(); "
+        "print([m for m in ('torch', 'transformers', 'sklearn', 'pandas') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,60 @@
+"""Session settings: checked when they are set."""
+
+from __future__ import annotations
+
+import pytest
+
+from thresher.errors import ProgrammingError
+from thresher.settings import SETTINGS, Settings
+
+
+def test_defaults() -> None:
+    settings = Settings()
+    assert settings.get("oracle_limit") == 10_000
+    assert settings.get("probability") == 0.95
+    assert settings.get("reuse_labels") is True
+    assert settings.names() == list(SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("oracle_limit", 5, 5),
+        ("oracle_limit", 5.0, 5),
+        ("reuse_labels", "false", False),
+        ("reuse_labels", "on", True),
+        ("on_shortfall", "exact", "EXACT"),
+        ("seed", 0, 0),
+        ("probability", 0.9, 0.9),
+    ],
+)
+def test_values_are_normalised(name: str, value: object, kept: object) -> None:
+    settings = Settings()
+    settings.set(name, value)  # type: ignore[arg-type]
+    assert settings.get(name) == kept
+    settings.reset(name)
+    assert settings.get(name) == SETTINGS[name].default
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("oracle_limt", 1, "Did you mean 'oracle_limit'"),
+        ("oracle_limit", 0, "whole number from 1"),
+        ("oracle_limit", 1.5, "whole number from 1"),
+        ("oracle_limit", True, "whole number from 1"),
+        ("seed", -1, "whole number from 0"),
+        ("probability", 95, "between 0 and 1"),
+        ("reuse_labels", "maybe", "true or false"),
+        ("on_shortfall", "panic", "FAIL, RETURN, EXACT"),
+        ("encoder", "", "a name in quotes"),
+    ],
+)
+def test_wrong_values_are_refused(name: str, value: object, message: str) -> None:
+    with pytest.raises(ProgrammingError, match=message):
+        Settings().set(name, value)  # type: ignore[arg-type]
+
+
+def test_config_takes_names_with_and_without_prefix() -> None:
+    settings = Settings({"thresher_seed": 3, "oracle_limit": 9})
+    assert (settings.get("seed"), settings.get("oracle_limit")) == (3, 9)
