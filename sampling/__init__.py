@@ -1,6 +1,7 @@
 """Sampling designs, exact bounds and selection: pure functions on arrays."""
 
 from thresher.sampling.labels import CountedLabels, LabelSource
+from thresher.sampling.precision import select_precision
 from thresher.sampling.recall import select_recall
 from thresher.sampling.selection import Selection, Step, Test
 
@@ -10,5 +11,6 @@ __all__ = [
     "Selection",
     "Step",
     "Test",
+    "select_precision",
     "select_recall",
 ]

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betainc, betaincinv
-
+from scipy.special import betainc, betaincinv, ndtri
 from thresher.sampling.bounds import SPLIT
 
-__all__ = ["DEVIATES", "WEIGHTS", "forecast_fixed_cut", "forecast_ratio_cut", "forecast_upper",
-           "order_statistic"]  # fmt: skip
+__all__ = [
+    "DEVIATES",
+    "WEIGHTS",
+    "forecast_fixed_cut",
+    "forecast_found",
+    "forecast_ratio_cut",
+    "forecast_upper",
+    "order_statistic",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -73,3 +79,12 @@ def forecast_fixed_cut(
         safe = (chance <= level) | (first > rows) | (cut <= low)
         low, high = np.where(safe, np.maximum(cut, low), low), np.where(safe, high, cut)
     return np.asarray(low)
+
+
+def forecast_found(limit: Floats, level: float) -> Floats:
+    """Return the largest count whose upper Poisson limit is within `limit`; -1 where none is."""
+    count = np.concatenate([np.arange(100.0), np.geomspace(100, 1e9, 1000)])
+    z, shape = ndtri(1 - level), count + 1
+    table = shape * np.maximum(1 - 1 / (9 * shape) + z / (3 * np.sqrt(shape)), 0.0) ** 3
+    place = np.searchsorted(table, limit, side="right") - 1
+    return np.where(place >= 0, count[np.maximum(place, 0)], -1.0)

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import isotonic_regression
 from scipy.special import expit
-
 from thresher.sampling.ledger import Ledger, Ranks
 
 __all__ = ["Buckets", "Picture", "draw_pilot", "make_buckets", "make_pictures"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-
 from thresher.sampling.bounds import Share, fixed_cut, ratio_cut
 from thresher.sampling.labels import LabelSource
 from thresher.sampling.ledger import Ledger, Ranks
@@ -24,7 +23,7 @@ from thresher.sampling.recall_plan import (
 )
 from thresher.sampling.selection import Selection, Test
 
-__all__ = ["check_level", "cut_rank", "estimate_answer", "select_recall", "test_recall"]
+__all__ = ["certify_recall", "check_level", "cut_rank", "estimate_answer", "select_recall"]
 
 _NAMES: dict[RecallTest, str] = {"ratio": "T1", "fixed": "T2"}
 
@@ -43,7 +42,7 @@ def cut_rank(ledger: Ledger, sampled: Ranks, cut: int) -> int:
     return 0 if cut >= len(positive) else int(positive[len(positive) - 1 - cut]) + 1
 
 
-def test_recall(
+def certify_recall(
     kind: RecallTest,
     stages: tuple[str, ...],
     counts: tuple[int, int, int, int],
@@ -200,4 +199,4 @@ def _sample(
     sampled = rng.choice(pool, size, replace=False)
     found = int(ledger.buy(sampled, "sample").sum())
     counts = (len(pool), size, found, known)
-    return test_recall(plan.test, ("sample",), counts, recall, delta), sampled, len(pool)
+    return certify_recall(plan.test, ("sample",), counts, recall, delta), sampled, len(pool)

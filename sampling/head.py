@@ -1,0 +1,99 @@
+"""The head of the ranking: rows returned without a label, and the limit of the negatives in it."""
+
+from __future__ import annotations
+
+import numpy as np
+from thresher.sampling.bounds import Share, marked_upper
+from thresher.sampling.ledger import Ledger, Ranks
+from thresher.sampling.selection import Test
+
+__all__ = ["Head"]
+
+
+class Head:
+    """The unlabelled ranks of [0, end) with a limit that holds at the level spent so far (T4).
+
+    Parameters
+    ----------
+    ledger : Ledger
+    target : float
+        Precision target in (0, 1].
+
+    Attributes
+    ----------
+    end : int
+        The head is [0, end).
+    limit : int or None
+        Upper limit of the unlabelled negatives in the head; None before the first look.
+    tests : list of Test
+    """
+
+    def __init__(self, ledger: Ledger, target: float) -> None:
+        self.ledger, self.target, self.share = ledger, target, Share.beyond(target)
+        self.end = 0
+        self.limit: int | None = None
+        self.tests: list[Test] = []
+
+    @property
+    def n_free(self) -> int:
+        """Unlabelled rows in the head."""
+        return int(np.count_nonzero(self.ledger.label[: self.end] < 0))
+
+    @property
+    def certified(self) -> bool:
+        """Whether known positives and the head together keep the target."""
+        n_free = self.n_free
+        limit = n_free if self.limit is None else self.limit
+        return self.share.allows(limit, self.ledger.n_positive + n_free)
+
+    @property
+    def gap(self) -> float:
+        """How many more known positives would certify the head; at most 0 if it is certified."""
+        n_free = self.n_free
+        limit = n_free if self.limit is None else self.limit
+        wrong = max(self.share.per_billion * 1e-9, 1e-12)
+        return limit / wrong - self.ledger.n_positive - n_free
+
+    @property
+    def precision_bound(self) -> float:
+        """Lower confidence limit of the precision of known positives with the head."""
+        n_free = self.n_free
+        limit = n_free if self.limit is None else min(self.limit, n_free)
+        returned = self.ledger.n_positive + n_free
+        return 1.0 - limit / returned if returned else 1.0
+
+    def look(self, end: int, count: int, level: float, rng: np.random.Generator) -> None:
+        """Sample `count` unlabelled rows of [0, end) uniformly and bound the negatives left.
+
+        After a first look, `end` must not exceed the end before: the older limit then holds for
+        the smaller head too, and both hold together at the sum of their levels.
+        """
+        if self.limit is not None and end > self.end:
+            raise ValueError(f"a head may only shrink, got {end} after {self.end}")
+        self.end = end
+        pool = self.ledger.unknown(0, end)
+        count = min(count, len(pool), self.ledger.remaining)
+        stage = f"head {len(self.tests) + 1}"
+        sampled = rng.choice(pool, count, replace=False)
+        wrong = count - int(self.ledger.buy(sampled, stage).sum())
+        bound = marked_upper(len(pool), count, wrong, level)
+        limit = bound - wrong
+        self.tests.append(
+            Test(
+                "negatives", (stage,), len(pool), count, wrong, 0, limit, bound, self.target, level
+            )
+        )
+        self.limit = limit if self.limit is None else max(0, min(self.limit - wrong, limit))
+
+    def verify(self, ranks: Ranks) -> None:
+        """Label ranks of the head: each negative found lowers the limit by one."""
+        answers = self.ledger.buy(ranks, "verify")
+        if self.limit is not None:
+            wrong = len(answers) - int(answers.sum())
+            self.limit = max(0, min(self.limit - wrong, self.n_free))
+
+    def shrink(self, end: int) -> None:
+        """Leave the ranks from `end` on to others; the limit holds for what remains."""
+        self.end = min(self.end, end)
+        if self.limit is not None:
+            self.limit = min(self.limit, self.n_free)

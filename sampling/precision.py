@@ -1,0 +1,161 @@
+"""Selection with a precision target and a budget of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from thresher.sampling.bounds import Share
+from thresher.sampling.head import Head
+from thresher.sampling.labels import LabelSource
+from thresher.sampling.ledger import Ledger
+from thresher.sampling.picture import Buckets, Picture, make_buckets, make_pictures
+from thresher.sampling.precision_plan import band_positives, plan_head
+from thresher.sampling.recall import check_level
+from thresher.sampling.selection import Selection
+
+__all__ = ["select_precision"]
+
+_FIRST, _SECOND = 0.7, 0.3  # shares of delta of the two looks
+_WORTHWHILE = 0.02  # forecast density from which a row is added although it may be wrong
+
+
+def select_precision(
+    scores: npt.NDArray[np.floating],
+    labels: LabelSource,
+    *,
+    precision: float,
+    delta: float,
+    rng: np.random.Generator,
+    known: npt.NDArray[np.int8] | None = None,
+) -> Selection:
+    """Return rows of which a share is positive, and as many positives as the labels allow.
+
+    Parameters
+    ----------
+    scores, labels, delta, rng, known
+        As in `select_recall`.
+    precision : float
+        Share of the returned rows that must be positive, in (0, 1].
+
+    Returns
+    -------
+    Selection
+        Always with `met`: where no unlabelled row can be certified, the known positives alone are
+        returned. An empty answer has precision 1.
+
+    Raises
+    ------
+    ValueError
+        If a target, `delta` or the shape of an array is wrong.
+
+    Notes
+    -----
+    Precision is at least the target with probability 1 - delta at any sample size, for any scores
+    and any labels (theorems T4 and T5 in the guarantees). Labelling the best rows and returning
+    the positives among them is one of the plans, and the one to beat.
+    """
+    share = Share.beyond(precision)
+    check_level(delta)
+    ledger = Ledger(scores, labels, rng, known)
+    if ledger.affords_all:
+        ledger.buy_all()
+        return ledger.close(ledger.unknown()[:0], algorithm="exact")
+    head = Head(ledger, precision)
+    if ledger.remaining:
+        buckets = make_buckets(ledger)
+        _pilot(ledger, rng)
+        _certify(ledger, head, buckets, delta, rng)
+        _spend(ledger, head)
+    return _close(ledger, head, share)
+
+
+def _pilot(ledger: Ledger, rng: np.random.Generator) -> None:
+    """Label a few of the best rows, deeper while positives are dense there."""
+    budget = ledger.remaining
+    low, high = 0, min(budget, ledger.n_rows)
+    count = max(15, int(0.03 * budget))
+    bought = 0
+    while True:
+        pool = ledger.unknown(low, high)
+        count = min(count, len(pool), max(0, budget // 4 - bought))
+        ranks = rng.choice(pool, count, replace=False)
+        answers = ledger.buy(ranks, "pilot")
+        bought += count
+        last = answers[ranks >= (low + high) // 2] if low == 0 else answers
+        dense = (last.sum() + 0.5) / (len(last) + 1) >= 0.25
+        if high >= ledger.n_rows or bought >= budget // 4 or not dense:
+            return
+        low, high = high, min(2 * high, ledger.n_rows)
+        count = max(12, int(0.015 * budget))
+
+
+def _certify(
+    ledger: Ledger, head: Head, buckets: Buckets, delta: float, rng: np.random.Generator
+) -> None:
+    """Take one or two looks at a head of the ranking."""
+    wrong = 1 - head.target
+    plan = plan_head(make_pictures(ledger, buckets), ledger.remaining, wrong, _FIRST * delta)
+    if not plan.end:
+        return
+    head.look(plan.end, plan.sample, _FIRST * delta, rng)
+    if not ledger.remaining:
+        return
+    pictures = make_pictures(ledger, buckets)
+    band = band_positives(pictures[len(pictures) // 2], head.end, ledger.remaining)
+    if head.gap > 0.9 * band:  # verified positives below the head would not certify it
+        plan = plan_head(pictures, ledger.remaining, wrong, _SECOND * delta, head.end)
+        if plan.end:
+            head.look(plan.end, plan.sample, _SECOND * delta, rng)
+        else:
+            head.shrink(0)
+
+
+def _spend(ledger: Ledger, head: Head) -> None:
+    """Verify below the head once it is certified, and the bottom of the head until it is."""
+    block = max(1, ledger.remaining // 50)
+    while (count := ledger.remaining) and not head.certified:
+        head.verify(ledger.unknown(0, head.end)[-min(block, count) :][::-1])
+    while count := ledger.remaining:
+        ranks = ledger.unknown(head.end)[:count]
+        if not len(ranks):  # all below is labelled
+            ranks = ledger.unknown(0, head.end)[-count:][::-1]
+            head.verify(ranks)
+        else:
+            ledger.buy(ranks, "verify")
+
+
+def _close(ledger: Ledger, head: Head, share: Share) -> Selection:
+    """Return the head if it is certified, and rows that may be added even if all are wrong."""
+    pictures = make_pictures(ledger, make_buckets(ledger)) if ledger.n_rows else ()
+    free, bound = ledger.unknown(0, 0), 1.0
+    limit = head.limit or 0
+    if head.certified:
+        inside = ledger.unknown(0, head.end)
+        certain = ledger.n_positive + len(inside)
+        end = _worthwhile(pictures)
+        extra = (
+            ledger.unknown(head.end, end)[: share.room(limit, certain)] if end > head.end else free
+        )
+        free = np.concatenate([inside, extra])
+        if len(free):
+            bound = 1.0 - (limit + len(extra)) / (certain + len(extra))
+    end = int(free[-1]) + 1 if len(free) else 0
+    right = ledger.n_positive + float(np.mean([p.above(end)[1] for p in pictures] or [0.0]))
+    total = float(np.mean([p.total for p in pictures] or [0.0]))
+    returned = ledger.n_positive + len(free)
+    return ledger.close(
+        free,
+        algorithm=f"precision: {'certified head (T4)' if head.tests else 'best rows labelled'}",
+        precision_bound=bound,
+        recall_estimate=right / total if total > 0 else float("nan"),
+        precision_estimate=right / returned if returned else float("nan"),
+        tests=head.tests,
+    )
+
+
+def _worthwhile(pictures: Sequence[Picture]) -> int:
+    """Return the rank below which a row is forecast positive less often than one time in fifty."""
+    density = np.mean([p.density for p in pictures], axis=0)
+    return int(pictures[0].edges[int(np.searchsorted(-density, -_WORTHWHILE, side="right"))])
