@@ -1,0 +1,367 @@
+"""Query results as text: a box table for people; CSV, JSON and Parquet for programs.
+
+Every function reads a `pyarrow.RecordBatchReader` once and front to back, so a large result never
+lies in memory as a whole. Values become text inside a private DuckDB, never row by row in Python.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, TextIO
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+__all__ = [
+    "console_for",
+    "write_box",
+    "write_csv",
+    "write_json",
+    "write_markdown",
+    "write_parquet",
+]
+
+_LONGEST_CELL = 280  # characters of a value that the box shows when there are several rows
+_NARROWEST = 14  # characters a column of text keeps before whole columns are left out
+_NUMBERS = ("FLOAT", "DOUBLE", "DECIMAL", "REAL")
+# Texts may hold escape sequences, which a terminal would obey: show them as Unicode's pictures.
+_CONTROLS = {c: chr(0x2400 + c) for c in range(32) if c != 10} | {9: " ", 127: "\u2421", 155: "?"}
+
+
+def console_for(stream: TextIO) -> Console:
+    """Return a rich console on a stream: styled on a terminal unless ``NO_COLOR`` is set.
+
+    Parameters
+    ----------
+    stream : text stream
+        Usually standard output. Off a terminal the width is ``COLUMNS``, or 100.
+    """
+    from rich.console import Console
+
+    plain = bool(os.environ.get("NO_COLOR")) or not stream.isatty()
+    width = None if stream.isatty() else shutil.get_terminal_size((100, 24)).columns
+    return Console(
+        file=stream,
+        width=width,
+        color_system=None if plain else "auto",
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def write_box(
+    reader: pa.RecordBatchReader,
+    console: Console,
+    *,
+    types: Sequence[str] | None = None,
+    max_rows: int = 40,
+) -> int:
+    """Print a table with box lines and return the number of rows of the result.
+
+    Parameters
+    ----------
+    reader : pyarrow.RecordBatchReader
+        The result.
+    console : rich.console.Console
+        Where to print; its width decides how text folds and how many columns are shown.
+    types : sequence of str, optional
+        DuckDB's name of each column's type; read off the Arrow types when absent.
+    max_rows : int
+        Rows to show, half from the start and half from the end; 0 shows all.
+    """
+    ends, n_rows = _ends(reader, max_rows)
+    columns = _columns(ends, types)
+    n_shown = ends.num_rows
+    if n_rows == 1 and len(columns) <= 2 and "\n" in (columns[-1].cells[0] or ""):
+        # A plan or a report: its lines are its layout.
+        console.print(_clean(columns[-1].cells[0] or ""), soft_wrap=True)
+        return n_rows
+    shown = _fitting([column.least for column in columns], console.width)
+    table = _box(columns, shown)
+    gap = None if n_shown == n_rows else (max_rows + 1) // 2
+    for r in range(n_shown):
+        if r == gap:
+            table.add_row(f"… {n_rows - n_shown:,} rows", *["…"] * (len(shown) - 1), style="dim")
+        table.add_row(*["…" if i is None else _cell(columns[i].cells[r]) for i in shown])
+    console.print(table)
+    n_columns_shown = sum(i is not None for i in shown)
+    console.print(_footer(n_rows, n_shown, len(columns), n_columns_shown), style="dim")
+    return n_rows
+
+
+def write_csv(reader: pa.RecordBatchReader, sink: BinaryIO) -> None:
+    """Write CSV (RFC 4180, UTF-8) with a header; NULL is empty, an empty string is ``""``.
+
+    Numbers, booleans and strings are written as they are; any other value as DuckDB casts it to
+    VARCHAR.
+    """
+    import pyarrow.csv
+
+    names = list(reader.schema.names)
+    plain = [_is_plain(field.type) for field in reader.schema]
+    items = [f"c{i}" if p else f"c{i}::VARCHAR AS c{i}" for i, p in enumerate(plain)]
+    batches = _selected(reader, items)
+    writer: pyarrow.csv.CSVWriter | None = None
+    for batch in batches:
+        named = batch.rename_columns(names)
+        writer = writer or pyarrow.csv.CSVWriter(sink, named.schema)
+        writer.write_batch(named)
+    if writer is None:
+        header = ",".join('"' + name.replace('"', '""') + '"' for name in names)
+        sink.write(f"{header}\n".encode())
+    else:
+        writer.close()
+
+
+def write_json(reader: pa.RecordBatchReader, sink: BinaryIO, *, lines: bool = False) -> None:
+    """Write one JSON array of objects without line breaks, or one object a line.
+
+    Parameters
+    ----------
+    reader : pyarrow.RecordBatchReader
+        The result.
+    sink : binary stream
+        Takes UTF-8.
+    lines : bool
+        One object a line (NDJSON) in place of an array.
+
+    Notes
+    -----
+    JSON has no NaN and no infinity: both are written as null.
+    """
+    pairs = [
+        f"{_quoted(name)}, {_json_item(i, reader.schema.field(i).type)}"
+        for i, name in enumerate(reader.schema.names)
+    ]
+    start, between, end = ("", "\n", "\n") if lines else ("[", ",", "]\n")
+    first = True
+    sink.write(start.encode())
+    for batch in _selected(reader, [f"json_object({', '.join(pairs)})::VARCHAR AS row_text"]):
+        if batch.num_rows:
+            text = between.join(batch.column(0).to_pylist())
+            sink.write((("" if first else between) + text).encode())
+            first = False
+    sink.write((end if not (lines and first) else "").encode())
+
+
+def write_markdown(reader: pa.RecordBatchReader, sink: BinaryIO) -> None:
+    """Write a Markdown table of all rows; a bar in a value is escaped, a line break is ``<br>``."""
+    names = [_bar_free(name) for name in reader.schema.names]
+    rules = ["---:" if _is_number(field.type) else "---" for field in reader.schema]
+    sink.write(f"| {' | '.join(names)} |\n| {' | '.join(rules)} |\n".encode())
+    n_columns = len(names)
+    items = [
+        f"coalesce(replace(replace(c{i}::VARCHAR, '|', '\\|'), chr(10), '<br>'), 'NULL')"
+        for i in range(n_columns)
+    ]
+    for batch in _selected(reader, [f"concat_ws(' | ', {', '.join(items)}) AS row_text"]):
+        sink.write("".join(f"| {row} |\n" for row in batch.column(0).to_pylist()).encode())
+
+
+def write_parquet(reader: pa.RecordBatchReader, sink: BinaryIO) -> None:
+    """Write a Parquet file (zstd) with the metadata of the schema."""
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetWriter(sink, reader.schema, compression="zstd") as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+
+
+def _selected(reader: pa.RecordBatchReader, items: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield batches of SQL items over the columns, which go by the names c0, c1, ..."""
+    import duckdb
+
+    fields = [pa.field(f"c{i}", field.type) for i, field in enumerate(reader.schema)]
+    schema = pa.schema(fields)  # by position: a result may hold the same name twice
+    renamed = (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in reader)
+    with duckdb.connect(":memory:", config={"threads": 1}) as con:  # one thread keeps the order
+        con.register("result", pa.RecordBatchReader.from_batches(schema, renamed))
+        query = con.sql(f"SELECT {', '.join(items)} FROM result")
+        yield from query.to_arrow_reader(65_536)
+
+
+def _types(schema: pa.Schema) -> list[str]:
+    """Return DuckDB's name of the type of each field."""
+    import duckdb
+
+    fields = [pa.field(f"c{i}", field.type) for i, field in enumerate(schema)]
+    with duckdb.connect(":memory:") as con:
+        con.register("result", pa.schema(fields).empty_table())
+        return [str(kind) for kind in con.table("result").types]
+
+
+def _ends(reader: pa.RecordBatchReader, max_rows: int) -> tuple[pa.Table, int]:
+    """Return the first and last rows as one table, and how many rows there were."""
+    n_head = (max_rows + 1) // 2
+    n_tail = max_rows - n_head
+    head: list[pa.RecordBatch] = []
+    tail: deque[pa.RecordBatch] = deque()
+    n_rows = held = 0
+    for batch in reader:
+        take = batch.num_rows if not max_rows else max(0, min(batch.num_rows, n_head - n_rows))
+        n_rows += batch.num_rows
+        head.append(batch.slice(0, take))
+        rest = batch.slice(take)
+        tail.append(rest)
+        held += rest.num_rows
+        while tail and held - tail[0].num_rows >= n_tail:
+            held -= tail.popleft().num_rows
+    table = pa.Table.from_batches([*head, *tail], reader.schema)
+    excess = held - n_tail
+    if max_rows and excess > 0:
+        table = pa.concat_tables([table.slice(0, n_head), table.slice(n_head + excess)])
+    return table, n_rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One column of the box: its name, DuckDB type, and values as text (None is NULL)."""
+
+    name: str
+    type: str
+    cells: Sequence[str | None]
+
+    @property
+    def width(self) -> int:
+        """Terminal cells that the column would like."""
+        from rich.cells import cell_len
+
+        texts = [self.name, self.type, *("NULL" if c is None else c for c in self.cells)]
+        return max(cell_len(line) for text in texts for line in (text.splitlines() or [""]))
+
+    @property
+    def is_number(self) -> bool:
+        """Whether values stand at the right."""
+        name = self.type.upper().partition("(")[0]
+        return name.endswith(("INT", "INTEGER")) or name in _NUMBERS
+
+    @property
+    def least(self) -> int:
+        """Terminal cells below which it is left out: numbers and names must not fold."""
+        if self.is_number:
+            return self.width
+        return min(self.width, max(len(self.name), _NARROWEST if self.width < 60 else 24))
+
+
+def _columns(table: pa.Table, types: Sequence[str] | None) -> list[_Column]:
+    """Return the columns as text, with long values cut short when there are several rows."""
+    n = table.num_columns
+    reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches())
+    items = [f"c{i}::VARCHAR" for i in range(n)]
+    batches = [batch for batch in _selected(reader, items) if batch.num_rows]
+    text = pa.Table.from_batches(batches) if batches else None
+    types = types or _types(table.schema)
+    keep = _LONGEST_CELL if table.num_rows > 1 else None
+    return [
+        _Column(
+            _clean(name),
+            _short_type(type_name),
+            [_shorten(v, keep) for v in (text.column(i).to_pylist() if text else ())],
+        )
+        for i, (name, type_name) in enumerate(zip(table.column_names, types, strict=True))
+    ]
+
+
+def _box(columns: Sequence[_Column], shown: Sequence[int | None]) -> Table:
+    """Return the rich table of the shown columns, still without rows."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.ROUNDED, padding=(0, 1))
+    for i in shown:
+        if i is None:
+            table.add_column("…", justify="center", style="dim")
+            continue
+        column = columns[i]
+        table.add_column(
+            Text.assemble((column.name, "bold"), "\n", (column.type.lower(), "not bold dim")),
+            justify="right" if column.is_number else "left",
+            overflow="fold",
+            min_width=column.least,
+        )
+    return table
+
+
+def _cell(value: str | None) -> Text:
+    from rich.text import Text
+
+    return Text("NULL", style="dim") if value is None else Text(_clean(value))
+
+
+def _fitting(widths: Sequence[int], room: int) -> list[int | None]:
+    """Return the columns that fit side by side; None marks where the middle ones are left out."""
+    least = [width + 3 for width in widths]
+    if sum(least) + 1 <= room or len(widths) <= 2:
+        return list(range(len(widths)))
+    left, right, used = [0], [len(widths) - 1], least[0] + least[-1] + 5
+    while left[-1] + 1 < right[0]:
+        at = left[-1] + 1 if len(left) <= len(right) else right[0] - 1
+        if used + least[at] > room:
+            break
+        used += least[at]
+        if at == left[-1] + 1:
+            left.append(at)
+        else:
+            right.insert(0, at)
+    return [*left, None, *right]
+
+
+def _footer(n_rows: int, n_shown: int, n_columns: int, n_columns_shown: int) -> str:
+    rows = f"{n_rows:,} row{'' if n_rows == 1 else 's'}"
+    rows += f" ({n_shown:,} shown)" if n_shown < n_rows else ""
+    hidden = n_columns_shown < n_columns
+    return rows + (f", {n_columns} columns ({n_columns_shown} shown)" if hidden else "")
+
+
+def _shorten(value: str | None, keep: int | None) -> str | None:
+    if value is None or keep is None or len(value) <= keep:
+        return value
+    return value[: keep - 1].rstrip() + "…"
+
+
+def _clean(value: str) -> str:
+    return value.translate(_CONTROLS)
+
+
+def _short_type(name: str) -> str:
+    return name if len(name) <= 24 else name.partition("(")[0]
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    )
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Whether pyarrow's CSV writer prints the type as DuckDB would."""
+    integer = pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+    return bool(integer or pa.types.is_floating(kind) or pa.types.is_string(kind))
+
+
+def _json_item(index: int, kind: pa.DataType) -> str:
+    """Return the SQL of one value inside a JSON object."""
+    column = f"c{index}"
+    if not pa.types.is_floating(kind):
+        return column
+    # A FLOAT goes through its text: as a double, 0.1 would print as 0.10000000149011612.
+    number = f"{column}::VARCHAR::DOUBLE" if kind == pa.float32() else column
+    return f"CASE WHEN isfinite({column}) THEN {number} END"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _bar_free(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", "<br>")
