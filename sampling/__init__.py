@@ -1,5 +1,6 @@
 """Sampling designs, exact bounds and selection: pure functions on arrays."""
 
+from thresher.sampling.joint import select_joint
 from thresher.sampling.labels import CountedLabels, LabelSource
 from thresher.sampling.precision import select_precision
 from thresher.sampling.recall import select_recall
@@ -11,6 +12,7 @@ __all__ = [
     "Selection",
     "Step",
     "Test",
+    "select_joint",
     "select_precision",
     "select_recall",
 ]

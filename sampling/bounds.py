@@ -344,8 +344,8 @@ def fixed_cut(n_rows: int, n_sample: int, n_known: int, share: Share, level: flo
     if n_sample >= n_rows:
         return n_sample
     start, width = 0, 16
-    while start < n_sample:
-        tried = np.arange(start, min(start + width, n_sample))
+    while start <= n_sample:
+        tried = np.arange(start, min(start + width, n_sample + 1))
         first = (share.per_billion * n_known + _UNIT * tried) // (_UNIT - share.per_billion) + 1
         real = first <= n_rows
         chance = _cdf(tried, n_rows, np.minimum(first, n_rows), n_sample)[1]

@@ -18,19 +18,19 @@ class Head:
     ledger : Ledger
     target : float
         Precision target in (0, 1].
+    end : int
+        The head is [0, end).
 
     Attributes
     ----------
-    end : int
-        The head is [0, end).
     limit : int or None
         Upper limit of the unlabelled negatives in the head; None before the first look.
     tests : list of Test
     """
 
-    def __init__(self, ledger: Ledger, target: float) -> None:
+    def __init__(self, ledger: Ledger, target: float, end: int = 0) -> None:
         self.ledger, self.target, self.share = ledger, target, Share.beyond(target)
-        self.end = 0
+        self.end = end
         self.limit: int | None = None
         self.tests: list[Test] = []
 
@@ -60,7 +60,8 @@ class Head:
         n_free = self.n_free
         limit = n_free if self.limit is None else min(self.limit, n_free)
         returned = self.ledger.n_positive + n_free
-        return 1.0 - limit / returned if returned else 1.0
+        bound = 1.0 - limit / returned if returned else 1.0
+        return max(bound, self.target) if self.certified else bound
 
     def look(self, end: int, count: int, level: float, rng: np.random.Generator) -> None:
         """Sample `count` unlabelled rows of [0, end) uniformly and bound the negatives left.

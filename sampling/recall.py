@@ -62,9 +62,11 @@ def certify_recall(
 
 def estimate_answer(ledger: Ledger, sampled: Ranks, free: Ranks, rows: int) -> tuple[float, float]:
     """Estimate recall and precision from the uniform sample of `rows` that `sampled` is."""
+    if not len(sampled):
+        return float("nan"), float("nan")
     found = ledger.label[sampled] > 0
     top = int(free[-1]) + 1 if len(free) else 0
-    weight = rows / max(len(sampled), 1) - 1  # unlabelled rows that each sampled row stands for
+    weight = rows / len(sampled) - 1  # unlabelled rows that each sampled row stands for
     below = weight * float(np.count_nonzero(found & (sampled >= top)))
     inside = sampled < top
     rate = float(found[inside].mean()) if inside.any() else float("nan")
