@@ -30,7 +30,7 @@ def quality_of(record: Record) -> float | None:
     figures = record.get(QUALITY[record["kind"]])
     if figures is None:
         return None
-    return round(figures["median"], 0 if record["kind"] == "both" else 3)
+    return round(float(figures["median"]), 0 if record["kind"] == "both" else 3)
 
 
 def is_ahead(record: Record, ours: Record | None) -> bool:
@@ -137,9 +137,7 @@ def ahead_lines(run: Mapping[str, Any]) -> list[str]:
         budget = f", n = {record['budget']:,}" if record["budget"] else ""
         share = f"{100 * record['failure_share']:.1f} % of its trials missed the target"
         if record["deterministic"]:
-            share = (
-                f"by luck of the data it {'misses' if record['failures'] else 'meets'} the target"
-            )
+            share = f"no promise, here it {'misses' if record['failures'] else 'meets'} the target"
         lines.append(
             f"- {record['dataset']}, {record['kind']}{budget}: {record['method']} {what} "
             f"{theirs:,g} against {mine:,g}; {share}"

@@ -174,7 +174,12 @@ def run(out: Path, n_rows: int = 1_000_000) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "speed.duckdb"
         build(path, n_rows)
-        figures = {"n_rows": n_rows, "cores": os.cpu_count(), "query": QUERY, "sort": SORT}
+        figures: dict[str, Any] = {
+            "n_rows": n_rows,
+            "cores": os.cpu_count(),
+            "query": QUERY,
+            "sort": SORT,
+        }
         figures |= measure(path, n_rows)
         figures |= memory(path, n_rows)
     figures |= import_time()

@@ -215,6 +215,9 @@ def test_bars_show_calls_as_a_share_of_the_rows() -> None:
     assert picture.bar_value(record(kind="both", calls={"median": 100.0})) == 0.25
     assert picture.failure_text(record(failure_share=0.12), 0.05) == "fails 12%"
     assert picture.failure_text(record(failure_share=0.04), 0.05) == ""
+    assert picture.surely_failed(record(failure_low=0.06), 0.05)
+    assert not picture.surely_failed(record(failure_low=0.02), 0.05)
+    assert picture.surely_failed(record(deterministic=True, failures=1), 0.05)
 
 
 def test_auc_of_a_perfect_a_reversed_and_a_constant_score() -> None:
