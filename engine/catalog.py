@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+
 from thresher.errors import OperationalError, ProgrammingError, nearest
 from thresher.oracles import Argument, Signature
 from thresher.plan import CreateOracle, CreateProxy, Drop, OptionValue

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
+
 from thresher import errors, plan
 from thresher.certificate import Certificate
 from thresher.duckdb_errors import translated

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
 from thresher.errors import DataError, Error, OracleError
 from thresher.labels import Label, LabelStore, Run
 from thresher.oracles import Answers, Oracle, Signature
@@ -165,7 +166,7 @@ class Labeller:
             values[call.value] = self._values(call, table, open_rows)
             if self._query.monotone or call is self._query.calls[-1]:
                 truth = self._population.evaluate(table, values)
-        return truth == 1
+        return np.equal(truth, 1)
 
     def facts(self) -> list[pa.Table]:
         """Return what this query knows by now, as (key, value) tables, one per call."""

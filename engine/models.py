@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import duckdb
 import pyarrow as pa
+
 from thresher import plan
 from thresher.catalog import Catalog, OracleEntry, ProxyEntry
 from thresher.errors import Error, ProgrammingError, nearest

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
 from thresher.errors import DataError
 from thresher.plan import Leaf, ProxyTerm, SelectionQuery
 from thresher.sql import lowering
@@ -61,6 +63,8 @@ class Population:
         self.scores: list[npt.NDArray[np.float64]] = []
         try:
             self._sources = [self._source(leaf) for leaf in query.leaves]
+            with self._bound_answer([np.empty(0, dtype=np.int64)] * len(query.leaves)):
+                pass  # a mistake in the SELECT list must show before a label is bought
             self._read(facts)
         except BaseException:
             self.close()
@@ -163,16 +167,22 @@ class Population:
 
     def answer(self, returned: npt.NDArray[np.bool_]) -> duckdb.DuckDBPyRelation:
         """Run the user's query over the returned rows; the result is materialised."""
-        leaves = self._query.leaves
-        keep = {leaf.row: k[returned] for leaf, k in zip(leaves, self._keys, strict=True)}
-        name = _fresh("keep")
-        self._connection.register(name, pa.table(keep))
-        try:
-            relation = self._connection.sql(lowering.answer_sql(self._query, self._sources, name))
+        with self._bound_answer([column[returned] for column in self._keys]) as relation:
             relation.execute()
+        return relation
+
+    @contextmanager
+    def _bound_answer(
+        self, keys: Sequence[npt.NDArray[np.int64]]
+    ) -> Iterator[duckdb.DuckDBPyRelation]:
+        """Bind the user's query over the rows with these keys, without running it."""
+        rows = [leaf.row for leaf in self._query.leaves]
+        name = _fresh("keep")
+        self._connection.register(name, pa.table(dict(zip(rows, keys, strict=True))))
+        try:
+            yield self._connection.sql(lowering.answer_sql(self._query, self._sources, name))
         finally:
             self._connection.unregister(name)
-        return relation
 
     def _source(self, leaf: Leaf) -> str:
         if self._is_base_table(leaf):

@@ -14,6 +14,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
 from thresher.certificate import Bounds, Certificate, ProxyReport, StageReport
 from thresher.errors import BudgetError, ShortfallError
 from thresher.labelling import BoundOracle, Labeller
@@ -148,7 +149,7 @@ class _Runner:
         facts.update(repr((*plain, self.env.proxies_id)).encode())
         arrays = [*self.population.keys, self.population.known, *self.population.scores]
         for array in arrays:
-            facts.update(np.ascontiguousarray(array))
+            facts.update(np.ascontiguousarray(array).tobytes())
         return facts.hexdigest()
 
     def _take_facts(self, place: Run) -> None:
@@ -237,23 +238,23 @@ class _Runner:
         return select_exact(self.labeller, known=self.known)
 
     def _select(self, scores: FloatArray) -> Selection:
-        targets, common = self.targets, {"delta": self.targets.delta, "rng": self.rng}
-        if targets.recall is not None and targets.precision is not None:
+        recall, precision, delta = self.targets.recall, self.targets.precision, self.targets.delta
+        labels, known, rng = self.labeller, self.known, self.rng
+        if recall is not None and precision is not None:
             return select_joint(
                 scores,
-                self.labeller,
-                recall=targets.recall,
-                precision=targets.precision,
-                known=self.known,
-                **common,
+                labels,
+                recall=recall,
+                precision=precision,
+                delta=delta,
+                rng=rng,
+                known=known,
             )
-        if targets.recall is not None:
-            return select_recall(
-                scores, self.labeller, recall=targets.recall, known=self.known, **common
-            )
-        if targets.precision is not None:
+        if recall is not None:
+            return select_recall(scores, labels, recall=recall, delta=delta, rng=rng, known=known)
+        if precision is not None:
             return select_precision(
-                scores, self.labeller, precision=targets.precision, known=self.known, **common
+                scores, labels, precision=precision, delta=delta, rng=rng, known=known
             )
         raise TypeError("an exact query has no targets to select by")
 

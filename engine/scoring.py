@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
 from thresher.certificate import ProxyReport
 from thresher.errors import DataError
 from thresher.labelling import Labeller

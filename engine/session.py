@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+
 from thresher import plan
 from thresher.catalog import Catalog
 from thresher.certificate import Certificate
@@ -71,11 +72,12 @@ class Session:
         DatabaseError
             Any failure, as a PEP 249 error of `thresher.errors`.
         """
-        with translated(sql):
+        with translated():
             self.catalog.refresh()
             statement = parse(sql, self.catalog, parameters)
             if isinstance(statement, plan.Passthrough):
                 return Outcome(self._duckdb(statement.sql, parameters))
+        with translated(sql):
             return self._ours(statement)
 
     def _ours(self, statement: plan.Statement) -> Outcome:
@@ -136,7 +138,7 @@ class Session:
 
     def end_transaction(self, how: str) -> None:
         """COMMIT or ROLLBACK if a transaction was begun."""
-        with translated(how):
+        with translated():
             if self._in_transaction():
                 self.connection.execute(how)
 
@@ -176,7 +178,10 @@ class Session:
     ) -> Outcome:
         if isinstance(statement, plan.ShowSetting):
             value = self.settings.get(statement.name)
-            columns = {"name": [f"thresher_{statement.name}"], "value": [_text(value)]}
+            columns: dict[str, list[str | None]] = {
+                "name": [f"thresher_{statement.name}"],
+                "value": [_text(value)],
+            }
             columns["meaning"] = [SETTINGS[statement.name].help]
             return Outcome(self._rows(columns))
         if isinstance(statement, plan.SetSetting | plan.ResetSetting):
