@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from scipy.special import betainc, betaincinv, ndtri
+
 from thresher.sampling.bounds import SPLIT
 
 __all__ = [

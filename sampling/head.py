@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from thresher.sampling.bounds import Share, marked_upper
 from thresher.sampling.ledger import Ledger, Ranks
 from thresher.sampling.selection import Test

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from thresher.sampling.bounds import Share
 from thresher.sampling.head import Head
 from thresher.sampling.joint_plan import best_sample, make_tails, plan_head_below, tail_cost

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
+
 from thresher.sampling.forecasts import (
     DEVIATES,
     WEIGHTS,

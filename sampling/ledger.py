@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+
 from thresher.sampling.labels import LabelSource
 from thresher.sampling.selection import Selection, Step, Test
 

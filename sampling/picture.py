@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import isotonic_regression
 from scipy.special import expit
+
 from thresher.sampling.ledger import Ledger, Ranks
 
 __all__ = ["Buckets", "Picture", "draw_pilot", "make_buckets", "make_pictures"]
@@ -122,14 +123,20 @@ def _recalibrate(x: Floats, n: Floats, positive: Floats, level: float, slopes: F
 def make_pictures(ledger: Ledger, buckets: Buckets) -> tuple[Picture, ...]:
     """Estimate the density of positives from the scores and all labels so far, in three ways."""
     ranks = np.flatnonzero(ledger.label >= 0)
-    place, n_buckets = buckets.place(ranks), len(buckets.edges) - 1
-    n = np.bincount(place, minlength=n_buckets).astype(np.float64)
-    positive = np.bincount(place, weights=ledger.label[ranks], minlength=n_buckets)
-    seen = n > 0
-    # One logit a bucket stands for its labelled rows; buckets are narrow where scores change.
-    x, slopes = buckets.logits.mean(1)[seen], np.array(buckets.slopes)
-    a, b = _recalibrate(x, n[seen], positive[seen], buckets.level, slopes)
     size = np.diff(buckets.edges).astype(np.float64)
+    bucket = buckets.place(ranks)
+    # Fifths of a bucket, each of which stands at its own score quantile.
+    fifth = ((ranks - buckets.edges[bucket]) * len(_QUANTILES) / size[bucket]).astype(np.int64)
+    cell = bucket * len(_QUANTILES) + fifth
+    n = np.bincount(cell, minlength=buckets.logits.size).astype(np.float64)
+    positive = np.bincount(cell, weights=ledger.label[ranks], minlength=buckets.logits.size)
+    seen = n > 0
+    x, slopes = buckets.logits.ravel()[seen], np.array(buckets.slopes)
+    a, b = _recalibrate(x, n[seen], positive[seen], buckets.level, slopes)
+    n, positive = (
+        n.reshape(buckets.logits.shape).sum(1),
+        positive.reshape(buckets.logits.shape).sum(1),
+    )
     pictures = []
     for one, two in zip(a, b, strict=True):
         prior = expit(one + two * buckets.logits).mean(1)

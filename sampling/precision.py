@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
 from thresher.sampling.bounds import Share
 from thresher.sampling.head import Head
 from thresher.sampling.labels import LabelSource

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.special import pdtr
+
 from thresher.sampling.forecasts import forecast_found
 from thresher.sampling.picture import Picture
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
 from thresher.sampling.forecasts import (
     DEVIATES,
     WEIGHTS,
