@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from thresher.errors import DataError, NotSupportedError
 
 __all__ = ["arrow_type", "checked_answers", "checked_scores", "describe_row"]

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+
 from thresher.errors import DataError
 from thresher.oracles.answers import arrow_type, checked_answers, checked_scores, describe_row
 from thresher.oracles.context import Context

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
 from thresher.errors import DataError, OperationalError, OracleError
 from thresher.oracles.answers import arrow_type, checked_answers, checked_scores, describe_row
 from thresher.oracles.context import Context

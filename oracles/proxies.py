@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from scipy import sparse
+
 from thresher.errors import InterfaceError
 from thresher.oracles.context import Context
 from thresher.oracles.features import split_inputs

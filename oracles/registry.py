@@ -18,6 +18,7 @@ __all__ = ["PROVIDERS", "create_oracle", "create_proxy"]
 # provider -> module; none of them imports anything heavy before a model is used
 _ORACLES = {
     "column": "thresher.oracles.column",
+    "huggingface": "thresher.oracles.huggingface",
     "python": "thresher.oracles.function",
 }
 _PROXIES = {

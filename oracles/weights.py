@@ -1,0 +1,260 @@
+"""Model weights: where they lie, what they hash to, and how they are loaded without pickle."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from thresher.errors import OperationalError
+from thresher.oracles.cache import cache_folder, published_folder
+from thresher.oracles.context import Context
+from thresher.oracles.options import Option, Options
+from thresher.oracles.runtime import Runtime, quiet
+from thresher.oracles.versions import digest, path_version
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["SOURCE_OPTIONS", "Source", "find_source", "load_causal", "load_encoder"]
+
+SOURCE_OPTIONS = {
+    "model": Option("text", required=True),
+    "gguf_file": Option("text"),
+    "revision": Option("text"),
+    "local_files_only": Option("boolean"),
+}
+_HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a model comes from.
+
+    Parameters
+    ----------
+    place : str
+        Folder, or name on the Hugging Face hub.
+    local : bool
+        Whether `place` is a folder.
+    gguf_file : str or None
+        The GGUF file in it that holds the weights; None for safetensors.
+    revision : str or None
+        Branch, tag or commit on the hub.
+    local_files_only : bool
+        Whether the hub may not be asked.
+    """
+
+    place: str
+    local: bool
+    gguf_file: str | None = None
+    revision: str | None = None
+    local_files_only: bool = False
+
+    @property
+    def name(self) -> str:
+        """Short name: the last part of the place, or the GGUF file without its ending."""
+        return Path(self.gguf_file).stem if self.gguf_file else Path(self.place).name
+
+    def version(self) -> str:
+        """Return a hash (hex) of the weights: content of local files, or name and commit.
+
+        Raises
+        ------
+        OperationalError
+            If a hub model cannot be found.
+        """
+        if not self.local:
+            return digest("hub", self.place, self.gguf_file, _commit(self))
+        folder = Path(self.place)
+        return path_version(folder / self.gguf_file if self.gguf_file else folder)
+
+
+def _commit(source: Source) -> str:
+    """Commit of a hub model as it would be loaded now."""
+    from transformers.utils.hub import cached_file, extract_commit_hash
+
+    file = source.gguf_file or "config.json"
+    try:
+        with quiet():
+            path = cached_file(
+                source.place,
+                file,
+                revision=source.revision or "main",
+                local_files_only=source.local_files_only,
+            )
+    except (OSError, ValueError) as error:
+        raise _unloadable(source, error) from error
+    return str(extract_commit_hash(path, None) or source.revision or "main")
+
+
+def _unloadable(source: Source, error: Exception) -> OperationalError:
+    reason = str(error).strip().splitlines()
+    return OperationalError(
+        f"cannot load model {source.place!r}: {reason[0] if reason else type(error).__name__}"
+        " Write model = 'a folder with config.json and *.safetensors (or one .gguf file)', or a"
+        " name on the Hugging Face hub whose weights are safetensors."
+    )
+
+
+def _gguf_in(folder: Path, options: Options) -> str | None:
+    """The GGUF file to load from a folder, None when it holds safetensors."""
+    named = options.text("gguf_file")
+    found = sorted(path.name for path in folder.glob("*.gguf"))
+    if named is not None:
+        if named not in found:
+            listed = ", ".join(found) or "none"
+            raise OperationalError(
+                f"{options.who}: there is no file {named!r} in {folder}; GGUF files: {listed}."
+            )
+        return named
+    if any(folder.glob("*.safetensors")):
+        if not (folder / "config.json").is_file():
+            raise OperationalError(f"{options.who}: {folder} holds weights but no config.json.")
+        return None
+    if len(found) > 1:
+        raise OperationalError(
+            f"{options.who}: {folder} holds several GGUF files. Write gguf_file = one of"
+            f" {', '.join(repr(f) for f in found)}."
+        )
+    if not found:
+        _refuse_folder(folder, options)
+    return found[0]
+
+
+def _refuse_folder(folder: Path, options: Options) -> None:
+    pickles = sorted(p.name for pattern in _PICKLES for p in folder.glob(pattern))
+    if pickles:
+        raise OperationalError(
+            f"{options.who}: {folder} holds its weights as pickle ({pickles[0]}), which can run any"
+            " code when it is loaded; thresher reads safetensors and GGUF only. Save the model"
+            " again with save_pretrained of a recent transformers."
+        )
+    raise OperationalError(
+        f"{options.who}: {folder} holds no *.safetensors and no .gguf file, so no weights."
+    )
+
+
+def find_source(options: Options, context: Context) -> Source:
+    """Return where the option ``model`` points to, after cheap checks; nothing is loaded.
+
+    Raises
+    ------
+    OperationalError
+        If it looks like a path that does not exist, or like a folder without usable weights.
+    """
+    model = options.text("model") or ""
+    path = context.resolve(model)
+    if path.is_file() and path.suffix == ".gguf":
+        return Source(str(path.parent), True, path.name)
+    if path.is_dir():
+        return Source(str(path), True, _gguf_in(path, options))
+    parent_is_here = "/" in model and path.parent.is_dir()
+    if parent_is_here or path.is_file() or path.suffix == ".gguf" or not _HUB_NAME.fullmatch(model):
+        raise OperationalError(
+            f"{options.who}: there is no model folder {str(path)!r}. Write model = a folder with"
+            " config.json and *.safetensors, a .gguf file, or a hub name such as"
+            " 'HuggingFaceTB/SmolLM2-135M-Instruct'."
+        )
+    return Source(
+        model,
+        False,
+        options.text("gguf_file"),
+        options.text("revision"),
+        options.boolean("local_files_only", False),
+    )
+
+
+def _from_pretrained(
+    kind: str, source: Source, dtype: str
+) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    import torch
+    import transformers
+
+    shared = {
+        "revision": source.revision or "main",
+        "local_files_only": source.local_files_only or source.local,
+        "trust_remote_code": False,
+    }
+    if source.gguf_file:
+        shared["gguf_file"] = source.gguf_file
+    else:
+        shared["use_safetensors"] = True
+    try:
+        with quiet():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(source.place, **shared)
+            model = getattr(transformers, kind).from_pretrained(
+                source.place, dtype=getattr(torch, dtype), **shared
+            )
+    except (ImportError, OSError, ValueError, KeyError, RuntimeError) as error:
+        raise _unloadable(source, error) from error
+    return tokenizer, model.eval()
+
+
+def _unpacked(kind: str, source: Source, version: str) -> Source:
+    """A folder of safetensors with the dequantised weights of a GGUF file.
+
+    Unpacking takes half a minute for 135 million weights, loading the result half a second.
+    """
+    from safetensors.torch import save_model
+
+    folder = cache_folder("gguf", f"{kind}-{version[:32]}")
+    if not folder.is_dir():
+        # The unpacking draws its own progress bar, which no setting of transformers turns off.
+        with contextlib.redirect_stderr(io.StringIO()):
+            tokenizer, model = _from_pretrained(kind, source, "float32")
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+        with published_folder(folder) as draft, quiet():
+            # `save_pretrained` of a model that was read from GGUF raises ValueError.
+            save_model(model, str(draft / "model.safetensors"), metadata={"format": "pt"})
+            model.config.save_pretrained(draft)
+            tokenizer.save_pretrained(draft)
+    return Source(str(folder), True)
+
+
+@functools.lru_cache(maxsize=2)
+def _load(
+    kind: str, source: Source, version: str, device: str, dtype: str
+) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    if source.gguf_file:
+        source = _unpacked(kind, source, version)
+    import torch
+
+    tokenizer, model = _from_pretrained(kind, source, dtype)
+    torch.nn.Module.to(model, device)
+    return tokenizer, model
+
+
+def load_causal(
+    source: Source, version: str, runtime: Runtime
+) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    """Return tokenizer and causal language model on their device; the last two loaded are kept.
+
+    Parameters
+    ----------
+    source : Source
+        From `find_source`.
+    version : str
+        ``source.version()``: a changed folder is loaded again.
+    runtime : Runtime
+        Device and number type.
+
+    Raises
+    ------
+    OperationalError
+        If the weights cannot be loaded.
+    """
+    return _load("AutoModelForCausalLM", source, version, runtime.device, runtime.dtype)
+
+
+def load_encoder(
+    source: Source, version: str, runtime: Runtime
+) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    """Return tokenizer and encoder on their device; parameters as for `load_causal`."""
+    return _load("AutoModel", source, version, runtime.device, runtime.dtype)
