@@ -12,6 +12,7 @@ from typing import Literal
 from thresher.targets import Shortfall
 
 __all__ = [
+    "Answer",
     "CreateOracle",
     "CreateProxy",
     "Describe",
@@ -154,6 +155,8 @@ class Leaf:
         Column aliases, as in ``t(a, b)``; empty when none are written.
     row : str
         The BIGINT column that identifies a row of it: ``__thresher_r0``, ...
+    lateral : bool
+        Whether it refers to relations before it, so that it cannot be read on its own.
     """
 
     alias: str
@@ -161,6 +164,37 @@ class Leaf:
     table: tuple[str, ...] | None
     columns: tuple[str, ...]
     row: str
+    lateral: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The rest of a block, run over the returned rows; each text is empty where nothing is written.
+
+    Parameters
+    ----------
+    select : str
+        ``SELECT ...`` with the row columns taken out of every star.
+    grouping : str
+        GROUP BY, HAVING, WINDOW and QUALIFY.
+    order : str
+        ``ORDER BY ...``.
+    limit : str
+        LIMIT, OFFSET and FETCH.
+    by_row : bool
+        Whether rows may be ordered by their row columns (after `order`): not so in a block with
+        DISTINCT, GROUP BY, aggregates or ORDER BY ALL.
+    hidden : bool
+        Whether the row column must be taken out in FROM, because the SELECT list can name the
+        whole row: ``COLUMNS('...')``, ``to_json(t)``. Only in a block over one relation.
+    """
+
+    select: str
+    grouping: str = ""
+    order: str = ""
+    limit: str = ""
+    by_row: bool = True
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,9 +283,9 @@ class SelectionQuery:
         ``WITH ...`` in front of the block with a trailing space, or an empty string.
     leaves : tuple of Leaf
         The relations of FROM, in order of appearance.
-    from_sql : str
-        The FROM clause (without the word FROM) in which leaf i stands as ``{leaf_i}``-free SQL
-        produced by `thresher.sql.lowering`; kept here as an opaque template.
+    from_sql : tuple of str
+        What stands in the FROM clause before, between and after the leaves: one text more than
+        leaves. `thresher.sql.lowering` puts the sources in.
     plain : str or None
         Conjunction of the conjuncts free of oracle calls; None when there are none.
     formula : str
@@ -263,8 +297,8 @@ class SelectionQuery:
         as soon as it is not NULL with unknown answers taken as NULL.
     calls, proxies, tail
         What the block calls, what USING names, and its clauses.
-    answer : str
-        Template of the rest of the block (SELECT list, ORDER BY, LIMIT ...), opaque as `from_sql`.
+    answer : Answer
+        The rest of the block (SELECT list, ORDER BY, LIMIT ...).
     ordered : bool
         Whether the block has an ORDER BY of its own.
     """
@@ -273,7 +307,7 @@ class SelectionQuery:
     canonical: str
     ctes: str
     leaves: tuple[Leaf, ...]
-    from_sql: str
+    from_sql: tuple[str, ...]
     plain: str | None
     formula: str
     parts: tuple[tuple[str, str], ...]
@@ -281,7 +315,7 @@ class SelectionQuery:
     calls: tuple[OracleCall, ...]
     proxies: tuple[ProxyTerm, ...]
     tail: Tail
-    answer: str
+    answer: Answer
     ordered: bool
 
 

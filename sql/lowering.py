@@ -1,0 +1,259 @@
+"""A bound query to plain DuckDB SQL: texts to texts, without the schema.
+
+Each relation of FROM is replaced by a *source* that adds a row column. Four statements follow
+from one query: the population with what is known of it for free, the inputs of sampled rows, the
+formula over labelled rows, and the user's own query over the rows that are returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from thresher.plan import Leaf, OracleCall, SelectionQuery
+from thresher.sql.tokens import identifier
+
+__all__ = [
+    "answer_sql",
+    "base_source",
+    "formula_sql",
+    "inputs_sql",
+    "leaf_materialise_sql",
+    "population_sql",
+    "temp_source",
+]
+
+
+def base_source(leaf: Leaf) -> str:
+    """Return the source of a stored table, whose `rowid` names its rows.
+
+    The table must have no column of its own that is called ``rowid``.
+    """
+    return f"(SELECT *, rowid AS {leaf.row} FROM {_written(leaf)}) AS {identifier(leaf.alias)}"
+
+
+def leaf_materialise_sql(query: SelectionQuery, leaf: Leaf, temp_name: str) -> str:
+    """Return the statement that copies a relation into a temporary table with row numbers.
+
+    A lateral relation cannot be copied; its table stays empty and `temp_source` does not read it.
+    """
+    if leaf.lateral:
+        return f"CREATE TEMP TABLE {temp_name} (unused BOOLEAN)"
+    return (
+        f"CREATE TEMP TABLE {temp_name} AS {query.ctes}"
+        f"SELECT *, row_number() OVER () - 1 AS {leaf.row} FROM {_written(leaf)}"
+    )
+
+
+def temp_source(leaf: Leaf, temp_name: str) -> str:
+    """Return the source of a relation that `leaf_materialise_sql` has copied."""
+    if leaf.lateral:
+        return _lateral_source(leaf)
+    return f"{temp_name} AS {identifier(leaf.alias)}"
+
+
+def _lateral_source(leaf: Leaf) -> str:
+    """Number the rows of a relation that depends on relations before it.
+
+    The numbers must be the same in each statement of a query: they follow the order of the
+    content, or of the list that is unnested.
+    """
+    alias, relation = identifier(leaf.alias), leaf.relation
+    if relation.lower().startswith("unnest("):
+        column = identifier(leaf.columns[0]) if leaf.columns else "unnest"
+        return f"{relation} WITH ORDINALITY AS {alias}({column}, {leaf.row})"
+    columns = f"({', '.join(identifier(name) for name in leaf.columns)})" if leaf.columns else ""
+    return (
+        f"LATERAL (SELECT *, row_number() OVER (ORDER BY __thresher_q) - 1 AS {leaf.row} "
+        f"FROM {relation} AS __thresher_q{columns}) AS {alias}"
+    )
+
+
+def _written(leaf: Leaf) -> str:
+    """Write a relation with its alias, as it stands in FROM."""
+    columns = f"({', '.join(identifier(name) for name in leaf.columns)})" if leaf.columns else ""
+    return f"{leaf.relation} AS {identifier(leaf.alias)}{columns}"
+
+
+def population_sql(
+    query: SelectionQuery,
+    sources: Sequence[str],
+    stores: Sequence[str | None] | None = None,
+) -> str:
+    """Return the statement that lists the population.
+
+    Parameters
+    ----------
+    query : SelectionQuery
+        The bound query.
+    sources : sequence of str
+        One source per leaf.
+    stores : sequence of str or None, optional
+        One relation per call with the columns ``key`` (SHA-256, hex) and ``value`` of answers
+        that are known; None for a call of which nothing is known. Without stores no key is
+        computed, and the statement stays a plain scan.
+
+    Returns
+    -------
+    str
+        Its columns are the row columns (-1 where an outer join found no row), ``__thresher_known``
+        (1 or 0 where the formula is decided without a label, else NULL), and the DOUBLE score of
+        each SQL expression in USING.
+    """
+    wanted = list(stores) if stores is not None else [None] * len(query.calls)
+    calls = list(zip(query.calls, wanted, strict=True))
+    inner = [f"coalesce({leaf.row}, -1) AS {leaf.row}" for leaf in query.leaves]
+    inner += [f"({sql}) AS {column}" for column, sql in query.parts]
+    inner += [f"{_is_null(call)} AS {call.value}_n" for call in query.calls]
+    inner += [f"{_key(call)} AS {call.key}" for call, store in calls if store is not None]
+    scores = [term for term in query.proxies if term.name is None]
+    inner += [f"CAST(({term.text}) AS DOUBLE) AS {term.column}" for term in scores]
+    where = f" WHERE {query.plain}" if query.plain else ""
+    rows = f"SELECT {', '.join(inner)} FROM {_from(query, sources)}{where}"
+    answers = [
+        f"CAST({'NULL' if store is None else f'{call.value}_s.value'} AS {call.returns}) "
+        f"AS {call.value}"
+        for call, store in calls
+    ]
+    settled = [
+        f"({call.value}_n{'' if store is None else f' OR {call.value}_s.key IS NOT NULL'})"
+        for call, store in calls
+    ]
+    joins = "".join(
+        f" LEFT JOIN {store} AS {call.value}_s ON {call.value}_s.key = __thresher_rows.{call.key}"
+        for call, store in calls
+        if store is not None
+    )
+    answered = (
+        f"SELECT __thresher_rows.*, {', '.join(answers)}, {' AND '.join(settled)} "
+        f"AS __thresher_settled FROM ({rows}) AS __thresher_rows{joins}"
+    )
+    outer = [leaf.row for leaf in query.leaves]
+    outer.append(f"CAST({_known(query)} AS TINYINT) AS __thresher_known")
+    outer += [term.column for term in scores]
+    return f"{query.ctes}SELECT {', '.join(outer)} FROM ({answered}) AS __thresher_answers"
+
+
+def _known(query: SelectionQuery) -> str:
+    settled = f"CASE WHEN __thresher_settled THEN coalesce(({query.formula}), FALSE)"
+    return f"{settled} ELSE ({query.formula}) END" if query.monotone else f"{settled} END"
+
+
+def inputs_sql(query: SelectionQuery, sources: Sequence[str], sample: str) -> str:
+    """Return the statement that reads what labelling needs for some rows of the population.
+
+    Parameters
+    ----------
+    query, sources
+        As for `population_sql`.
+    sample : str
+        Relation with the row columns of the wanted rows.
+
+    Returns
+    -------
+    str
+        Its columns are the row columns, the inputs and the key of each call (NULL key: an input
+        is NULL), and the parts of the formula.
+    """
+    columns = [f"coalesce({leaf.row}, -1) AS {leaf.row}" for leaf in query.leaves]
+    for call in query.calls:
+        columns += [
+            f"{sql} AS {name}" for name, sql in zip(call.inputs, call.arguments, strict=True)
+        ]
+        columns.append(f"{_key(call)} AS {call.key}")
+    columns += [f"({sql}) AS {column}" for column, sql in query.parts]
+    return f"{query.ctes}SELECT {', '.join(columns)} FROM {_rows_of(query, sources, sample)}"
+
+
+def formula_sql(query: SelectionQuery, relation: str) -> str:
+    """Return the statement that evaluates the formula over labelled rows.
+
+    Parameters
+    ----------
+    query : SelectionQuery
+        The bound query.
+    relation : str
+        Relation with the row columns, the value column of each call and the parts.
+    """
+    rows = ", ".join(leaf.row for leaf in query.leaves)
+    return f"SELECT {rows}, ({query.formula}) AS truth FROM {relation}"
+
+
+def answer_sql(query: SelectionQuery, sources: Sequence[str], keep: str) -> str:
+    """Return the user's query over the rows that are returned.
+
+    Parameters
+    ----------
+    query, sources
+        As for `population_sql`.
+    keep : str
+        Relation with the row columns of the rows to return.
+
+    Notes
+    -----
+    Rows come in the order of the user's ORDER BY and, within it, of the row columns, so that the
+    same rows give the same result.
+    """
+    answer = query.answer
+    by_row = answer.by_row and not answer.hidden
+    order = [answer.order] if answer.order else []
+    if by_row:
+        rows = ", ".join(leaf.row for leaf in query.leaves)
+        order = [f"{answer.order}, {rows}" if answer.order else f"ORDER BY {rows}"]
+    relation = _rows_of(query, sources, keep, hidden=answer.hidden)
+    pieces = [f"{answer.select} FROM {relation}", answer.grouping, *order, answer.limit]
+    return query.ctes + " ".join(piece for piece in pieces if piece)
+
+
+def _rows_of(
+    query: SelectionQuery, sources: Sequence[str], wanted: str, *, hidden: bool = False
+) -> str:
+    """Write FROM and WHERE for exactly the rows whose row columns stand in a relation.
+
+    Each source is first cut down to rows that occur in it. That keeps a row of an outer join
+    that found no partner: it has none in fewer rows either. Rows that lost their partner by the
+    cut differ in their row columns and go with the last condition.
+    """
+    cut = [
+        source if leaf.lateral else _cut(leaf, source, wanted, hidden=hidden)
+        for leaf, source in zip(query.leaves, sources, strict=True)
+    ]
+    relation = _from(query, cut)
+    if len(query.leaves) == 1:
+        return relation
+    rows = ", ".join(leaf.row for leaf in query.leaves)
+    found = ", ".join(f"coalesce({leaf.row}, -1)" for leaf in query.leaves)
+    return f"{relation} WHERE ({found}) IN (SELECT {rows} FROM {wanted})"
+
+
+def _cut(leaf: Leaf, source: str, wanted: str, *, hidden: bool) -> str:
+    columns, order = "*", ""
+    if hidden:
+        columns, order = f"* EXCLUDE ({leaf.row})", f" ORDER BY {leaf.row}"
+    return (
+        f"(SELECT {columns} FROM {source} "
+        f"WHERE {leaf.row} IN (SELECT {leaf.row} FROM {wanted}){order}) AS {identifier(leaf.alias)}"
+    )
+
+
+def _from(query: SelectionQuery, sources: Sequence[str]) -> str:
+    """Put sources in the places of the leaves."""
+    written = [query.from_sql[0]]
+    for source, after in zip(sources, query.from_sql[1:], strict=True):
+        written += [source, after]
+    return " ".join(piece for piece in written if piece)
+
+
+def _is_null(call: OracleCall) -> str:
+    tests = " OR ".join(f"({sql}) IS NULL" for sql in call.arguments)
+    return f"({tests or 'FALSE'})"
+
+
+def _key(call: OracleCall) -> str:
+    """Write the SHA-256 of all arguments, each with its length in bytes before it.
+
+    The lengths make the encoding unambiguous: ('ab', 'c') and ('a', 'bc') differ. NULL in any
+    argument gives NULL.
+    """
+    texts = [f"CAST({sql} AS VARCHAR)" for sql in call.arguments]
+    pieces = " || ".join(f"strlen({text}) || ':' || {text}" for text in texts)
+    return f"sha256({pieces or repr('')})"
