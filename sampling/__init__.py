@@ -1,5 +1,6 @@
 """Sampling designs, exact bounds and selection: pure functions on arrays."""
 
+from thresher.sampling.exact import select_exact
 from thresher.sampling.joint import select_joint
 from thresher.sampling.labels import CountedLabels, LabelSource
 from thresher.sampling.precision import select_precision
@@ -12,6 +13,7 @@ __all__ = [
     "Selection",
     "Step",
     "Test",
+    "select_exact",
     "select_joint",
     "select_precision",
     "select_recall",
