@@ -132,6 +132,7 @@ class Labeller:
         self._population, self._store, self._run = population, store, run
         self._limit, self._on_batch = limit, on_batch
         self._answers: dict[str, dict[str, Label]] = {}
+        self._seen: list[pa.Table] = []
         self._hash = hashlib.sha256()
         self.n_labels = self.n_reused = self.charged = 0
         self.cost_usd = 0.0
@@ -155,6 +156,7 @@ class Labeller:
         if not len(rows):
             return np.zeros(0, dtype=np.bool_)
         table = self._population.inputs(np.asarray(rows, dtype=np.int64))
+        self._seen.append(table)
         truth: npt.NDArray[np.int8] = np.full(len(rows), -1, dtype=np.int8)
         values = {
             call.value: self._bound(call).typed([None] * len(rows)) for call in self._query.calls
@@ -168,14 +170,36 @@ class Labeller:
                 truth = self._population.evaluate(table, values)
         return np.equal(truth, 1)
 
-    def facts(self) -> list[pa.Table]:
-        """Return what this query knows by now, as (key, value) tables, one per call."""
-        tables = []
+    def duplicates(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int8]]:
+        """Return the rows that this query's answers decide, whether they were asked for or not.
+
+        Returns
+        -------
+        rows : ndarray of int64, shape (k,)
+            Rows in which at least one call has inputs that were answered.
+        truth : ndarray of int8, shape (k,)
+            1 true, 0 false, -1 still open.
+        """
+        if not self._seen:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int8)
+        seen = pa.concat_tables(self._seen)
+        asked = []
         for call in self._query.calls:
-            known = self._memory(call)
-            values = self._bound(call).typed(list(known.values()))
-            tables.append(pa.table({"key": pa.array(list(known), pa.string()), "value": values}))
-        return tables
+            memory = self._memory(call)
+            known = pa.array([key in memory for key in seen.column(call.key).to_pylist()])
+            asked.append(seen.filter(known).select(list(call.inputs)))
+        rows = self._population.matching(asked)
+        table = self._population.inputs(rows)
+        values, settled = {}, np.ones(len(rows), dtype=np.bool_)
+        for call in self._query.calls:
+            memory, keys = self._memory(call), table.column(call.key).to_pylist()
+            values[call.value] = self._bound(call).typed([memory.get(key) for key in keys])
+            settled &= np.array([key is None or key in memory for key in keys], dtype=np.bool_)
+        truth = self._population.evaluate(table, values)
+        truth = np.where(settled & (truth < 0), 0, truth).astype(np.int8)
+        if not self._query.monotone:
+            truth[~settled] = -1
+        return rows, truth
 
     def _bound(self, call: OracleCall) -> BoundOracle:
         return self._oracles[call.oracle]

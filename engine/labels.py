@@ -17,7 +17,7 @@ from pathlib import Path
 
 from thresher.errors import OperationalError
 
-__all__ = ["Label", "LabelStore", "Run"]
+__all__ = ["CERTIFICATE_COLUMNS", "LABEL_COLUMNS", "Label", "LabelStore", "Run"]
 
 Label = bool | int | float | str
 
@@ -41,6 +41,21 @@ CREATE TABLE IF NOT EXISTS runs (
 CREATE TABLE IF NOT EXISTS certificates (
     id TEXT PRIMARY KEY, made_at REAL NOT NULL, summary TEXT NOT NULL, json TEXT NOT NULL);
 """
+LABEL_COLUMNS = (
+    ("oracle", "VARCHAR"),
+    ("version", "VARCHAR"),
+    ("input_sha256", "VARCHAR"),
+    ("answer", "VARCHAR"),
+    ("confidence", "DOUBLE"),
+    ("cost_usd", "DOUBLE"),
+    ("bought_at", "DOUBLE"),  # Unix time in seconds
+)
+CERTIFICATE_COLUMNS = (
+    ("id", "VARCHAR"),
+    ("made_at", "DOUBLE"),  # Unix time in seconds
+    ("summary", "VARCHAR"),
+    ("certificate", "VARCHAR"),  # JSON
+)
 _CHUNK = 500  # SQLite allows 999 variables a statement in its oldest builds
 
 
@@ -100,7 +115,7 @@ class LabelStore:
         with self._lock:
             self._db.close()
 
-    def _oracle_id(self, version: str, name: str = "") -> int:
+    def _oracle_id(self, version: str, name: str) -> int:
         if version not in self._ids:
             self._db.execute(
                 "INSERT OR IGNORE INTO oracles (version, name) VALUES (?, ?)", (version, name)
@@ -113,14 +128,14 @@ class LabelStore:
         """Return the stored answers among `keys` (SHA-256 in hex), with their sequence numbers."""
         found: dict[str, tuple[Label, int]] = {}
         with self._lock:
-            oracle = self._oracle_id(version)
             for start in range(0, len(keys), _CHUNK):
                 chunk = [bytes.fromhex(k) for k in keys[start : start + _CHUNK]]
                 marks = ",".join("?" * len(chunk))
                 rows = self._db.execute(
                     f"SELECT lower(hex(key)), answer, seq FROM labels "
-                    f"WHERE oracle = ? AND key IN ({marks})",
-                    (oracle, *chunk),
+                    f"WHERE oracle = (SELECT id FROM oracles WHERE version = ?) "
+                    f"AND key IN ({marks})",
+                    (version, *chunk),
                 )
                 found.update((key, (answer, seq)) for key, answer, seq in rows)
         return found
@@ -159,8 +174,9 @@ class LabelStore:
         """Return keys (hex) and answers of one oracle version up to a sequence number."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT lower(hex(key)), answer FROM labels WHERE oracle = ? AND seq <= ?",
-                (self._oracle_id(version), known_until),
+                "SELECT lower(hex(key)), answer FROM labels "
+                "WHERE oracle = (SELECT id FROM oracles WHERE version = ?) AND seq <= ?",
+                (version, known_until),
             ).fetchall()
         return [row[0] for row in rows], [row[1] for row in rows]
 
@@ -194,14 +210,15 @@ class LabelStore:
             )
 
     def certificates(self) -> list[tuple[str, float, str, str]]:
-        """Return (id, Unix time in seconds, summary, JSON) of every certificate, oldest first."""
+        """Return a row per certificate, oldest first: `CERTIFICATE_COLUMNS`."""
         with self._lock:
             return self._db.execute("SELECT * FROM certificates ORDER BY made_at, id").fetchall()
 
-    def labels(self) -> list[tuple[str, str, str, Label, float | None, float, float]]:
-        """Return (oracle, version, key hex, answer, confidence, usd, Unix time) of every label."""
+    def labels(self) -> list[tuple[str, str, str, str, float | None, float, float]]:
+        """Return a row per label, in the order they were bought: `LABEL_COLUMNS`."""
         with self._lock:
             return self._db.execute(
-                "SELECT o.name, o.version, lower(hex(l.key)), l.answer, l.confidence, l.cost_usd, "
-                "l.bought_at FROM labels l JOIN oracles o ON o.id = l.oracle ORDER BY l.seq"
+                "SELECT o.name, o.version, lower(hex(l.key)), CAST(l.answer AS TEXT), "
+                "l.confidence, l.cost_usd, l.bought_at FROM labels l "
+                "JOIN oracles o ON o.id = l.oracle ORDER BY l.seq"
             ).fetchall()

@@ -135,6 +135,34 @@ class Population:
         positions[np.lexsort(wanted[::-1])] = np.lexsort(found[::-1])
         return table.drop_columns([leaf.row for leaf in leaves]).take(pa.array(positions))
 
+    def matching(self, asked: Sequence[pa.Table]) -> npt.NDArray[np.int64]:
+        """Return the rows whose inputs equal labelled ones.
+
+        Parameters
+        ----------
+        asked : sequence of pyarrow.Table, one per call
+            Inputs that were answered, free of NULL.
+
+        Returns
+        -------
+        ndarray of int64, shape (k,)
+            Row numbers, ascending.
+        """
+        names = [_fresh("asked") for _ in asked]
+        for name, table in zip(names, asked, strict=True):
+            self._connection.register(name, table)
+        try:
+            sql = lowering.matches_sql(self._query, self._sources, names)
+            found = self._connection.execute(sql).to_arrow_table()
+        finally:
+            for name in names:
+                self._connection.unregister(name)
+        keys = [_integers(found, leaf.row) for leaf in self._query.leaves]
+        if len(keys) == 1:
+            return np.sort(np.searchsorted(self._keys[0], keys[0]))
+        rows, wanted = np.rec.fromarrays(self._keys), np.rec.fromarrays(keys)
+        return np.sort(np.searchsorted(rows, wanted))
+
     def evaluate(self, table: pa.Table, values: Mapping[str, pa.Array]) -> npt.NDArray[np.int8]:
         """Evaluate the formula over labelled rows.
 

@@ -132,7 +132,7 @@ class _Runner:
         """Decide, run the rewritten query, certify."""
         self._report()
         selection, note = self._selection()
-        returned = self._with_duplicates(selection.returned)
+        returned = self._with_duplicates(selection)
         self.stage = "answer"
         self._report()
         relation = self.population.answer(returned)
@@ -209,7 +209,8 @@ class _Runner:
     def _selection(self) -> tuple[Selection, str | None]:
         """Choose the procedure and carry it out; says what the reader must know besides."""
         n_unknown = int(np.count_nonzero(self.known < 0))
-        if self.targets.kind == "exact" or n_unknown <= self.labeller.remaining:
+        affordable = n_unknown <= self.labeller.remaining and self.targets.kind != "joint"
+        if self.targets.kind == "exact" or affordable:
             return self._exact(), None
         scores = self._scores()
         self.stage = "select"
@@ -235,7 +236,8 @@ class _Runner:
 
     def _exact(self) -> Selection:
         self.stage = "label all"
-        return select_exact(self.labeller, known=self.known)
+        unscored = np.zeros(self.population.n_rows, dtype=np.float32)
+        return select_exact(unscored, self.labeller, known=self.known)
 
     def _select(self, scores: FloatArray) -> Selection:
         recall, precision, delta = self.targets.recall, self.targets.precision, self.targets.delta
@@ -318,8 +320,17 @@ class _Runner:
         rate = 1 - self.targets.delta ** (1 / n_missable)
         return math.ceil(rate * self.population.n_rows)
 
-    def _with_duplicates(self, returned: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Rows whose inputs equal labelled ones are known too: that adds positives only."""
+    def _with_duplicates(self, selection: Selection) -> npt.NDArray[np.bool_]:
+        """Rows whose inputs equal labelled ones are known too.
+
+        That drops known negatives and adds known positives, so no bound suffers.
+        """
+        if selection.algorithm == "exact":
+            return selection.returned
+        rows, truth = self.labeller.duplicates()
+        decided = truth >= 0
+        returned = selection.returned.copy()
+        returned[rows[decided]] = truth[decided] == 1
         return returned
 
     def _certificate(

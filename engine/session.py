@@ -17,7 +17,7 @@ from thresher.certificate import Certificate
 from thresher.duckdb_errors import translated
 from thresher.errors import InterfaceError, ProgrammingError
 from thresher.explain import describe, explain, show
-from thresher.labels import LabelStore
+from thresher.labels import CERTIFICATE_COLUMNS, LABEL_COLUMNS, LabelStore
 from thresher.models import Models
 from thresher.progress import ProgressSink, Silent, Terminal, terminal_or_silent
 from thresher.run import Environment, run
@@ -161,7 +161,30 @@ class Session:
             raise
         self.connection.execute("COMMIT")
 
+    def _offer_store(self, sql: str) -> None:
+        """Define thresher_labels() and thresher_certificates() for a statement that uses them."""
+        functions = {
+            "thresher_labels": (self.store.labels, LABEL_COLUMNS),
+            "thresher_certificates": (self.store.certificates, CERTIFICATE_COLUMNS),
+        }
+        for name, (read, columns) in functions.items():
+            if name not in sql.lower():
+                continue
+            rows = list(zip(*read(), strict=True)) or [()] * len(columns)
+            types = [pa.float64() if kind == "DOUBLE" else pa.string() for _, kind in columns]
+            names = [column for column, _ in columns]
+            arrays = [pa.array(v, kind) for v, kind in zip(rows, types, strict=True)]
+            self.connection.register(f"__{name}", pa.table(arrays, names=names))
+            items = ", ".join(
+                f"to_timestamp({column}) AS {column}" if column.endswith("_at") else column
+                for column in names
+            )
+            self.connection.execute(
+                f"CREATE OR REPLACE TEMP MACRO {name}() AS TABLE SELECT {items} FROM __{name}"
+            )
+
     def _duckdb(self, sql: str, parameters: Parameters) -> duckdb.DuckDBPyRelation | None:
+        self._offer_store(sql)
         kinds = [statement.type for statement in self.connection.extract_statements(sql)]
         if kinds == [duckdb.StatementType.SELECT]:
             relation = self.connection.sql(sql, params=parameters)

@@ -6,6 +6,7 @@ from thresher.sql.lowering import (
     formula_sql,
     inputs_sql,
     leaf_materialise_sql,
+    matches_sql,
     population_sql,
     temp_source,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "formula_sql",
     "inputs_sql",
     "leaf_materialise_sql",
+    "matches_sql",
     "parse",
     "population_sql",
     "split",

@@ -18,6 +18,7 @@ __all__ = [
     "formula_sql",
     "inputs_sql",
     "leaf_materialise_sql",
+    "matches_sql",
     "population_sql",
     "temp_source",
 ]
@@ -162,6 +163,32 @@ def inputs_sql(query: SelectionQuery, sources: Sequence[str], sample: str) -> st
         columns.append(f"{_key(call)} AS {call.key}")
     columns += [f"({sql}) AS {column}" for column, sql in query.parts]
     return f"{query.ctes}SELECT {', '.join(columns)} FROM {_rows_of(query, sources, sample)}"
+
+
+def matches_sql(query: SelectionQuery, sources: Sequence[str], asked: Sequence[str]) -> str:
+    """Return the statement that lists the rows whose inputs equal labelled ones.
+
+    Parameters
+    ----------
+    query, sources
+        As for `population_sql`.
+    asked : sequence of str
+        One relation per call with the columns `OracleCall.inputs`, free of NULL.
+
+    Returns
+    -------
+    str
+        Its columns are the row columns of the rows in which at least one call was answered.
+    """
+    tests = [
+        f"({', '.join(call.arguments)}) IN (SELECT {', '.join(call.inputs)} FROM {relation})"
+        for call, relation in zip(query.calls, asked, strict=True)
+    ]
+    conditions = [f"({query.plain})"] if query.plain else []
+    conditions.append(f"({' OR '.join(tests)})")
+    rows = ", ".join(f"coalesce({leaf.row}, -1) AS {leaf.row}" for leaf in query.leaves)
+    where = " AND ".join(conditions)
+    return f"{query.ctes}SELECT {rows} FROM {_from(query, sources)} WHERE {where}"
 
 
 def formula_sql(query: SelectionQuery, relation: str) -> str:
