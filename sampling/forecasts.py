@@ -6,6 +6,8 @@ whose distribution function is an incomplete beta function.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 from scipy.special import betainc, betaincinv, ndtri
@@ -27,6 +29,8 @@ Floats = npt.NDArray[np.float64]
 # Seven points of a normal variate and their weights: the spread of a count before it is seen.
 DEVIATES = np.array([-1.6, -1.0, -0.5, 0.0, 0.5, 1.0, 1.6])
 WEIGHTS = np.array([0.08, 0.17, 0.17, 0.16, 0.17, 0.17, 0.08])
+# Whole counts as far as they matter, then ever coarser ones.
+_COUNTS = np.concatenate([np.arange(100.0), np.geomspace(100, 1e9, 1000)])
 # Normal deviates of the quantiles .1, .3, .5, .7, .9.
 _ORDER = np.array([-1.2816, -0.5244, 0.0, 0.5244, 1.2816])
 
@@ -82,10 +86,15 @@ def forecast_fixed_cut(
     return np.asarray(low)
 
 
+@lru_cache(maxsize=64)
+def _poisson_limits(level: float) -> Floats:
+    """Upper Poisson limits of the counts in `_COUNTS`, by Wilson and Hilferty's cube."""
+    shape = _COUNTS + 1
+    root = 1 - 1 / (9 * shape) + ndtri(1 - level) / (3 * np.sqrt(shape))
+    return np.asarray(shape * np.maximum(root, 0.0) ** 3)
+
+
 def forecast_found(limit: Floats, level: float) -> Floats:
     """Return the largest count whose upper Poisson limit is within `limit`; -1 where none is."""
-    count = np.concatenate([np.arange(100.0), np.geomspace(100, 1e9, 1000)])
-    z, shape = ndtri(1 - level), count + 1
-    table = shape * np.maximum(1 - 1 / (9 * shape) + z / (3 * np.sqrt(shape)), 0.0) ** 3
-    place = np.searchsorted(table, limit, side="right") - 1
-    return np.where(place >= 0, count[np.maximum(place, 0)], -1.0)
+    place = np.searchsorted(_poisson_limits(level), limit, side="right") - 1
+    return np.where(place >= 0, _COUNTS[np.maximum(place, 0)], -1.0)

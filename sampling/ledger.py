@@ -11,7 +11,22 @@ from thresher.sampling.selection import Selection, Step, Test
 __all__ = ["Ledger", "rank_rows"]
 
 Ranks = npt.NDArray[np.int64]
-_SIGN = np.uint64(1 << 63)
+_SIGN, _ONE = np.uint64(63), np.uint64(1)
+_MAGNITUDE = np.uint64(2**63 - 1)
+
+
+def _falling_keys(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.uint64]:
+    """Return integers that fall as the score rises, NaN last; -0.0 and 0.0 are one score."""
+    value = scores.astype(np.float64)
+    value += 0.0
+    missing = np.isnan(value)
+    key = value.view(np.uint64)
+    flip = key >> _SIGN
+    flip -= _ONE  # all ones for a positive score, 0 for a negative one
+    flip &= _MAGNITUDE
+    key ^= flip
+    key[missing] = ~np.uint64(0)
+    return key
 
 
 def rank_rows(scores: npt.NDArray[np.floating], rng: np.random.Generator) -> Ranks:
@@ -30,27 +45,35 @@ def rank_rows(scores: npt.NDArray[np.floating], rng: np.random.Generator) -> Ran
 
     Notes
     -----
-    One sort of unsigned integers: the leading bits of the score and the place in a random
-    permutation. Scores that agree in the leading bits (44 of 64 at a million rows) are ordered by
-    a second sort of those rows alone.
+    One sort in place of unsigned integers: the leading bits of the score (44 of 64 at a million
+    rows), then the position. Rows that agree in the leading bits are put right afterwards.
     """
     n = len(scores)
-    order = rng.permutation(n)
-    value = scores[order].astype(np.float64) + 0.0  # -0.0 and 0.0 are one score
-    bits = value.view(np.uint64)
-    key = np.where(bits & _SIGN, bits, ~(bits | _SIGN))  # falls as the score rises
-    key[np.isnan(value)] = ~np.uint64(0)
     width = np.uint64(max(1, (n - 1).bit_length()))
-    packed = np.sort((key >> width << width) | np.arange(n, dtype=np.uint64))
-    place = (packed & ((np.uint64(1) << width) - np.uint64(1))).astype(np.int64)
-    head = packed >> width
-    same = head[1:] == head[:-1]
+    key = _falling_keys(scores)
+    key >>= width
+    key <<= width
+    key |= np.arange(n, dtype=np.uint64)
+    key.sort()
+    rows = (key & ((_ONE << width) - _ONE)).astype(np.int64)
+    key >>= width
+    same = key[1:] == key[:-1]
     if same.any():
-        tied = np.flatnonzero(np.concatenate([same, [False]]) | np.concatenate([[False], same]))
-        full = key[place[tied]]
-        if (full[1:] < full[:-1]).any():
-            place[tied] = place[tied][np.argsort(full, kind="stable")]
-    return np.asarray(order[place], dtype=np.int64)
+        tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+        rows[tied] = _settle(rows[tied], scores, rng)
+    return rows
+
+
+def _settle(rows: Ranks, scores: npt.NDArray[np.floating], rng: np.random.Generator) -> Ranks:
+    """Order rows that are sorted by their leading bits by the whole score, then at random."""
+    key = _falling_keys(scores[rows])
+    if (key[1:] < key[:-1]).any():
+        order = np.argsort(key)
+        rows, key = rows[order], key[order]
+    group = np.cumsum(np.append(False, key[1:] != key[:-1])).astype(np.uint64)
+    group <<= np.uint64(32)
+    group |= rng.permutation(len(rows)).astype(np.uint64)
+    return np.asarray(rows[np.argsort(group)], dtype=np.int64)
 
 
 class Ledger:

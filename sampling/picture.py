@@ -84,18 +84,18 @@ class Picture:
         """All positives, known ones included."""
         return float(self.known + self.positives[-1])
 
-    def above(self, rank: npt.ArrayLike) -> tuple[Floats, Floats]:
+    def above(self, rank: Floats | float) -> tuple[Floats, Floats]:
         """Return the unlabelled rows and the positives among them above a rank."""
         return (
             np.interp(rank, self.edges, self.rows),
             np.interp(rank, self.edges, self.positives),
         )
 
-    def rank_of_rows(self, count: npt.ArrayLike) -> Floats:
+    def rank_of_rows(self, count: Floats | float) -> Floats:
         """Return the rank above which that many unlabelled rows lie."""
         return np.asarray(np.interp(count, self.rows, self.edges))
 
-    def rank_of_positives(self, count: npt.ArrayLike) -> Floats:
+    def rank_of_positives(self, count: Floats | float) -> Floats:
         """Return the rank above which that many unlabelled positives lie."""
         return np.asarray(np.interp(count, self.positives, self.edges))
 
@@ -129,7 +129,8 @@ def make_pictures(ledger: Ledger, buckets: Buckets) -> tuple[Picture, ...]:
     fifth = ((ranks - buckets.edges[bucket]) * len(_QUANTILES) / size[bucket]).astype(np.int64)
     cell = bucket * len(_QUANTILES) + fifth
     n = np.bincount(cell, minlength=buckets.logits.size).astype(np.float64)
-    positive = np.bincount(cell, weights=ledger.label[ranks], minlength=buckets.logits.size)
+    found = ledger.label[ranks].astype(np.float64)
+    positive = np.bincount(cell, weights=found, minlength=buckets.logits.size).astype(np.float64)
     seen = n > 0
     x, slopes = buckets.logits.ravel()[seen], np.array(buckets.slopes)
     a, b = _recalibrate(x, n[seen], positive[seen], buckets.level, slopes)

@@ -143,7 +143,7 @@ def _close(ledger: Ledger, head: Head, share: Share) -> Selection:
         if len(free):
             bound = 1.0 - (limit + len(extra)) / (certain + len(extra))
     end = int(free[-1]) + 1 if len(free) else 0
-    right = ledger.n_positive + float(np.mean([p.above(end)[1] for p in pictures] or [0.0]))
+    right = ledger.n_positive + float(np.mean([float(p.above(end)[1]) for p in pictures] or [0.0]))
     total = float(np.mean([p.total for p in pictures] or [0.0]))
     returned = ledger.n_positive + len(free)
     return ledger.close(
