@@ -53,7 +53,8 @@ def section_at(source: Source, i: int) -> str:
     word = source.word(i)
     if word not in SECTIONS and word not in SET_OPERATIONS:
         return ""
-    if source.word(i - 1) == "as" or source.mark(i - 1, "."):
+    before = source.word(i - 1)
+    if before == "as" or source.mark(i - 1, ".") or (word == "from" and before == "distinct"):
         return ""
     return "" if word in ("group", "order") and source.word(i + 1) != "by" else word
 

@@ -264,7 +264,14 @@ class Operands:
         if self.source.word(first + 1) in BEFORE_QUERY:
             self.whole(first)
         items = self.bracketed(first)
-        return self.node("paren" if len(items) == 1 else "function", first, items)
+        if len(items) > 1:
+            raise self.source.refuse(
+                "an oracle call in a row of values is not supported. Compare value by value, "
+                "joined by AND.",
+                first,
+                end,
+            )
+        return self.node("paren", first, items)
 
     def whole(self, opened: int) -> None:
         """Step over brackets that must hold no oracle call."""

@@ -6,9 +6,11 @@ import re
 from dataclasses import dataclass, field
 
 from thresher.plan import Leaf
-from thresher.sql.tokens import Source, identifier
+from thresher.sql.tokens import Source
 
-__all__ = ["From", "parse_from"]
+__all__ = ["ROW_PREFIX", "From", "parse_from"]
+
+ROW_PREFIX = "__thresher_r"
 
 _SIDES = ("inner", "left", "right", "full")
 _AFTER = """
@@ -28,12 +30,11 @@ _ALONE = {
 class From:
     """Leaves in order of appearance and what stands between them: one text more than leaves.
 
-    `spans` are the token ranges of the leaves, `natural` says whether a NATURAL JOIN is written.
+    `spans` are the token ranges of the leaves.
     """
 
     leaves: list[Leaf] = field(default_factory=list)
     spans: list[tuple[int, int]] = field(default_factory=list)
-    natural: bool = False
 
     def aliases(self) -> list[str]:
         """Return the names that qualify columns, in lower case."""
@@ -74,12 +75,30 @@ def parse_from(source: Source, first: int, last: int, ctes: frozenset[str]) -> F
     return found
 
 
+@dataclass(slots=True)
+class _Written:
+    """Tokens of one relation: all ``start:last``, its name ``body:name_end``.
+
+    `body_end` is set where a suffix such as TABLESAMPLE belongs to the relation.
+    """
+
+    start: int
+    body: int = 0
+    name_end: int = 0
+    body_end: int = 0
+    last: int = 0
+    alias: str = ""
+    columns: tuple[str, ...] = ()
+    lateral: bool = False
+
+
 class _Reader:
     """Walks over a FROM clause."""
 
     def __init__(self, source: Source, ctes: frozenset[str]) -> None:
         self.source, self.ctes = source, ctes
         self.found = From()
+        self.n_unnamed = 0
 
     def joined_list(self, first: int, last: int) -> None:
         """Read relations joined by commas or by JOIN."""
@@ -110,12 +129,12 @@ class _Reader:
                     start,
                     i + 1,
                 )
-        self.found.natural |= "natural" in words
         keyed = "semi" not in words and "anti" not in words
         i = self.factor(i + 1, last, keyed=keyed)
         return self.condition(i, last)
 
     def condition(self, i: int, last: int) -> int:
+        """Step over ON or USING after a join."""
         source = self.source
         if source.word(i) == "using" and source.mark(i + 1, "("):
             return source.skip(i + 1)
@@ -141,33 +160,44 @@ class _Reader:
 
     def factor(self, i: int, last: int, *, keyed: bool = True) -> int:
         """Read one relation with its alias; return the token after it."""
-        source, start = self.source, i
+        source = self.source
         if i >= last:
             raise source.error("a relation is missing in FROM", i - 1)
         if source.mark(i, "(") and self.is_joined(i):
-            if keyed:
-                self.joined_list(i + 1, source.partner[i])
-            return self.alias(source.skip(i), last)[0]
-        prefix = ""
+            return self.parenthesis(i, last, keyed=keyed)
+        written = _Written(i)
         if source.tokens[i].is_name and source.mark(i + 1, ":"):
-            prefix = source.tokens[i].name
+            written.alias = source.tokens[i].name
             i += 2
-        lateral = source.word(i) == "lateral"
-        i += lateral
-        body = i
-        i = self.relation(i, last)
-        end = i
+        written.lateral = source.word(i) == "lateral"
+        written.body = i + written.lateral
+        i = written.name_end = self.relation(written.body, last)
         if source.words(i, "with", "ordinality"):
             i += 2
-        i, alias, columns = self.alias(i, last)
-        tail = i
-        while source.word(i) in ("tablesample", "pivot", "unpivot") or source.words(i, "at"):
-            i = self.suffix(i, last)
+        i = self.alias(i, last, written)
+        while source.word(i) in ("tablesample", "pivot", "unpivot", "at") and i < last:
+            i = written.body_end = self.suffix(i, last)
+            i = self.alias(i, last, written)
+        if source.words(written.name_end, "with", "ordinality"):
+            written.body_end = written.body_end or i
+        written.last = i
         if keyed:
-            extra = i > tail or source.words(end, "with", "ordinality")
-            self.add(start, i, body, end if not extra else i, alias or prefix, columns,
-                     lateral=lateral, extra=bool(extra), named=end)  # fmt: skip
+            self.add(written)
         return i
+
+    def parenthesis(self, i: int, last: int, *, keyed: bool) -> int:
+        """Read joined relations in parentheses."""
+        if keyed:
+            self.joined_list(i + 1, self.source.partner[i])
+        after = self.source.skip(i)
+        if self.alias(after, last, _Written(i)) > after:
+            raise self.source.refuse(
+                "a join in parentheses with an alias is not supported beside an oracle call. "
+                "Write FROM (SELECT * FROM ...) AS alias.",
+                i,
+                after,
+            )
+        return after
 
     def suffix(self, i: int, last: int) -> int:
         """Step over TABLESAMPLE, PIVOT (...) or AT (...), and an alias after it."""
@@ -214,57 +244,46 @@ class _Reader:
             i += 2
         return source.skip(i) if source.mark(i, "(") else i
 
-    def alias(self, i: int, last: int) -> tuple[int, str, tuple[str, ...]]:
-        """Read ``[AS] alias [(column, ...)]``."""
+    def alias(self, i: int, last: int, written: _Written) -> int:
+        """Read ``[AS] alias [(column, ...)]``, if it stands here."""
         source = self.source
         named = source.word(i) == "as" and i < last
         i += named
-        if i >= last or not (
-            (source.tokens[i].is_name and (named or source.word(i) not in _AFTER_RELATION))
-            or (named and source.tokens[i].kind == "string")
-        ):
-            return i, "", ()
-        alias = source.tokens[i].name.strip("'")
+        if i >= last or not source.tokens[i].is_name:
+            return i
+        if not named and source.word(i) in _AFTER_RELATION:
+            return i
+        written.alias, written.columns = source.tokens[i].name, ()
         i += 1
-        columns: tuple[str, ...] = ()
         if i < last and source.mark(i, "("):
             pieces = source.split(i + 1, source.partner[i])
-            columns = tuple(source.tokens[first].name for first, _ in pieces)
+            written.columns = tuple(source.tokens[first].name for first, _ in pieces)
             i = source.skip(i)
-        return i, alias, columns
+        return i
 
-    def add(
-        self,
-        start: int,
-        last: int,
-        body: int,
-        end: int,
-        alias: str,
-        columns: tuple[str, ...],
-        *,
-        lateral: bool,
-        extra: bool,
-        named: int,
-    ) -> None:
-        """Record a leaf: tokens ``start:last``, its relation ``body:end``."""
-        source, n = self.source, len(self.found.leaves)
-        is_name = source.tokens[body].is_name and source.tokens[named - 1].is_name
-        parts = tuple(t.name for t in source.tokens[body:named:2]) if is_name else ()
-        is_cte = len(parts) == 1 and parts[0].lower() in self.ctes
-        if extra:
-            end, columns = last, ()
+    def add(self, written: _Written) -> None:
+        """Record a leaf."""
+        source, body, name_end = self.source, written.body, written.name_end
+        is_name = source.tokens[body].is_name and source.tokens[name_end - 1].is_name
+        parts = tuple(t.name for t in source.tokens[body:name_end:2]) if is_name else ()
+        if len(parts) == 1 and parts[0].lower() in self.ctes:
+            parts = ()
+        relation = source.text(body, name_end)
+        if written.body_end:
+            # The alias stands inside, before TABLESAMPLE or PIVOT or after WITH ORDINALITY.
+            parts, relation = (), f"(SELECT * FROM {source.text(body, written.body_end)})"
         leaf = Leaf(
-            alias=alias or self.default_alias(body, named, n),
-            relation=source.text(body, end),
-            table=parts if parts and not is_cte and not extra else None,
-            columns=columns,
-            row=f"__thresher_r{n}",
-            lateral=lateral or self.correlated(body, named),
+            alias=written.alias or self.default_alias(body, name_end),
+            relation=relation,
+            table=parts or None,
+            columns=() if written.body_end else written.columns,
+            row=f"{ROW_PREFIX}{len(self.found.leaves)}",
+            lateral=written.lateral or self.correlated(body, name_end),
         )
         self.found.leaves.append(leaf)
-        self.found.spans.append((start, last))
+        self.found.spans.append((written.start, written.last))
 
-    def default_alias(self, body: int, end: int, n: int) -> str:
+    def default_alias(self, body: int, end: int) -> str:
         """Return the name that DuckDB gives a relation without an alias."""
         source = self.source
         token = source.tokens[body]
@@ -272,7 +291,8 @@ class _Reader:
             stem = re.split(r"[\\/]", token.text.strip("'"))[-1]
             return stem.partition(".")[0] or stem
         if not token.is_name or token.word == "values":
-            return "unnamed_subquery" if n == 0 else f"unnamed_subquery{n + 1}"
+            self.n_unnamed += 1
+            return f"unnamed_subquery{self.n_unnamed if self.n_unnamed > 1 else ''}"
         at = body
         while at + 2 < end and source.mark(at + 1, "."):
             at += 2
@@ -298,8 +318,3 @@ class _Reader:
             ):
                 return True
         return False
-
-
-def quoted(leaf: Leaf) -> str:
-    """Write the alias of a leaf as an identifier."""
-    return identifier(leaf.alias)

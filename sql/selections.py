@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from thresher.plan import Answer, Leaf
 from thresher.sql.blocks import Block, is_star
+from thresher.sql.relations import ROW_PREFIX
 from thresher.sql.tokens import Source
 
 __all__ = ["first_aggregate", "rewrite_answer"]
@@ -33,7 +34,6 @@ _GROUPING = (
     ("window", "WINDOW"),
     ("qualify", "QUALIFY"),
 )
-_ROW_PREFIX = "__thresher_r"
 
 
 def _outer_tokens(source: Source, first: int, last: int) -> list[int]:
@@ -171,13 +171,13 @@ def _columns(source: Source, i: int) -> dict[tuple[int, int], str]:
         pattern = source.tokens[first].text
         return {
             (first, last): f"lambda c: regexp_matches(c, {pattern}) "
-            f"AND NOT starts_with(c, '{_ROW_PREFIX}')"
+            f"AND NOT starts_with(c, '{ROW_PREFIX}')"
         }
     at = first + 1 if source.word(first) == "lambda" else first
     if source.tokens[at].is_name and source.tokens[at + 1].text in ("->", ":"):
         body = source.text(at + 2, last)
         name = source.tokens[at].text
-        return {(at + 2, last): f"({body}) AND NOT starts_with({name}, '{_ROW_PREFIX}')"}
+        return {(at + 2, last): f"({body}) AND NOT starts_with({name}, '{ROW_PREFIX}')"}
     raise source.refuse(
         "this COLUMNS(...) over a join is not supported beside an oracle call. "
         "Write COLUMNS(c -> condition), or put the join into a subquery.",
