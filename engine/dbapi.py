@@ -75,8 +75,7 @@ def connect(
         else:
             theirs[name] = value
     settings = Settings(ours)
-    with translated():
-        beneath = duckdb.connect(str(database), read_only=read_only, config=theirs)
+    beneath = _open(str(database), read_only, theirs)
     if labels == BESIDE:
         memory = str(database) in (":memory:", "") or str(database).startswith(":memory:")
         labels = None if memory else f"{database}.labels"
@@ -85,6 +84,19 @@ def connect(
     except BaseException:
         beneath.close()
         raise
+
+
+def _open(database: str, read_only: bool, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    try:
+        with translated():
+            return duckdb.connect(database, read_only=read_only, config=config)
+    except errors.OperationalError as error:
+        if "lock" not in error.message:
+            raise
+        raise errors.OperationalError(
+            f"{error.message} Another process has it open: close it there, or copy the file. "
+            "Several processes can read one file with connect(read_only=True)."
+        ) from error
 
 
 class Connection:

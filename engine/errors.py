@@ -125,6 +125,14 @@ class Error(Exception):
             text = f"{message}\n\n{shown}"
         super().__init__(text)
 
+    def at(self, sql: str, offset: int, length: int = 1) -> Error:
+        """Return the same error with its place in the statement, unless it has one."""
+        if self.offset is not None:
+            return self
+        placed = _rebuild(type(self), self.message, sql, offset, length, self.spent)
+        placed.__cause__ = self.__cause__
+        return placed
+
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.message, self.sql, self.offset, self.length, self.spent)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -25,13 +26,16 @@ def explain(
     certificate: Certificate | None,
 ) -> list[str]:
     """Return the lines of EXPLAIN, or of EXPLAIN ANALYZE when there is a certificate."""
+    predicate = query.formula
+    for call in query.calls:
+        written = f"{call.oracle}({', '.join(call.arguments)})"
+        predicate = re.sub(rf"\b{call.value}\b", lambda _, text=written: text, predicate)
     proxies = [term.text for term in query.proxies] or [entry.name for entry in entries]
     fitted = " and those fitted on its first labels" if not query.proxies else ""
     lines = [
         f"query      {query.canonical}",
         f"candidates {query.plain or 'all rows of FROM'}",
-        f"predicate  {query.formula}",
-        *(f"  {c.value} = {c.oracle}({', '.join(c.arguments)})" for c in query.calls),
+        f"predicate  {predicate}",
         f"proxies    {', '.join(proxies) or 'none declared'}{fitted}",
         f"limit      {query.tail.oracle_limit or 'none'} labels asked, "
         f"thresher_oracle_limit {settings.count('oracle_limit')}",

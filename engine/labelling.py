@@ -252,7 +252,9 @@ class Labeller:
             values, answers = bound.ask(batch.take(pa.array([first[key] for key in keys])))
         except Error as error:
             error.spent = self.n_labels
-            raise
+            if error.spent:
+                error.message += f" The {error.spent:,} labels bought before it are kept."
+            raise error.at(self._query.sql, call.place.offset, call.place.length) from error
         sure: Any = [None] * len(keys) if answers.confidence is None else answers.confidence
         confidence = [None if c is None else float(c) for c in sure]
         self._store.put(

@@ -190,9 +190,6 @@ def _placed(made: plan.CreateOracle | plan.CreateProxy) -> Iterator[None]:
     except Error as error:
         option = error.option if isinstance(error, OptionError) else None
         place = made.places.get(f"option {option}") or made.places.get("provider")
-        if error.offset is not None or not made.sql or place is None:
+        if not made.sql or place is None:
             raise
-        kind = ProgrammingError if isinstance(error, OptionError) else type(error)
-        raise kind(
-            error.message, sql=made.sql, offset=place.offset, length=place.length
-        ) from error.__cause__
+        raise error.at(made.sql, place.offset, place.length) from error.__cause__

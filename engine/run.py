@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from thresher.certificate import Bounds, Certificate, ProxyReport, StageReport
-from thresher.errors import BudgetError, ShortfallError
+from thresher.errors import BudgetError, Error, ShortfallError
 from thresher.labelling import BoundOracle, Labeller
 from thresher.labels import LabelStore, Run
 from thresher.plan import SelectionQuery
@@ -268,7 +268,16 @@ class _Runner:
 
     def _scores(self) -> FloatArray:
         """Scores of all rows; proxies that learn are fitted on the first labels."""
-        candidates = self.env.candidates(self.population)
+        try:
+            return self._computed_or_fitted(self.env.candidates(self.population))
+        except Error as error:
+            if error.offset is None and self.query.proxies:
+                terms = [t for t in self.query.proxies if t.text in error.message]
+                place = (terms or self.query.proxies)[0].place
+                raise error.at(self.query.sql, place.offset, place.length) from error
+            raise
+
+    def _computed_or_fitted(self, candidates: Sequence[Candidate]) -> FloatArray:
         if len(candidates) == 1:
             fixed = candidates[0].fixed(self.population)
             if fixed is not None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from tests_support import CountingOracle, make_table
 
 import thresher
+from tests_support import CountingOracle, make_table
 from thresher.dbapi import Connection
 
 Films = tuple[Connection, np.ndarray, CountingOracle]
