@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import subprocess
 import sys
 import tarfile
@@ -19,9 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
-from thresher.errors import DataError, OperationalError
 
-__all__ = ["MINILM", "SMOLLM2", "VADER", "Asset", "cache_folder", "fetch", "movie_snippets"]
+from thresher.errors import DataError, OperationalError
+from thresher.oracles.cache import cache_folder, published_folder
+
+__all__ = ["MINILM", "SMOLLM2", "VADER", "Asset", "fetch", "movie_snippets"]
 
 _SNIPPETS = "movieReviewSnippets_GroundTruth.txt"
 
@@ -85,12 +86,6 @@ MINILM = Asset(
 )
 
 
-def cache_folder() -> Path:
-    """Return ``$XDG_CACHE_HOME/thresher``, by default ``~/.cache/thresher``; it may not exist."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "thresher"
-
-
 def fetch(
     asset: Asset, cache: Path | None = None, *, on_download: Callable[[], object] | None = None
 ) -> Path:
@@ -101,7 +96,7 @@ def fetch(
     asset : Asset
         What to fetch.
     cache : path, optional
-        `cache_folder` when absent.
+        ``$XDG_CACHE_HOME/thresher`` (``~/.cache/thresher``) when absent.
     on_download : callable, optional
         Called before a download begins.
 
@@ -120,16 +115,11 @@ def fetch(
         on_download()
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as work:
+        with tempfile.TemporaryDirectory(dir=cache) as work, published_folder(folder) as draft:
             archive = _download(asset, Path(work))
             _check(asset, archive)
-            unpacked = Path(work) / "unpacked"
-            unpacked.mkdir()
-            (_untar if asset.is_source else _unzip)(archive, asset.members, unpacked)
-            unpacked.rename(folder)  # only whole folders ever get the name
+            (_untar if asset.is_source else _unzip)(archive, asset.members, draft)
     except OSError as error:
-        if folder.is_dir():  # another process was faster
-            return folder
         raise OperationalError(f"cannot fill the cache {cache}: {error}") from error
     return folder
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from thresher.errors import BudgetError, Error, ShortfallError
+from thresher.errors import BudgetError, Error, OperationalError, ShortfallError
 from thresher.progress import ProgressEvent, ProgressSink, Silent, terminal_or_silent
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _query(args: argparse.Namespace) -> int:
     sql = _read_sql(args)
     meter = _Meter(Silent() if args.no_progress else terminal_or_silent())
     try:
-        with closing(_connect(args, meter)) as con:
+        with closing(_connect(args, meter)) as con, _interruptible(con):
             _run_script(con, sql, args, meter)
     except KeyboardInterrupt:
         meter.close()
@@ -194,6 +194,24 @@ def _query(args: argparse.Namespace) -> int:
         _report(error)
         return _exit_code(error)
     return 0
+
+
+@contextmanager
+def _interruptible(con: Connection) -> Iterator[None]:
+    """Turn DuckDB's way of being interrupted into Python's, and stop what still runs.
+
+    DuckDB raises a plain RuntimeError and leaves the query running: closing would wait for it.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        con.connection.interrupt()
+        raise
+    except RuntimeError as error:
+        if str(error) != "Query interrupted":
+            raise
+        con.connection.interrupt()
+        raise KeyboardInterrupt from error
 
 
 def _exit_code(error: Error) -> int:
@@ -214,6 +232,8 @@ def _check_usage(args: argparse.Namespace) -> None:
         parser.error("parquet is no text: name a file, as in -o out.parquet")
     if args.db is None and (args.create or args.read_only):
         parser.error("--create and --read-only need --db FILE")
+    if args.output is not None and not args.output.parent.is_dir():
+        parser.error(f"there is no folder {args.output.parent}")
     if args.db is not None and not args.db.exists() and not args.create:
         parser.error(f"there is no database {args.db}. To make a new one, add --create.")
 
@@ -244,6 +264,7 @@ def _connect(args: argparse.Namespace, meter: _Meter) -> Connection:
 
 def _run_script(con: Connection, sql: str, args: argparse.Namespace, meter: _Meter) -> None:
     """Run the statements; a box shows every result, the other formats hold the last one."""
+    from thresher.duckdb_errors import translated
     from thresher.sql import split
 
     fragments = [fragment for fragment in split(sql) if fragment.text.strip()]
@@ -256,7 +277,8 @@ def _run_script(con: Connection, sql: str, args: argparse.Namespace, meter: _Met
                 cursor = con.execute(fragment.text)
                 meter.close()
                 if cursor.description and (args.format == "box" or number == len(fragments)):
-                    _show(cursor, sink, args)
+                    with translated():  # rows come while they are written, and so may errors
+                        _show(cursor, sink, args)
             _certify(cursor, sink, args.format)
 
 
@@ -309,7 +331,9 @@ def _show(cursor: Cursor, sink: TextIO, args: argparse.Namespace) -> None:
     elif args.format == "markdown":
         render.write_markdown(reader, sink.buffer)
     elif args.format == "parquet":
-        render.write_parquet(reader, sink.buffer)
+        found = cursor.certificate
+        metadata = {"thresher.certificate": found.to_json()} if found else None
+        render.write_parquet(reader, sink.buffer, metadata=metadata)
     else:
         render.write_json(reader, sink.buffer, lines=args.format == "ndjson")
 
@@ -329,6 +353,8 @@ def _certify(cursor: Cursor, sink: TextIO, file_format: str) -> None:
 def _report(error: Error) -> None:
     """Write an error with its place in the SQL, and what was spent on it."""
     lines = [f"{type(error).__name__}: {error}"]
+    if isinstance(error, OperationalError) and "Could not set lock" in error.message:
+        lines.append("Close the program that holds it, or open it everywhere with --read-only.")
     if error.spent:
         labels = f"{error.spent:,} label{'' if error.spent == 1 else 's'}"
         lines.append(f"{labels} bought before the failure; they stay in the label store.")

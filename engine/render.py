@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
@@ -109,12 +109,11 @@ def write_csv(reader: pa.RecordBatchReader, sink: BinaryIO) -> None:
     names = list(reader.schema.names)
     plain = [_is_plain(field.type) for field in reader.schema]
     items = [f"c{i}" if p else f"c{i}::VARCHAR AS c{i}" for i, p in enumerate(plain)]
-    batches = _selected(reader, items)
     writer: pyarrow.csv.CSVWriter | None = None
-    for batch in batches:
-        named = batch.rename_columns(names)
+    for part in _selected(reader, items):
+        named = part.rename_columns(names)
         writer = writer or pyarrow.csv.CSVWriter(sink, named.schema)
-        writer.write_batch(named)
+        writer.write_table(named)
     if writer is None:
         header = ",".join('"' + name.replace('"', '""') + '"' for name in names)
         sink.write(f"{header}\n".encode())
@@ -145,9 +144,9 @@ def write_json(reader: pa.RecordBatchReader, sink: BinaryIO, *, lines: bool = Fa
     start, between, end = ("", "\n", "\n") if lines else ("[", ",", "]\n")
     first = True
     sink.write(start.encode())
-    for batch in _selected(reader, [f"json_object({', '.join(pairs)})::VARCHAR AS row_text"]):
-        if batch.num_rows:
-            text = between.join(batch.column(0).to_pylist())
+    for part in _selected(reader, [f"json_object({', '.join(pairs)})::VARCHAR AS row_text"]):
+        if part.num_rows:
+            text = between.join(part.column(0).to_pylist())
             sink.write((("" if first else between) + text).encode())
             first = False
     sink.write((end if not (lines and first) else "").encode())
@@ -163,30 +162,36 @@ def write_markdown(reader: pa.RecordBatchReader, sink: BinaryIO) -> None:
         f"coalesce(replace(replace(c{i}::VARCHAR, '|', '\\|'), chr(10), '<br>'), 'NULL')"
         for i in range(n_columns)
     ]
-    for batch in _selected(reader, [f"concat_ws(' | ', {', '.join(items)}) AS row_text"]):
-        sink.write("".join(f"| {row} |\n" for row in batch.column(0).to_pylist()).encode())
+    for part in _selected(reader, [f"concat_ws(' | ', {', '.join(items)}) AS row_text"]):
+        sink.write("".join(f"| {row} |\n" for row in part.column(0).to_pylist()).encode())
 
 
-def write_parquet(reader: pa.RecordBatchReader, sink: BinaryIO) -> None:
-    """Write a Parquet file (zstd) with the metadata of the schema."""
+def write_parquet(
+    reader: pa.RecordBatchReader, sink: BinaryIO, *, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a Parquet file (zstd) with the metadata of the schema and those given."""
     import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetWriter(sink, reader.schema, compression="zstd") as writer:
+    schema = reader.schema
+    if metadata:
+        schema = schema.with_metadata({**(schema.metadata or {}), **metadata})
+    with pyarrow.parquet.ParquetWriter(sink, schema, compression="zstd") as writer:
         for batch in reader:
-            writer.write_batch(batch)
+            writer.write_batch(batch.replace_schema_metadata(schema.metadata))
 
 
-def _selected(reader: pa.RecordBatchReader, items: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Yield batches of SQL items over the columns, which go by the names c0, c1, ..."""
+def _selected(reader: pa.RecordBatchReader, items: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield tables of SQL items over the columns, which go by the names c0, c1, ..."""
     import duckdb
 
     fields = [pa.field(f"c{i}", field.type) for i, field in enumerate(reader.schema)]
     schema = pa.schema(fields)  # by position: a result may hold the same name twice
-    renamed = (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in reader)
+    sql = f"SELECT {', '.join(items)} FROM batch"
     with duckdb.connect(":memory:", config={"threads": 1}) as con:  # one thread keeps the order
-        con.register("result", pa.RecordBatchReader.from_batches(schema, renamed))
-        query = con.sql(f"SELECT {', '.join(items)} FROM result")
-        yield from query.to_arrow_reader(65_536)
+        # Batch by batch: DuckDB cannot be interrupted while it waits for another DuckDB's rows.
+        for batch in reader:
+            con.register("batch", pa.table(batch.columns, schema=schema))
+            yield con.sql(sql).to_arrow_table()
 
 
 def _types(schema: pa.Schema) -> list[str]:
@@ -257,8 +262,8 @@ def _columns(table: pa.Table, types: Sequence[str] | None) -> list[_Column]:
     n = table.num_columns
     reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches())
     items = [f"c{i}::VARCHAR" for i in range(n)]
-    batches = [batch for batch in _selected(reader, items) if batch.num_rows]
-    text = pa.Table.from_batches(batches) if batches else None
+    parts = [part for part in _selected(reader, items) if part.num_rows]
+    text = pa.concat_tables(parts) if parts else None
     types = types or _types(table.schema)
     keep = _LONGEST_CELL if table.num_rows > 1 else None
     return [
