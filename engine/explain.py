@@ -29,7 +29,7 @@ def explain(
     predicate = query.formula
     for call in query.calls:
         written = f"{call.oracle}({', '.join(call.arguments)})"
-        predicate = re.sub(rf"\b{call.value}\b", lambda _, text=written: text, predicate)
+        predicate = written.join(re.split(rf"\b{call.value}\b", predicate))
     proxies = [term.text for term in query.proxies] or [entry.name for entry in entries]
     fitted = " and those fitted on its first labels" if not query.proxies else ""
     lines = [

@@ -326,7 +326,7 @@ class _Runner:
             return None
         n_positive = share * int(selection.returned.sum())
         n_missable = math.floor((1 - recall) * n_positive) + 1
-        rate = 1 - self.targets.delta ** (1 / n_missable)
+        rate = float(1 - self.targets.delta ** (1 / n_missable))
         return math.ceil(rate * self.population.n_rows)
 
     def _with_duplicates(self, selection: Selection) -> npt.NDArray[np.bool_]:

@@ -163,25 +163,29 @@ class Session:
 
     def _offer_store(self, sql: str) -> None:
         """Define thresher_labels() and thresher_certificates() for a statement that uses them."""
-        functions = {
-            "thresher_labels": (self.store.labels, LABEL_COLUMNS),
-            "thresher_certificates": (self.store.certificates, CERTIFICATE_COLUMNS),
+        if "thresher_labels" in sql.lower():
+            self._define("thresher_labels", LABEL_COLUMNS, self.store.labels())
+        if "thresher_certificates" in sql.lower():
+            self._define("thresher_certificates", CERTIFICATE_COLUMNS, self.store.certificates())
+
+    def _define(
+        self, name: str, columns: Sequence[tuple[str, str]], rows: Sequence[tuple[object, ...]]
+    ) -> None:
+        """Make a table function of rows; columns that end in _at are Unix times."""
+        arrays = {
+            column: pa.array(
+                [row[i] for row in rows], pa.float64() if kind == "DOUBLE" else pa.string()
+            )
+            for i, (column, kind) in enumerate(columns)
         }
-        for name, (read, columns) in functions.items():
-            if name not in sql.lower():
-                continue
-            rows = list(zip(*read(), strict=True)) or [()] * len(columns)
-            types = [pa.float64() if kind == "DOUBLE" else pa.string() for _, kind in columns]
-            names = [column for column, _ in columns]
-            arrays = [pa.array(v, kind) for v, kind in zip(rows, types, strict=True)]
-            self.connection.register(f"__{name}", pa.table(arrays, names=names))
-            items = ", ".join(
-                f"to_timestamp({column}) AS {column}" if column.endswith("_at") else column
-                for column in names
-            )
-            self.connection.execute(
-                f"CREATE OR REPLACE TEMP MACRO {name}() AS TABLE SELECT {items} FROM __{name}"
-            )
+        self.connection.register(f"__{name}", pa.table(arrays))
+        items = ", ".join(
+            f"to_timestamp({column}) AS {column}" if column.endswith("_at") else column
+            for column in arrays
+        )
+        self.connection.execute(
+            f"CREATE OR REPLACE TEMP MACRO {name}() AS TABLE SELECT {items} FROM __{name}"
+        )
 
     def _duckdb(self, sql: str, parameters: Parameters) -> duckdb.DuckDBPyRelation | None:
         self._offer_store(sql)
