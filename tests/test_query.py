@@ -230,7 +230,7 @@ def test_empty_population(films: Films) -> None:
 
 @pytest.mark.parametrize("truth_value", [True, False])
 def test_all_or_none_positive(con: Connection, truth_value: bool) -> None:
-    con.execute("CREATE TABLE t AS SELECT i AS id, random() AS score FROM range(3000) r(i)")
+    con.execute("CREATE TABLE t AS SELECT i AS id, (i * 7919) % 3001 AS score FROM range(3000) r(i)")
     con.create_oracle("is_pos", lambda ids: [truth_value] * len(ids), ["BIGINT"])
     for clause in (
         "RECALL TARGET .9 ORACLE LIMIT 100",
