@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
 
+from benchmarks.provenance import machine
+
 N_ROWS = 10_000
 LIMIT = 1000
 TARGET, DELTA = 0.9, 0.05
@@ -116,6 +118,7 @@ def one_kind(
 def run(out: Path, share: float = 1.0) -> dict[str, Any]:
     """Run all kinds (`share` of the queries) and write `coverage.json`."""
     import pyarrow as pa
+
     import thresher
 
     scores, truth = table()
@@ -137,6 +140,7 @@ def run(out: Path, share: float = 1.0) -> dict[str, Any]:
         )
     con.close()
     report = {
+        "machine": machine(),
         "n_rows": N_ROWS,
         "n_positive": int(truth.sum()),
         "target": TARGET,

@@ -181,7 +181,7 @@ def markdown(run: Mapping[str, Any]) -> str:
     ]
     parts = [
         "# Selection at equal labels\n",
-        f"Written by `benchmarks/run.py` on {run['date']}; figures and versions in "
+        f"Written by `benchmarks/run.py` on {run['machine']['date']}; figures and versions in "
         "`selection.json`.\n",
         f"Targets {settings['target']:.0%}, delta {settings['delta']:g}, "
         f"{settings['trials']} seeded trials a cell, seed {settings['seed']}.\n",

@@ -6,12 +6,8 @@
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib.metadata
 import json
 import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +21,7 @@ sys.path.append(str(ROOT))
 from benchmarks import coverage, picture, report, speed  # noqa: E402
 from benchmarks.baselines import METHODS, Query  # noqa: E402
 from benchmarks.datasets import LOADERS, Dataset, DatasetUnavailableError, load  # noqa: E402
+from benchmarks.provenance import machine  # noqa: E402
 from benchmarks.trials import Cell, Trial, run_cells, summarise  # noqa: E402
 
 PARTS = ("selection", "speed", "coverage")
@@ -32,7 +29,6 @@ KINDS = ("recall", "precision", "both")
 SHARES = (0.05, 0.2)
 MOST_LABELS = 10_000
 TARGET, DELTA, SEED = 0.9, 0.05, 20_260_101
-PACKAGES = ("thresher", "bargain", "supg", "numpy", "scipy", "duckdb", "pyarrow", "scikit-learn")
 NOTES = (
     "`bargain` is the package as published, its model calls replaced by look-ups.",
     "The PyPI package `supg` 0.0.1 holds an empty module and nothing to run: `supg` below is a "
@@ -74,30 +70,6 @@ def load_all(names: Sequence[str]) -> list[Dataset]:
     return found
 
 
-def machine() -> dict[str, Any]:
-    """Versions and hardware, as far as the standard library tells."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
-    return {
-        "python": platform.python_version(),
-        "versions": versions,
-        "commit": commit or "unknown",
-        "system": f"{platform.system()} {platform.machine()}",
-        "cores": os.cpu_count(),
-    }
-
-
 def selection(arguments: argparse.Namespace) -> None:
     """Run the comparison and write its JSON, its tables and its picture."""
     data = load_all(arguments.data)
@@ -105,6 +77,8 @@ def selection(arguments: argparse.Namespace) -> None:
         print("no data set can be had here: nothing to compare", flush=True)
         return
     begin = time.perf_counter()
+    # Before the trials: what runs is what was there at the start.
+    ran_on = machine()
     methods = list(METHODS)
     cells = plan(data, methods)
     by_name = {one.name: one for one in data}
@@ -123,9 +97,8 @@ def selection(arguments: argparse.Namespace) -> None:
         finished=finished,
     )
     run = {
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "elapsed_s": round(time.perf_counter() - begin, 1),
-        "machine": machine(),
+        "machine": ran_on,
         "settings": {
             "trials": arguments.trials,
             "cap_s": arguments.cap,

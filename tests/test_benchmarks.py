@@ -34,6 +34,7 @@ baselines = module("baselines")
 coverage = module("coverage")
 datasets = module("datasets")
 picture = module("picture")
+provenance = module("provenance")
 report = module("report")
 speed = module("speed")
 trials = module("trials")
@@ -249,6 +250,14 @@ def test_the_coverage_oracle_remembers_what_it_was_asked() -> None:
     assert (recorder.asked, recorder.n_asked) == ({1, 50}, 3)
     recorder.reset()
     assert (recorder.asked, recorder.n_asked) == (set(), 0)
+
+
+def test_the_hash_of_sources_changes_with_a_file(tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text("a = 1")
+    before = provenance.sources_hash(tmp_path)
+    (tmp_path / "one.py").write_text("a = 2")
+    assert provenance.sources_hash(tmp_path) != before
+    assert provenance.machine()["versions"]["numpy"] == np.__version__
 
 
 def test_speed_table_and_oracle_agree() -> None:
