@@ -146,7 +146,7 @@ def ahead_lines(run: Mapping[str, Any]) -> list[str]:
 
 
 def calls_table(run: Mapping[str, Any]) -> str:
-    """Median labels bought and seconds for each method, where a budget was given."""
+    """Median labels bought and CPU seconds for each method, where a budget was given."""
     methods = run["settings"]["methods"]
     rows = []
     for kind in ("recall", "precision"):
@@ -163,7 +163,9 @@ def calls_table(run: Mapping[str, Any]) -> str:
                     calls, seconds = found["calls"]["median"], found["seconds_median"]
                     row.append(f"{calls:,.0f} / {seconds:.3f} s")
                 rows.append(row)
-    return "## Labels bought and time, medians\n\n" + table(["target", "data", "n", *methods], rows)
+    return "## Labels bought and CPU time, medians\n\n" + table(
+        ["target", "data", "n", *methods], rows
+    )
 
 
 def markdown(run: Mapping[str, Any]) -> str:

@@ -46,7 +46,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One run: quality of its answer, rows asked, seconds; `error` if it did not finish."""
+    """One run: quality of its answer, rows asked, CPU seconds; `error` if it did not finish."""
 
     recall: float
     precision: float
@@ -101,7 +101,7 @@ def run_trial(cell: Cell, data: Dataset, index: int, seed: int, limit_s: float) 
     oracle = CountingOracle(data.labels)
     error = ""
     returned: Rows = np.empty(0, dtype=np.int64)
-    begin = time.perf_counter()
+    begin = time.process_time()
     try:
         with _limit(limit_s), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -110,7 +110,7 @@ def run_trial(cell: Cell, data: Dataset, index: int, seed: int, limit_s: float) 
         error = f"cut after {limit_s:.0f} s"
     except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as problem:
         error = f"{type(problem).__name__}: {problem}"
-    seconds = time.perf_counter() - begin
+    seconds = time.process_time() - begin
     recall, precision = quality(returned, data.labels)
     return Trial(recall, precision, oracle.n_calls, seconds, error)
 
@@ -142,8 +142,8 @@ def run_cells(
 ) -> dict[Cell, list[Trial]]:
     """Run all cells in turns of a few trials each, so that none waits for a slow one.
 
-    A cell stops at `n_trials`, or when its trials have taken `cap_s` seconds; a single trial is cut
-    at three times that. `finished` is told of each cell that is done.
+    A cell stops at `n_trials`, or when its trials have taken `cap_s` CPU seconds; a single trial is
+    cut after three times that by the clock. `finished` is told of each cell that is done.
     """
     results: dict[Cell, list[Trial]] = {cell: [] for cell in cells}
     turns = deque(cells)
