@@ -92,6 +92,7 @@ class _Binder:
     def query(self) -> SelectionQuery:
         source, block, leaves = self.source, self.block, tuple(self.relations.leaves)
         self._check_calls()
+        self._check_sample()
         for section in ("group", "having", "qualify", "order", "limit", "offset"):
             check_words(source, *block.range(section))
         plain, held = self._condition()
@@ -190,25 +191,18 @@ class _Binder:
                     "over that.",
                     at,
                 )
-        sample = self._sample()
-        if sample is not None:
-            raise self.source.refuse(
-                "USING SAMPLE beside an oracle call is not supported: each step would draw anew. "
-                "Write FROM (SELECT * FROM t USING SAMPLE ...) AS t.",
-                sample,
-                sample + 2,
-            )
 
-    def _sample(self) -> int | None:
-        first, last = self.block.last, self.block.last
-        if self.block.sections:
-            first = min(start for start, _ in self.block.sections.values())
-        i = first
-        while i < last:
+    def _check_sample(self) -> None:
+        i = self.block.ctes[1]
+        while i < self.end:
             if self.source.words(i, "using", "sample"):
-                return i
+                raise self.source.refuse(
+                    "USING SAMPLE beside an oracle call is not supported: each step would draw "
+                    "anew. Write FROM (SELECT * FROM t USING SAMPLE ...) AS t.",
+                    i,
+                    i + 2,
+                )
             i = self.source.skip(i)
-        return None
 
     def _proxy(self, i: int, first: int, last: int, formula: Formula) -> ProxyTerm:
         """Bind one item of USING."""

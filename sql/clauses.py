@@ -216,7 +216,7 @@ def _misplaced(source: Source, i: int, first: int) -> Error:
 
 def unknown_clause(source: Source, i: int) -> ProgrammingError:
     """Make the error for words that are no clause, with the clause that may be meant."""
-    for n_words in (2, 1):
+    for n_words in (2, 1) if source.word(i + 1) else (1,):
         written = source.text(i, min(i + n_words, len(source.tokens)))
         if hint := _meant(written, _WRITTEN):
             return source.error(f"unknown clause {written}.{hint}", i, i + n_words)

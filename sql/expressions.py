@@ -22,6 +22,7 @@ _BINARY: dict[str, tuple[int, Kind]] = {
     **dict.fromkeys(("*", "/", "%", "//"), (_MULTIPLY, "arithmetic")),
     **dict.fromkeys(("^", "**"), (_POWER, "arithmetic")),
 }
+_QUANTIFIERS = ("any", "all", "some")
 _MATCHES = ("like", "ilike", "glob")
 
 
@@ -84,6 +85,12 @@ class _Reader(Operands):
         if power < least:
             return None
         self.at += 1
+        if left.holds and self.word() in _QUANTIFIERS and self.source.mark(self.at + 1, "("):
+            raise self.source.refuse(
+                f"an oracle call left of {self.word().upper()} (...) is not supported. "
+                "Write IN and a list of values, or compare with single values.",
+                self.at,
+            )
         right = self.expression(power + 1)
         return self.node(kind, left.first, (left, right), text)
 

@@ -71,6 +71,8 @@ def _lateral_source(leaf: Leaf) -> str:
 
 def _written(leaf: Leaf) -> str:
     """Write a relation with its alias, as it stands in FROM."""
+    if leaf.relation == identifier(leaf.alias) and not leaf.columns:
+        return leaf.relation
     columns = f"({', '.join(identifier(name) for name in leaf.columns)})" if leaf.columns else ""
     return f"{leaf.relation} AS {identifier(leaf.alias)}{columns}"
 

@@ -12,7 +12,7 @@ from thresher.sql.blocks import Block, is_star
 from thresher.sql.relations import ROW_PREFIX
 from thresher.sql.tokens import Source
 
-__all__ = ["first_aggregate", "rewrite_answer"]
+__all__ = ["AGGREGATES", "first_aggregate", "rewrite_answer"]
 
 _NAMES = """
     any_value approx_count_distinct approx_quantile approx_top_k arbitrary arg_max arg_max_null
@@ -26,7 +26,7 @@ _NAMES = """
     string_agg sum sum_no_overflow sumkahan var_pop var_samp variance wavg weighted_avg
     percentile_cont percentile_disc
 """
-_AGGREGATES = frozenset(_NAMES.split())
+AGGREGATES = frozenset(_NAMES.split())
 _QUERY = ("select", "with", "from", "values", "table")
 _GROUPING = (
     ("group", "GROUP BY"),
@@ -55,7 +55,7 @@ def first_aggregate(source: Source, block: Block) -> int | None:
             return block.sections[section][0] - (2 if section == "group" else 1)
     for section in ("select", "order", "qualify"):
         for i in _outer_tokens(source, *block.range(section)):
-            called = source.word(i) in _AGGREGATES and source.mark(i + 1, "(")
+            called = source.word(i) in AGGREGATES and source.mark(i + 1, "(")
             if called and not source.mark(i - 1, ".") and not _is_window(source, i):
                 return i
     return None

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import duckdb
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
+from thresher.errors import NotSupportedError
 from thresher.plan import Leaf, SelectionQuery
 from thresher.sql import lowering, parse, split
 
@@ -33,12 +39,15 @@ class Declared:
 
 
 class Names:
-    """Two oracles, which DuckDB has as macros too."""
+    """Oracles, of which DuckDB has as macros too."""
 
-    oracles = {
+    oracles: ClassVar[dict[str, Declared]] = {
         "is_good": Declared(Signature((Argument("text", "VARCHAR"),), "BOOLEAN")),
         "stars": Declared(
             Signature((Argument("text", "VARCHAR"), Argument("n", "BIGINT")), "BIGINT")
+        ),
+        "same": Declared(
+            Signature((Argument("a", "VARCHAR"), Argument("b", "VARCHAR")), "BOOLEAN")
         ),
     }
 
@@ -60,6 +69,7 @@ class Names:
 
 SETUP = """
 CREATE MACRO is_good(x) AS contains(CAST(x AS VARCHAR), 'good');
+CREATE MACRO id_of(key) AS CAST('0x' || key[1:2] AS INTEGER) * 100 // 256;
 CREATE MACRO stars(x, k) AS CAST((strlen(CAST(x AS VARCHAR)) * 7 + k * 3) % 6 AS BIGINT);
 CREATE TABLE reviews AS SELECT i AS id,
     CASE WHEN i % 7 = 3 THEN NULL WHEN i % 3 = 0 THEN 'good film' WHEN i % 5 = 1 THEN 'GOOD film'
@@ -163,3 +173,188 @@ def test_lowered_query_gives_the_result_of_the_original(
     assert lowered.count("inputs") == lowered.count("population")
     again = con.sql(lowering.answer_sql(query, lowered.sources, "keep")).fetchall()
     assert not query.answer.by_row or repr(again) == repr(relation.fetchall())
+
+
+NUMBERS = st.sampled_from(
+    ["n", "id", "3", "stars(text, n)", "stars(text, id)", "len(tags)", "score", "box.a", "-2"]
+)
+ARITHMETIC = st.sampled_from([" + ", " - ", " * ", " % ", " & ", "+", "-", " // ", " | "])
+COMPARISONS = st.sampled_from([" = ", " < ", ">", " <> ", " >= ", "!=", " IS DISTINCT FROM "])
+BOOLEANS = st.sampled_from(
+    ["is_good(text)", "is_good(tags[1])", "n > 4", "n IS NULL", "TRUE", "tags[1] = 'x'", "id < 9"]
+)
+
+
+@st.composite
+def numbers(draw: st.DrawFn) -> str:
+    terms = [draw(NUMBERS) for _ in range(draw(st.integers(1, 3)))]
+    text = terms[0]
+    for term in terms[1:]:
+        whole = "CAST(" + text + " AS BIGINT)" if draw(st.booleans()) else text
+        text = whole + draw(ARITHMETIC).replace("+", " + ").replace("-", " - ") + term
+    return f"({text})" if draw(st.booleans()) else text
+
+
+@st.composite
+def comparisons(draw: st.DrawFn) -> str:
+    left, low, high = draw(numbers()), draw(numbers()), draw(numbers())
+    return draw(
+        st.sampled_from(
+            [
+                f"{left}{draw(COMPARISONS)}{low}",
+                f"{left} BETWEEN {low} AND {high}",
+                f"{left} NOT BETWEEN {low} AND {high}",
+                f"{left} IN ({low}, {high})",
+                f"{left} NOT IN (1, {high})",
+                f"{left} IS NOT NULL",
+                f"{left} = {low} IS TRUE",
+                f"{left}::VARCHAR LIKE '%' || '1' || '%'",
+                f"CASE WHEN {left} < 3 THEN {low} ELSE 2 END = {high}",
+                f"coalesce({left}, {low}) > 3",
+            ]
+        )
+    )
+
+
+def connected(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.one_of(
+        st.tuples(inner, st.sampled_from([" AND ", " OR "]), inner).map("".join),
+        inner.map(lambda text: f"({text})"),
+        inner.map(lambda text: f"NOT {text}"),
+        st.tuples(BOOLEANS, st.sampled_from([" IS FALSE", " IS NOT TRUE", " = NOT id > 3"])).map(
+            "".join
+        ),
+    )
+
+
+CONDITIONS = st.recursive(st.one_of(BOOLEANS, comparisons()), connected, max_leaves=6)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(condition=CONDITIONS, split_at=st.integers(0, 100))
+def test_random_conditions_hold_for_the_same_rows_as_in_duckdb(
+    con: duckdb.DuckDBPyConnection, condition: str, split_at: int
+) -> None:
+    sql = f"SELECT id FROM reviews WHERE {condition}"
+    try:
+        wanted = con.execute(sql).fetchall()
+    except duckdb.Error:
+        assume(False)
+    try:
+        query = parse(sql, Names())
+    except NotSupportedError:
+        assume(False)
+    assume(isinstance(query, SelectionQuery))
+    lowered = Lowered(con, query)
+    assert lowered.answer().fetchall() == wanted, query
+    check_known(lowered, split_at)
+
+
+def check_known(lowered: Lowered, split_at: int) -> None:
+    """Whatever part of the answers is stored, what it decides is the truth."""
+    con, query = lowered.con, lowered.query
+    for i, call in enumerate(query.calls):
+        lowered.make(
+            f"store_{i}",
+            f"SELECT DISTINCT ON (key) {call.key} AS key, {call.value} AS value FROM labelled "
+            f"WHERE {call.key} IS NOT NULL AND {call.value} IS NOT NULL "
+            f"AND id_of({call.key}) >= {split_at}",
+        )
+    rows = lowered.rows[0]
+    for stores in (None, [f"store_{i}" for i in range(len(query.calls))]):
+        lowered.make("known", lowering.population_sql(query, lowered.sources, stores))
+        wrong = con.execute(
+            f"SELECT known.*, truth FROM known JOIN truths USING ({rows}) WHERE "
+            "__thresher_known IS NOT NULL AND __thresher_known <> coalesce(truth, FALSE)::TINYINT"
+        ).fetchall()
+        assert wrong == [], query
+        assert lowered.count("known") == lowered.count("truths")
+    if split_at == 0:
+        left = con.execute("SELECT count(*) FROM known WHERE __thresher_known IS NULL").fetchone()
+        assert left == (0,), query
+
+
+def bind(sql: str) -> SelectionQuery:
+    query = parse(sql, Names())
+    assert isinstance(query, SelectionQuery)
+    return query
+
+
+def test_population_computes_no_key_without_stores() -> None:
+    query = bind("SELECT * FROM reviews WHERE is_good(text) AND n > 2 USING score")
+    sources = [lowering.base_source(leaf) for leaf in query.leaves]
+    plain = lowering.population_sql(query, sources)
+    assert "sha256" not in plain
+    assert "JOIN" not in plain
+    assert "sha256" in lowering.population_sql(query, sources, ["store"])
+    assert "sha256" not in lowering.population_sql(query, sources, [None])
+
+
+def test_scores_of_using_are_doubles_in_the_population(con: duckdb.DuckDBPyConnection) -> None:
+    query = bind("SELECT * FROM reviews WHERE is_good(text) USING n, score * 2 + id")
+    lowered = Lowered(con, query)
+    relation = con.sql(lowering.population_sql(query, lowered.sources))
+    assert relation.columns == [
+        "__thresher_r0",
+        "__thresher_known",
+        "__thresher_s0",
+        "__thresher_s1",
+    ]
+    assert [str(kind) for kind in relation.types] == ["BIGINT", "TINYINT", "DOUBLE", "DOUBLE"]
+
+
+def test_keys_are_sha256_of_arguments_with_their_lengths(con: duckdb.DuckDBPyConnection) -> None:
+    query = bind(
+        "SELECT * FROM (VALUES ('né', 7), (NULL, 1)) AS v(text, k) WHERE stars(text, k) > 1"
+    )
+    lowered = Lowered(con, query)
+    lowered.answer()
+    found = con.execute(f"SELECT {query.calls[0].key} FROM inputs").fetchall()
+    wanted = hashlib.sha256("3:né1:7".encode()).hexdigest()
+    assert sorted(found, key=str) == [(wanted,), (None,)]
+
+
+@given(
+    pairs=st.lists(
+        st.tuples(st.text("ab:1'\\", max_size=4), st.text("ab:1'\\", max_size=4)), min_size=2
+    )
+)
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+def test_keys_of_different_arguments_differ(
+    con: duckdb.DuckDBPyConnection, pairs: list[tuple[str, str]]
+) -> None:
+    query = bind("SELECT * FROM pairs WHERE same(a, b)")
+    con.execute("CREATE OR REPLACE TEMP TABLE pairs (a VARCHAR, b VARCHAR)")
+    con.executemany("INSERT INTO pairs VALUES (?, ?)", pairs)
+    source = "(SELECT *, rowid AS __thresher_r0 FROM pairs) AS pairs"
+    con.execute("CREATE OR REPLACE TEMP TABLE sample AS SELECT rowid AS __thresher_r0 FROM pairs")
+    keys = con.execute(lowering.inputs_sql(query, [source], "sample")).fetchall()
+    assert len({row[-1] for row in keys}) == len(set(pairs))
+
+
+def pairs() -> list[tuple[str, dict[str, str]]]:
+    """Statements in tests/sql/lowered.sql with what they are lowered to, by name."""
+    found: list[tuple[str, dict[str, str]]] = []
+    for block in (FOLDER / "lowered.sql").read_text().split("\n\n"):
+        pieces = re.split(r"^-- (\w+)$", block, flags=re.MULTILINE)
+        if len(pieces) > 1:
+            named = dict(zip(pieces[1::2], map(str.strip, pieces[2::2]), strict=True))
+            found.append((named.pop("input"), named))
+    return found
+
+
+@pytest.mark.parametrize(("sql", "wanted"), pairs(), ids=lambda value: str(value)[:60])
+def test_lowered_text(sql: str, wanted: dict[str, str]) -> None:
+    query = bind(sql)
+    sources = [
+        lowering.base_source(leaf) if leaf.table else lowering.temp_source(leaf, f"leaf_{i}")
+        for i, leaf in enumerate(query.leaves)
+    ]
+    found = {
+        "formula": query.formula,
+        "population": lowering.population_sql(query, sources),
+        "inputs": lowering.inputs_sql(query, sources, "sample"),
+        "answer": lowering.answer_sql(query, sources, "keep"),
+    }
+    for name, text in wanted.items():
+        assert found[name] == " ".join(text.split()), name

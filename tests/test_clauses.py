@@ -1,0 +1,273 @@
+"""The clauses at the end of a block: values, places, and what is wrong with them."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from thresher.errors import NotSupportedError, ProgrammingError
+from thresher.plan import SelectionQuery
+from thresher.sql import parse
+
+
+@dataclass(frozen=True)
+class Argument:
+    name: str
+    type: str
+
+
+@dataclass(frozen=True)
+class Signature:
+    arguments: tuple[Argument, ...]
+    returns: str
+
+
+@dataclass(frozen=True)
+class Oracle:
+    signature: Signature
+
+
+@dataclass(frozen=True)
+class Proxy:
+    oracle: str
+
+
+class Names:
+    def oracle(self, name: str) -> Oracle | None:
+        found = Oracle(Signature((Argument("x", "VARCHAR"),), "BOOLEAN"))
+        return found if name in self.oracle_names() else None
+
+    def oracle_names(self) -> list[str]:
+        return ["is_pos", "is_spam"]
+
+    def proxy(self, name: str) -> Proxy | None:
+        return {"fast": Proxy("is_pos"), "other": Proxy("is_spam")}.get(name)
+
+    def proxy_names(self) -> list[str]:
+        return ["fast", "other"]
+
+    def settings(self) -> list[str]:
+        return []
+
+
+HEAD = "SELECT * FROM t WHERE is_pos(a)"
+
+
+def bind(tail: str, head: str = HEAD) -> SelectionQuery:
+    query = parse(f"{head} {tail}", Names())
+    assert isinstance(query, SelectionQuery)
+    return query
+
+
+@pytest.mark.parametrize("share", ["90%", ".9", "0.9", "9e-1", "90.0%", "+0.9", "90 PERCENT"])
+def test_ways_to_write_a_share(share: str) -> None:
+    assert bind(f"RECALL TARGET {share}").tail.recall == 0.9
+    assert bind(f"precision target {share} SEED 3").tail.precision == 0.9
+    assert bind(f"PRECISION TARGET 100% WITH PROBABILITY {share}").tail.probability == 0.9
+
+
+@pytest.mark.parametrize("words", ["WITH PROBABILITY", "AT CONFIDENCE", "CONFIDENCE"])
+def test_ways_to_write_the_probability(words: str) -> None:
+    query = bind(f"RECALL TARGET 90% {words} 99%")
+    assert query.tail.probability == 0.99
+    place = query.tail.places["WITH PROBABILITY"]
+    assert query.sql[place.offset : place.offset + place.length] == f"{words} 99%"
+    assert query.canonical == f"{HEAD} RECALL TARGET 0.9 WITH PROBABILITY 0.99"
+
+
+CLAUSES = [
+    "USING score, fast",
+    "RECALL TARGET 0.9",
+    "PRECISION TARGET 0.8",
+    "WITH PROBABILITY 0.95",
+    "ORACLE LIMIT 1000",
+    "ON SHORTFALL RETURN",
+    "SEED 7",
+]
+
+
+ORDERS = list(itertools.permutations(CLAUSES))[::97]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_clauses_come_in_any_order(order: tuple[str, ...]) -> None:
+    query = bind("\n".join(order))
+    assert query.canonical == " ".join([HEAD, *CLAUSES])
+    tail = query.tail
+    assert (tail.recall, tail.precision, tail.probability) == (0.9, 0.8, 0.95)
+    assert (tail.oracle_limit, tail.on_shortfall, tail.seed) == (1000, "RETURN", 7)
+    assert [term.name for term in query.proxies] == [None, "fast"]
+    for name, place in tail.places.items():
+        written = query.sql[place.offset : place.offset + place.length]
+        assert written in CLAUSES
+        assert written.startswith(name)
+
+
+@pytest.mark.parametrize(
+    ("head", "plain", "answer"),
+    [
+        ("SELECT * FROM t JOIN u USING (id) WHERE is_pos(a)", None, ""),
+        ("SELECT * FROM t WHERE is_pos(a) ORDER BY oracle LIMIT 5", None, "LIMIT 5"),
+        ("SELECT * FROM t WHERE is_pos(a) ORDER BY x LIMIT 10%", None, "LIMIT 10%"),
+        ("SELECT * FROM t WHERE is_pos(a) AND recall > target", "recall > target", ""),
+        ("SELECT * FROM t WHERE is_pos(a) AND seed - 1 > 3", "seed - 1 > 3", ""),
+        ("FROM t WHERE is_pos(a) SELECT *", None, ""),
+        ("FROM t WHERE is_pos(a) SELECT seed, confidence", None, ""),
+    ],
+)
+def test_clauses_end_every_kind_of_block(head: str, plain: str | None, answer: str) -> None:
+    for tail in ("RECALL TARGET 0.9 SEED 4", "SEED 4 RECALL TARGET 90%", "USING q SEED 4"):
+        query = bind(tail, head)
+        assert query.tail.seed == 4
+        assert query.plain == plain
+        assert query.answer.limit == answer
+
+
+@pytest.mark.parametrize(
+    ("using", "texts"),
+    [
+        ("USING score", ["score"]),
+        ("USING PROXY score", ["score"]),
+        ("USING a + b * 2, f(x, y), (c)", ["a + b * 2", "f(x, y)", "(c)"]),
+        ("USING proxy", ["proxy"]),
+        ("USING proxy, target", ["proxy", "target"]),
+        ("USING proxy * 2", ["proxy * 2"]),
+        ("USING proxy.x", ["proxy.x"]),
+        ("USING PROXY (a + b)", ["(a + b)"]),
+        ("USING PROXY -a", ["-a"]),
+        ("USING sample", ["sample"]),
+        ("USING CASE WHEN x THEN 1 ELSE 0 END", ["CASE WHEN x THEN 1 ELSE 0 END"]),
+        ("USING recall", ["recall"]),
+        ("USING seed", ["seed"]),
+        ("USING 1 - seed", ["1 - seed"]),
+        ('USING "my score"::DOUBLE', ['"my score"::DOUBLE']),
+    ],
+)
+def test_using(using: str, texts: list[str]) -> None:
+    for tail in ("", " RECALL TARGET 0.9", " SEED 3", " CONFIDENCE 90% ON SHORTFALL EXACT"):
+        query = bind(using + tail)
+        assert [term.text for term in query.proxies] == texts
+        assert [term.column for term in query.proxies] == [
+            f"__thresher_s{i}" for i in range(len(texts))
+        ]
+        for term in query.proxies:
+            place = term.place
+            assert query.sql[place.offset : place.offset + place.length] == term.text
+
+
+def test_using_names_declared_proxies() -> None:
+    query = bind("USING FAST, score")
+    assert [(term.text, term.name) for term in query.proxies] == [("FAST", "fast"), ("score", None)]
+
+
+WRONG = [
+    ("RECALL TARGET 95", "must be in (0, 1], got 95. Write 95% or 0.95.", "95"),
+    ("RECALL TARGET 0", "must be in (0, 1], got 0. Write a share such as 90% or 0.9.", "0"),
+    ("PRECISION TARGET 101%", "must be in (0, 1], got 101%", "101%"),
+    ("RECALL TARGET -0.5", "must be in (0, 1], got -0.5", "-0.5"),
+    ("WITH PROBABILITY 100%", "WITH PROBABILITY must be in (0, 1), got 100%", "100%"),
+    ("AT CONFIDENCE 95", "AT CONFIDENCE must be in (0, 1), got 95. Write 95% or 0.95.", "95"),
+    ("CONFIDENCE 0.0", "CONFIDENCE must be in (0, 1), got 0.0", "0.0"),
+    ("ORACLE LIMIT 0", "ORACLE LIMIT must be at least 1, got 0", "0"),
+    ("ORACLE LIMIT -5", "ORACLE LIMIT must be at least 1, got -5", "-5"),
+    ("ORACLE LIMIT 2.5", "ORACLE LIMIT must be a whole number, got 2.5", "2.5"),
+    ("ORACLE LIMIT 10%", "ORACLE LIMIT must be a whole number, got 10%", "10%"),
+    ("SEED 1.5", "SEED must be a whole number, got 1.5", "1.5"),
+    ("SEED 'x'", "SEED needs a whole number such as 1000, got 'x'", "'x'"),
+    ("RECALL TARGET '90%'", "RECALL TARGET needs a share such as 90% or 0.9, got '90%'", "'90%'"),
+    ("RECALL TARGET", "RECALL TARGET needs a value", "RECALL TARGET"),
+    ("RECALL TARGET SEED 4", "RECALL TARGET needs a value", "RECALL TARGET"),
+    ("SEED 4 RECALL TARGET", "RECALL TARGET needs a value", "RECALL TARGET"),
+    ("ORACLE LIMIT", "ORACLE LIMIT needs a value", "ORACLE LIMIT"),
+    ("SEED", "SEED needs a value", "SEED"),
+    ("RECALL TARGET high", "needs a share such as 90% or 0.9, got high", "high"),
+    ("ON SHORTFALL", "ON SHORTFALL needs FAIL, RETURN or EXACT", "ON SHORTFALL"),
+    ("ON SHORTFALL FALL", "got FALL. Did you mean FAIL?", "FALL"),
+    ("ON SHORTFALL IGNORE", "got IGNORE.", "IGNORE"),
+    ("USING RECALL TARGET 0.9", "USING needs a column", "USING"),
+    ("USING", "USING needs a column", "USING"),
+    ("USING a,, b", "USING needs a column", "USING"),
+    (
+        "RECALL TARGET 0.9 RECALL TARGET 0.8",
+        "stands twice; the first is in line 2",
+        "RECALL TARGET 0.8",
+    ),
+    ("CONFIDENCE 0.9 AT CONFIDENCE 0.8", "WITH PROBABILITY stands twice", "AT CONFIDENCE"),
+    ("ORACLE LIMIT 5 ORDER BY x", "clauses come last: write ORDER BY before ORACLE LIMIT", "ORDER"),
+    ("RECALL TARGET .9 LIMIT 5", "write LIMIT before RECALL TARGET", "LIMIT"),
+    ("USING score ORDER BY x", "write ORDER BY before USING", "ORDER"),
+    ("SEED 4 GROUP BY a", "write GROUP BY before SEED", "GROUP"),
+    ("RECALL TARGT 0.9", "unknown clause RECALL TARGT. Did you mean RECALL TARGET?", "RECALL"),
+    ("RECAL TARGET .9", "unknown clause RECAL TARGET. Did you mean RECALL TARGET?", "RECAL"),
+    ("RECALL_TARGET 80%", "unknown clause RECALL_TARGET. Did you mean RECALL TARGET?", "RECALL_"),
+    ("ORACLE LIMT 5", "unknown clause ORACLE LIMT. Did you mean ORACLE LIMIT?", "ORACLE"),
+    ("ORACEL LIMIT 5", "unknown clause ORACEL LIMIT. Did you mean ORACLE LIMIT?", "ORACEL"),
+    ("SED 7", "unknown clause SED. Did you mean SEED?", "SED"),
+    ("ORDER BY x RECAL TARGET 0.9", "Did you mean RECALL TARGET?", "RECAL"),
+    ("LIMIT 5 SEDE 4", "Did you mean SEED?", "SEDE"),
+    ("SEED 4 ORACEL LIMIT 5", "Did you mean ORACLE LIMIT?", "ORACEL"),
+    ("SEED 4 nonsense", "unexpected nonsense", "nonsense"),
+    ("SEED 4 )", "a clause or the end of the statement must stand here", ")"),
+    ("USING is_spam(a)", "the oracle is_spam cannot be its own proxy", "is_spam"),
+    ("USING other", "proxy other stands for the oracle is_spam, which this query", "other"),
+]
+
+
+@pytest.mark.parametrize(("tail", "message", "at"), WRONG)
+def test_wrong_clauses_show_the_place(tail: str, message: str, at: str) -> None:
+    sql = f"{HEAD}\n{tail}"
+    with pytest.raises(ProgrammingError) as caught:
+        parse(sql, Names())
+    assert message in str(caught.value)
+    assert caught.value.offset is not None
+    assert sql[caught.value.offset :].startswith(at)
+    assert caught.value.line == 2
+
+
+@pytest.mark.parametrize(
+    ("tail", "clause", "instead"),
+    [
+        ("ACCURACY TARGET 0.9", "ACCURACY TARGET", "RECALL TARGET and PRECISION TARGET"),
+        ("ERROR WITHIN 5%", "ERROR WITHIN", "exact"),
+        ("BUDGET 500 CALLS", "BUDGET", "ORACLE LIMIT n"),
+        ("ASSUMING CALIBRATION", "ASSUMING", "Leave it out"),
+        ("RECALL TARGET 0.9 ASSUMING NORMALITY", "ASSUMING", "Leave it out"),
+        ("ON ORACLE ERROR FAIL", "ON ORACLE ERROR", "Leave it out"),
+    ],
+)
+def test_clauses_of_later_versions_are_refused(tail: str, clause: str, instead: str) -> None:
+    sql = f"{HEAD} {tail}"
+    with pytest.raises(NotSupportedError) as caught:
+        parse(sql, Names())
+    assert clause in caught.value.message
+    assert instead in caught.value.message
+    assert caught.value.offset == sql.index(clause)
+
+
+def test_values_out_of_parameters() -> None:
+    with pytest.raises(ProgrammingError, match=r"must be in \(0, 1\], got 95. Write 95% or 0.95."):
+        parse(f"{HEAD} RECALL TARGET ?", Names(), [95])
+    for value in ("0.9", True, None):
+        with pytest.raises(ProgrammingError, match="needs a share"):
+            parse(f"{HEAD} RECALL TARGET ?", Names(), [value])
+    query = parse(f"{HEAD} RECALL TARGET ?% ORACLE LIMIT ?", Names(), [90, 1000.0])
+    assert isinstance(query, SelectionQuery)
+    assert (query.tail.recall, query.tail.oracle_limit) == (0.9, 1000)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**128))
+def test_any_whole_number_is_a_seed(seed: int) -> None:
+    assert bind(f"SEED {seed}").tail.seed == seed
+
+
+def test_explain_shows_the_clauses_at_their_places() -> None:
+    sql = "EXPLAIN\nSELECT * FROM t WHERE is_pos(a)\n  RECALL TARGET 95"
+    with pytest.raises(ProgrammingError) as caught:
+        parse(sql, Names())
+    assert str(caught.value).endswith("LINE 3:   RECALL TARGET 95\n" + " " * 24 + "^^")
+    assert (caught.value.line, caught.value.column) == (3, 17)
