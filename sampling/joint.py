@@ -12,7 +12,7 @@ from thresher.sampling.head import Head
 from thresher.sampling.joint_plan import best_sample, make_tails, plan_head_below, tail_cost
 from thresher.sampling.labels import LabelSource
 from thresher.sampling.ledger import Ledger, Ranks
-from thresher.sampling.picture import Buckets, draw_pilot, make_buckets, make_pictures
+from thresher.sampling.picture import Buckets, Picture, draw_pilot, make_buckets, make_pictures
 from thresher.sampling.recall import certify_recall, check_level, cut_rank, estimate_answer
 from thresher.sampling.recall_plan import RecallTest, plan_sample
 from thresher.sampling.selection import Selection, Test
@@ -22,6 +22,8 @@ __all__ = ["select_joint"]
 _PILOT = 40
 _LOOKS = ((1.0, 0.80), (1.9, 0.14), (4.0, 0.06))  # sizes over the first, shares of recall's delta
 _RECALL_SHARES = (0.75, 0.92)
+_CENSUS_DENSITIES = (0.5, 0.25, 0.12, 0.06)
+_CENSUS_GAIN = 0.88  # a census is forecast too hopefully
 _HEAD_SHARES = (0.8, 0.2)  # of the rest of delta
 
 
@@ -30,6 +32,7 @@ class _Plan:
     """What is fixed before the sample: everything the looks may not depend on."""
 
     labels: float
+    census: int
     sizes: tuple[int, ...]
     test: RecallTest
     recall_level: float
@@ -98,6 +101,9 @@ def select_joint(
         return ledger.close(ledger.unknown(), algorithm="exact")
     buckets = make_buckets(ledger)
     plan = _plan(ledger, buckets, targets, rng)
+    if plan.census and plan.labels <= ledger.remaining:
+        ledger.buy(ledger.unknown()[: plan.census], "census")
+        plan = _best_plan(ledger, buckets, targets, census=False)
     if ledger.affords_all and plan.labels >= ledger.n_unknown:
         ledger.buy_all()
         return ledger.close(ledger.unknown(), algorithm="exact")
@@ -110,15 +116,27 @@ def select_joint(
     if not short:
         _certify(ledger, head, buckets, plan.head_level, rng)
     _finish(ledger, head, plan.head_level, rng)
-    recall_estimate, precision_estimate = estimate_answer(
-        ledger, sampled, ledger.unknown(0, cut), len(pool)
-    )
-    how = "T1" if plan.test == "ratio" else "T2"
+    return _close(ledger, head, sampled, len(pool), tests, targets)
+
+
+def _close(
+    ledger: Ledger,
+    head: Head,
+    sampled: Ranks,
+    n_pool: int,
+    tests: list[Test],
+    targets: _Targets,
+) -> Selection:
+    """Return the known positives and the head, which holds all that is unlabelled above the cut."""
+    free = ledger.unknown(0, head.end)
+    recall_estimate, precision_estimate = estimate_answer(ledger, sampled, free, n_pool)
+    how = "T1" if tests[0].kind == "ratio" else "T2"
+    looks = f"{len(tests)} look{'s' * (len(tests) > 1)}"
     return ledger.close(
-        ledger.unknown(0, cut),
-        algorithm=f"joint: {len(tests)} looks ({how}), head of {len(head.tests)} looks (T4)",
+        free,
+        algorithm=f"joint: {looks} ({how}), head certified by {len(head.tests)} (T4)",
         met=head.certified,
-        recall_bound=recall,
+        recall_bound=targets.recall,
         precision_bound=head.precision_bound,
         recall_estimate=recall_estimate,
         precision_estimate=precision_estimate,
@@ -130,26 +148,50 @@ def _plan(ledger: Ledger, buckets: Buckets, targets: _Targets, rng: np.random.Ge
     """Label a pilot, twice if the query is large, and choose the looks and the split of delta."""
     pilot = min(_PILOT, ledger.n_rows // 10, ledger.remaining // 4)
     ledger.buy(draw_pilot(ledger, buckets, pilot, rng), "pilot")
-    plan = _best_plan(ledger, buckets, targets)
-    more = int(min(300, 0.03 * plan.labels, ledger.n_rows // 20, ledger.remaining // 8)) - pilot
-    if more < 20:
-        return plan
-    ledger.buy(draw_pilot(ledger, buckets, more, rng), "pilot")
+    first = _best_plan(ledger, buckets, targets, census=False).labels
+    more = int(min(300, 0.03 * first, ledger.n_rows // 20, ledger.remaining // 8)) - pilot
+    if more >= 20:
+        ledger.buy(draw_pilot(ledger, buckets, more, rng), "pilot")
     return _best_plan(ledger, buckets, targets)
 
 
-def _best_plan(ledger: Ledger, buckets: Buckets, targets: _Targets) -> _Plan:
+def _best_plan(
+    ledger: Ledger, buckets: Buckets, targets: _Targets, *, census: bool = True
+) -> _Plan:
+    """Choose the split of delta, then whether to label the best rows before the looks."""
     pictures = make_pictures(ledger, buckets)
+    plans = [_price(ledger, buckets, targets, pictures, 0, part) for part in _RECALL_SHARES]
+    best = min(plans, key=lambda plan: plan.labels)
+    density = np.mean([p.density for p in pictures], axis=0)
+    part, without = best.recall_level / targets.delta, best.labels
+    for low in _CENSUS_DENSITIES if census else ():
+        end = int(buckets.edges[np.searchsorted(-density, -low, side="right")])
+        count = len(ledger.unknown(0, end))
+        if 0 < count < best.labels:
+            plan = _price(ledger, buckets, targets, pictures, count, part)
+            if plan.labels < min(best.labels, _CENSUS_GAIN * without):
+                best = plan
+    return best
+
+
+def _price(
+    ledger: Ledger,
+    buckets: Buckets,
+    targets: _Targets,
+    pictures: tuple[Picture, ...],
+    census: int,
+    part: float,
+) -> _Plan:
+    """Forecast the labels of a plan that gives a part of delta to recall."""
+    level, rest = part * targets.delta, (1 - part) * targets.delta
+    if census:
+        pictures = tuple(p.after_census(census) for p in pictures)
     none = np.zeros(0, dtype=np.int64)
-    plans = []
-    for part in _RECALL_SHARES:
-        level, rest = part * targets.delta, (1 - part) * targets.delta
-        tails = make_tails(ledger, buckets, pictures, none, targets.wrong, _HEAD_SHARES[0] * rest)
-        first = _LOOKS[0][1] * level
-        labels, size, test = best_sample(tails, ledger.n_positive, targets.missed, first)
-        sizes = tuple(min(ledger.n_unknown, int(ratio * size)) for ratio, _ in _LOOKS)
-        plans.append(_Plan(labels, sizes, test, level, rest))
-    return min(plans, key=lambda plan: plan.labels)
+    tails = make_tails(ledger, buckets, pictures, none, targets.wrong, _HEAD_SHARES[0] * rest)
+    known = pictures[0].known
+    labels, size, test = best_sample(tails, known, targets.missed, _LOOKS[0][1] * level)
+    sizes = tuple(min(ledger.n_unknown - census, int(ratio * size)) for ratio, _ in _LOOKS)
+    return _Plan(labels + census, census, sizes, test, level, rest)
 
 
 def _short_plan(ledger: Ledger, buckets: Buckets, targets: _Targets) -> _Plan:
@@ -158,7 +200,7 @@ def _short_plan(ledger: Ledger, buckets: Buckets, targets: _Targets) -> _Plan:
     level = 0.8 * targets.delta
     first = _LOOKS[0][1] * level
     plan = plan_sample(make_pictures(ledger, buckets), left, targets.missed, first)
-    return _Plan(np.inf, (plan.sample,), plan.test, level, targets.delta - level)
+    return _Plan(np.inf, 0, (plan.sample,), plan.test, level, targets.delta - level)
 
 
 def _reserve(remaining: int) -> int:
@@ -229,9 +271,9 @@ def _certify(
             pictures = make_pictures(ledger, buckets)
             plan = plan_head_below(pictures, head.end, 1 - head.target, share * level)
             ranks = ledger.unknown(plan.end, head.end)
-            if len(ranks) + plan.sample > ledger.remaining:
+            sample = min(plan.sample, head.n_free - len(ranks))
+            if len(ranks) + sample > ledger.remaining:
                 return
-            sample = plan.sample
             head.verify(ranks)
             head.shrink(plan.end)
             if not len(ranks):

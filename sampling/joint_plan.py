@@ -135,7 +135,7 @@ def tail_cost(
     tail: Tail,
     sample: Floats,
     so_far: tuple[int, int],
-    known: int,
+    known: float,
     wrong: float,
     level: float,
     test: RecallTest,
@@ -173,7 +173,7 @@ def tail_cost(
 
 
 def best_sample(
-    tails: Sequence[Tail], known: int, wrong: float, level: float
+    tails: Sequence[Tail], known: float, wrong: float, level: float
 ) -> tuple[float, int, RecallTest]:
     """Return the forecast labels, the first look's size and the test that cost least."""
     rows = tails[0].rows

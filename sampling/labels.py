@@ -67,9 +67,13 @@ class CountedLabels:
         Raises
         ------
         ValueError
-            If more rows are asked for than remain.
+            If more rows are asked for than remain, or if an answer is neither a truth value nor
+            an integer: a missing answer is never read as false.
         """
         if len(rows) > self.remaining:
             raise ValueError(f"asked for {len(rows)} labels, {self.remaining} remain")
         self.spent += len(rows)
-        return np.asarray(self._oracle(rows), dtype=np.bool_)
+        answers = np.asarray(self._oracle(rows))
+        if answers.dtype.kind not in "biu":
+            raise ValueError(f"labels must be truth values, got an array of {answers.dtype}")
+        return answers.astype(np.bool_)

@@ -127,9 +127,11 @@ class Ledger:
             return np.zeros(0, dtype=np.bool_)
         rows = self.rows[ranks]
         answers = np.asarray(self._source(rows))
-        if answers.shape != rows.shape:
-            raise ValueError(f"{len(rows)} labels were asked for, {answers.shape} came back")
-        answers = answers.astype(np.bool_)
+        if answers.shape != rows.shape or answers.dtype != np.bool_:
+            raise ValueError(
+                f"{len(rows)} truth values were asked for, an array of {answers.dtype} "
+                f"of shape {answers.shape} came back"
+            )
         self.label[ranks] = answers
         self.n_unknown -= len(ranks)
         self.n_positive += int(answers.sum())

@@ -7,6 +7,7 @@ pictures that trust the scores to different degrees are made, and plans are judg
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +78,17 @@ class Picture:
         self.rows = np.concatenate([[0.0], np.cumsum(unlabelled)])
         self.positives = np.concatenate([[0.0], np.cumsum(density * unlabelled)])
         self.density = density
-        self.known = known
+        self.known: float = known
+
+    def after_census(self, count: float) -> Picture:
+        """Return the picture that labelling the best `count` unlabelled rows would leave."""
+        top = self.rank_of_rows(count)
+        rows, found = self.above(top)
+        other = copy(self)
+        other.rows = np.maximum(self.rows - rows, 0.0)
+        other.positives = np.maximum(self.positives - found, 0.0)
+        other.known = self.known + float(found)
+        return other
 
     @property
     def total(self) -> float:

@@ -299,6 +299,13 @@ def test_bad_numbers(arguments: dict[str, float], message: str) -> None:
         select_recall(np.zeros(9), labels, rng=np.random.default_rng(0), **arguments)
 
 
+class _Floats:
+    remaining = 3
+
+    def __call__(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        return np.zeros(len(rows))
+
+
 def test_bad_arrays_and_sources() -> None:
     rng = np.random.default_rng(0)
     labels = CountedLabels(lambda rows: rows > 0, 5)
@@ -310,6 +317,10 @@ def test_bad_arrays_and_sources() -> None:
         recall_90(np.zeros(9), labels, rng=rng, known=np.zeros(3, np.int8))
     with pytest.raises(ValueError, match="came back"):
         recall_90(np.zeros(9), CountedLabels(lambda rows: [True], 5), rng=rng)
+    with pytest.raises(ValueError, match="truth values, got an array of object"):
+        recall_90(np.zeros(3), CountedLabels(lambda rows: [True, None, False], 5), rng=rng)
+    with pytest.raises(ValueError, match="array of float64"):
+        recall_90(np.zeros(3), _Floats(), rng=rng)
     with pytest.raises(ValueError, match="5 remain"):
         labels(np.arange(6))
     with pytest.raises(ValueError, match="budget must be at least 0"):
