@@ -197,10 +197,10 @@ def _price(
 def _short_plan(ledger: Ledger, buckets: Buckets, targets: _Targets) -> _Plan:
     """Plan one look as a recall query would, and keep labels to certify what precision there is."""
     left = ledger.remaining - _reserve(ledger.remaining)
-    level = 0.8 * targets.delta
-    first = _LOOKS[0][1] * level
+    first = _LOOKS[0][1] * targets.delta
     plan = plan_sample(make_pictures(ledger, buckets), left, targets.missed, first)
-    return _Plan(np.inf, 0, (plan.sample,), plan.test, level, targets.delta - level)
+    # There is one look only, which spends its own share of delta; the head has all the rest.
+    return _Plan(np.inf, 0, (plan.sample,), plan.test, targets.delta, targets.delta - first)
 
 
 def _reserve(remaining: int) -> int:

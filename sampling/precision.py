@@ -57,19 +57,19 @@ def select_precision(
     and any labels (theorems T4 and T5 in the guarantees). Labelling the best rows and returning
     the positives among them is one of the plans, and the one to beat.
     """
-    share = Share.beyond(precision)
+    Share.beyond(precision)
     check_level(delta)
     ledger = Ledger(scores, labels, rng, known)
     if ledger.affords_all:
         ledger.buy_all()
         return ledger.close(ledger.unknown()[:0], algorithm="exact")
-    head = Head(ledger, precision)
-    if ledger.remaining:
-        buckets = make_buckets(ledger)
-        _pilot(ledger, rng)
-        _certify(ledger, head, buckets, delta, rng)
-        _spend(ledger, head)
-    return _close(ledger, head, share)
+    if not ledger.remaining:
+        return ledger.close(ledger.unknown()[:0], algorithm="precision: known positives")
+    head, buckets = Head(ledger, precision), make_buckets(ledger)
+    _pilot(ledger, rng)
+    _certify(ledger, head, buckets, delta, rng)
+    _spend(ledger, head)
+    return _close(ledger, head, buckets)
 
 
 def _pilot(ledger: Ledger, rng: np.random.Generator) -> None:
@@ -127,24 +127,22 @@ def _spend(ledger: Ledger, head: Head) -> None:
             ledger.buy(ranks, "verify")
 
 
-def _close(ledger: Ledger, head: Head, share: Share) -> Selection:
+def _close(ledger: Ledger, head: Head, buckets: Buckets) -> Selection:
     """Return the head if it is certified, and rows that may be added even if all are wrong."""
-    pictures = make_pictures(ledger, make_buckets(ledger)) if ledger.n_rows else ()
+    pictures = make_pictures(ledger, buckets)
     free, bound = ledger.unknown(0, 0), 1.0
-    limit = head.limit or 0
     if head.certified:
-        inside = ledger.unknown(0, head.end)
-        certain = ledger.n_positive + len(inside)
-        end = _worthwhile(pictures)
-        extra = (
-            ledger.unknown(head.end, end)[: share.room(limit, certain)] if end > head.end else free
-        )
+        inside, limit = ledger.unknown(0, head.end), head.limit or 0
+        returned = ledger.n_positive + len(inside)
+        below = ledger.unknown(head.end, max(head.end, _worthwhile(pictures)))
+        extra = below[: head.share.room(limit, returned)]
         free = np.concatenate([inside, extra])
         if len(free):
-            bound = 1.0 - (limit + len(extra)) / (certain + len(extra))
+            returned += len(extra)
+            bound = max(head.target, 1.0 - (limit + len(extra)) / returned)
     end = int(free[-1]) + 1 if len(free) else 0
-    right = ledger.n_positive + float(np.mean([float(p.above(end)[1]) for p in pictures] or [0.0]))
-    total = float(np.mean([p.total for p in pictures] or [0.0]))
+    right = ledger.n_positive + float(np.mean([float(p.above(end)[1]) for p in pictures]))
+    total = float(np.mean([p.total for p in pictures]))
     returned = ledger.n_positive + len(free)
     return ledger.close(
         free,
