@@ -27,7 +27,7 @@ SET_OPERATIONS = ("union", "intersect", "except")
 _OPEN = """
     select distinct from where and or not in is like ilike glob similar to between by having qualify
     on using as case when then else join inner left right full outer cross natural semi anti asof
-    positional lateral limit offset interval escape collate with explain analyze
+    positional lateral limit offset escape collate with explain analyze
 """
 _OPEN_WORDS = frozenset(_OPEN.split())
 

@@ -46,6 +46,7 @@ _HEADS: dict[tuple[str, ...], str] = {
     ("assuming",): "ASSUMING",
     ("using",): "USING",
 }
+_FIRST_WORDS = frozenset(words[0] for words in _HEADS)
 _WRITTEN = [" ".join(words).upper() for words in _HEADS]
 _LATER = {
     "ACCURACY TARGET": "Write RECALL TARGET and PRECISION TARGET.",
@@ -58,7 +59,17 @@ _LATER = {
 _SAMPLES = ("reservoir", "bernoulli", "system")
 _SHORTFALLS = ("FAIL", "RETURN", "EXACT")
 _BEFORE_NUMBER = ("rows", "range", "preceding", "first", "next", "row", "all", "nulls", "date")
-_AFTER_WHERE = ("where", "group", "having", "window", "qualify", "order", "limit", "offset")
+_AFTER_WHERE = (
+    "where",
+    "group",
+    "having",
+    "window",
+    "qualify",
+    "order",
+    "limit",
+    "offset",
+    "fetch",
+)
 
 
 @dataclass(slots=True)
@@ -85,6 +96,8 @@ class TailClauses:
 
 def _head(source: Source, i: int) -> tuple[str, int]:
     """Return the clause whose words stand at a token, and how many words; or an empty name."""
+    if source.word(i) not in _FIRST_WORDS:
+        return "", 0
     for words, clause in _HEADS.items():
         if source.words(i, *words):
             return clause, len(words)

@@ -118,7 +118,8 @@ class _Reader(Operands):
             self.at += 1
             right = self.expression(power + 1)
             kind: Kind = "or" if word == "or" else "and"
-            return self.node(kind, left.first, (left, right))
+            joined = left.children if left.kind == kind and left.children else (left,)
+            return self.node(kind, left.first, (*joined, right))
         if word in ("is", "isnull", "notnull") or (negated and word == "null"):
             return self.infix_is(left) if least <= _IS else None
         if word in ("in", "between", "similar", *_MATCHES):

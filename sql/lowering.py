@@ -184,6 +184,8 @@ def matches_sql(query: SelectionQuery, sources: Sequence[str], asked: Sequence[s
     """
     tests = [
         f"({', '.join(call.arguments)}) IN (SELECT {', '.join(call.inputs)} FROM {relation})"
+        if call.arguments
+        else "TRUE"
         for call, relation in zip(query.calls, asked, strict=True)
     ]
     conditions = [f"({query.plain})"] if query.plain else []

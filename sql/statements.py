@@ -22,12 +22,10 @@ _EDGES = re.compile(
       |(?<![\w$])\$((?:[^\W\d]\w*)?)\$.*?\$\1\$|['"].*""",
     re.VERBOSE | re.DOTALL,
 )
-_OURS = re.compile(
-    r"thresher_|oracle|prox(y|ies)|certificates|target|precision|accuracy|probability|confidence"
-    r"|shortfall|within|seed|budget|assuming|using",
-    re.IGNORECASE,
-)
-_BLANK = re.compile(r"(?:\s|--[^\r\n]*(?:[\r\n]|\Z))*")
+_OURS = """
+    thresher_ oracle proxy proxies certificates target probability confidence shortfall within seed
+    budget assuming using
+"""
 _QUERY = ("select", "from", "with")
 _BEFORE_NAMES = "table into macro function exists view index on references copy type schema"
 
@@ -59,35 +57,33 @@ def split(script: str) -> list[Fragment]:
     ["SELECT ';'", 'SELECT 2']
     """
     fragments: list[Fragment] = []
-    start = at = last = 0
+    comments: list[tuple[int, int]] = []
+    start = at = 0
     while match := _EDGES.search(script, at):
         at = match.end()
         piece = match.group()
         if piece == ";":
-            fragments.append(_trim(script, start, match.start()))
-            start = at
+            fragments.append(_trim(script, start, match.start(), comments))
+            start, comments = at, []
         elif piece == "/*":
-            at, _ = comment_end(script, match.start())
-        last = at
-    fragments.append(_trim(script, start, max(last, len(script))))
+            at, closed = comment_end(script, match.start())
+            comments += [(match.start(), at)] if closed else []
+        elif piece.startswith("--"):
+            comments.append((match.start(), at))
+    fragments.append(_trim(script, start, len(script), comments))
     return [fragment for fragment in fragments if fragment.text]
 
 
-def _trim(script: str, start: int, end: int) -> Fragment:
-    """Take off what says nothing on either side."""
-    while start < end:
-        blank = _BLANK.match(script, start, end)
-        start = blank.end() if blank else start
-        if not script.startswith("/*", start, end):
-            break
-        start = comment_end(script, start)[0]
-    if start >= end:
-        return Fragment("", end)
+def _trim(script: str, start: int, end: int, comments: list[tuple[int, int]]) -> Fragment:
+    """Take white space and comments off both sides of ``script[start:end]``."""
+    for first, last in comments:
+        if not script[start:first].strip():
+            start = last
+    for first, last in reversed(comments):
+        if first >= start and not script[last:end].strip():
+            end = first
     text = script[start:end].rstrip()
-    if "--" in text or text.endswith("*/"):
-        tokens = tokenize(text)
-        text = text if not tokens or tokens[-1].kind == "broken" else text[: tokens[-1].end]
-    return Fragment(text, start)
+    return Fragment(text.lstrip(), end - len(script[start:end].lstrip()))
 
 
 def parse(text: str, names: Names, parameters: Parameters = None) -> Statement:
@@ -115,8 +111,7 @@ def parse(text: str, names: Names, parameters: Parameters = None) -> Statement:
         It makes sense but cannot be answered yet.
     """
     oracles = frozenset(name.lower() for name in names.oracle_names())
-    lowered = text.lower()
-    if not _OURS.search(text) and not any(name in lowered for name in oracles):
+    if not _may_be_ours(text, oracles):
         return Passthrough(text)
     tokens = tokenize(text)
     if tokens and tokens[-1].kind == "mark" and tokens[-1].text == ";":
@@ -132,6 +127,16 @@ def parse(text: str, names: Names, parameters: Parameters = None) -> Statement:
         return made
     query = bind_query(source, first, names)
     return Explain(text, query, analyze) if first else query
+
+
+def _may_be_ours(text: str, oracles: frozenset[str]) -> bool:
+    """Whether a word of ours occurs at all, maybe in a string; made for statements of megabytes."""
+    lowered = text.lower()
+    if any(word in lowered for word in _OURS.split()):
+        return True
+    names = [re.escape(name) for name in oracles if name in lowered]
+    calls = rf"(?<![\w$])(?:{'|'.join(names)})\"?\s*(?:\(|--|/\*)"
+    return bool(names) and re.search(calls, lowered) is not None
 
 
 def _explained(source: Source) -> tuple[int, bool]:

@@ -16,7 +16,7 @@ from typing import Literal
 from thresher.errors import NotSupportedError, ProgrammingError
 from thresher.plan import Place
 
-__all__ = ["Source", "Token", "identifier", "marks", "tokenize"]
+__all__ = ["RESERVED", "Source", "Token", "identifier", "marks", "tokenize"]
 
 Kind = Literal["word", "quoted", "string", "number", "parameter", "operator", "mark", "broken"]
 
@@ -39,6 +39,18 @@ _PATTERN = re.compile(
 )
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _MAY_END_IN_SIGN = re.compile(r"[~!@^&|`%]")
+_KEYWORDS = """
+    all analyse analyze and anti any array as asc asof asymmetric at authorization binary both by
+    case cast check collate collation column columns concurrently constraint create cross default
+    deferrable desc describe distinct do else end except false fetch for foreign freeze from full
+    generated glob group having ilike in initially inner intersect into is isnull join lambda
+    lateral leading left like limit map natural not notnull null offset on only or order outer
+    overlaps pivot pivot_longer pivot_wider placing positional primary qualify references
+    returning right select semi show similar some struct summarize symmetric table tablesample
+    then to trailing true try_cast union unique unpack unpivot using variadic verbose when where
+    window with
+"""
+RESERVED = frozenset(_KEYWORDS.split())
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*\Z")
 _WORDLIKE = re.compile(r"[\w$'\"]")
 _CLOSES = {")": "(", "]": "[", "}": "{"}
@@ -128,8 +140,10 @@ def _between(before: str, after: str) -> str:
 
 
 def identifier(name: str) -> str:
-    """Write a name as a SQL identifier, quoted unless it is plain lower case."""
-    return name if _PLAIN.match(name) else '"' + name.replace('"', '""') + '"'
+    """Write a name as a SQL identifier, quoted unless it is plain lower case and no keyword."""
+    return (
+        name if _PLAIN.match(name) and name not in RESERVED else '"' + name.replace('"', '""') + '"'
+    )
 
 
 def marks(tokens: Sequence[Token]) -> list[int]:

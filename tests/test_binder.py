@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
 import pytest
 
 from thresher.errors import NotSupportedError, ProgrammingError
-from thresher.plan import SelectionQuery
-from thresher.sql import parse
+from thresher.plan import Passthrough, SelectionQuery
+from thresher.sql import parse, split
 from thresher.sql.selections import AGGREGATES
+from thresher.sql.tokens import RESERVED, identifier
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Names:
         return []
 
     def settings(self) -> list[str]:
-        return []
+        return ["oracle_limit"]
 
 
 NAMES = Names(
@@ -379,3 +382,38 @@ def test_every_aggregate_of_duckdb_is_known() -> None:
         "ntile", "percent_rank", "rank", "rank_dense", "row_number",
     }  # fmt: skip
     assert {name for (name,) in rows if name.isidentifier()} - windows <= AGGREGATES
+
+
+def test_every_keyword_of_duckdb_that_is_no_alias_is_quoted() -> None:
+    rows = duckdb.execute(
+        "SELECT keyword_name FROM duckdb_keywords() "
+        "WHERE keyword_category IN ('reserved', 'type_function')"
+    ).fetchall()
+    assert {name for (name,) in rows} <= RESERVED
+    assert (identifier("order"), identifier("A b"), identifier("seed")) == (
+        '"order"',
+        '"A b"',
+        "seed",
+    )
+
+
+def test_long_conditions_are_no_deep_trees() -> None:
+    query = where(" OR ".join(["is_pos(a)", *(f"x = {i}" for i in range(3000))]))
+    assert len(query.parts) == 3000
+    query = where(" AND ".join(["is_pos(a)", *(f"x = {i}" for i in range(3000))]))
+    assert query.formula == "__thresher_o0"
+
+
+def documented() -> list[str]:
+    text = (Path(__file__).parents[1] / "docs" / "dialect.md").read_text()
+    blocks = re.findall(r"^```sql\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    return [fragment.text for block in blocks for fragment in split(block)]
+
+
+@pytest.mark.parametrize("sql", documented(), ids=lambda sql: sql[:50])
+def test_documented_statements_are_ours(sql: str) -> None:
+    names = Names(
+        is_positive=oracle("BOOLEAN", "VARCHAR"),
+        stars=oracle("DECIMAL(3, 1)", "VARCHAR", "VARCHAR"),
+    )
+    assert not isinstance(parse(sql, names), Passthrough)

@@ -46,6 +46,7 @@ class Names:
         "stars": Declared(
             Signature((Argument("text", "VARCHAR"), Argument("n", "BIGINT")), "BIGINT")
         ),
+        "coin": Declared(Signature((), "BOOLEAN")),
         "same": Declared(
             Signature((Argument("a", "VARCHAR"), Argument("b", "VARCHAR")), "BOOLEAN")
         ),
@@ -69,6 +70,7 @@ class Names:
 
 SETUP = """
 CREATE MACRO is_good(x) AS contains(CAST(x AS VARCHAR), 'good');
+CREATE MACRO coin() AS TRUE;
 CREATE MACRO id_of(key) AS CAST('0x' || key[1:2] AS INTEGER) * 100 // 256;
 CREATE MACRO stars(x, k) AS CAST((strlen(CAST(x AS VARCHAR)) * 7 + k * 3) % 6 AS BIGINT);
 CREATE TABLE reviews AS SELECT i AS id,
@@ -330,6 +332,44 @@ def test_keys_of_different_arguments_differ(
     con.execute("CREATE OR REPLACE TEMP TABLE sample AS SELECT rowid AS __thresher_r0 FROM pairs")
     keys = con.execute(lowering.inputs_sql(query, [source], "sample")).fetchall()
     assert len({row[-1] for row in keys}) == len(set(pairs))
+
+
+@pytest.mark.parametrize(
+    "where", ["is_good(text)", "n > 2 AND (is_good(text) OR stars(text, n) = 3)"]
+)
+def test_rows_with_equal_inputs_are_found(con: duckdb.DuckDBPyConnection, where: str) -> None:
+    query = bind(f"SELECT * FROM reviews WHERE {where}")
+    lowered = Lowered(con, query)
+    lowered.answer()
+    asked = []
+    for i, call in enumerate(query.calls):
+        known = " AND ".join(f"{name} IS NOT NULL" for name in call.inputs)
+        inputs = ", ".join(call.inputs)
+        lowered.make(f"asked_{i}", f"SELECT {inputs} FROM inputs WHERE {known} LIMIT 2")
+        asked.append(f"asked_{i}")
+    found = con.execute(lowering.matches_sql(query, lowered.sources, asked)).fetchall()
+    tests = [
+        f"({', '.join(call.inputs)}) IN (SELECT {', '.join(call.inputs)} FROM asked_{i})"
+        for i, call in enumerate(query.calls)
+    ]
+    wanted = con.execute(
+        f"SELECT {lowered.rows[0]} FROM inputs WHERE {' OR '.join(tests)}"
+    ).fetchall()
+    assert found
+    assert sorted(found) == sorted(wanted)
+
+
+def test_an_oracle_without_arguments(con: duckdb.DuckDBPyConnection) -> None:
+    query = bind("SELECT id FROM reviews WHERE coin() AND n = 3")
+    lowered = Lowered(con, query)
+    wanted = con.execute("SELECT id FROM reviews WHERE n = 3").fetchall()
+    assert lowered.answer().fetchall() == wanted
+    assert con.execute(f"SELECT DISTINCT {query.calls[0].key} FROM inputs").fetchall() == [
+        (hashlib.sha256(b"").hexdigest(),)
+    ]
+    con.execute("CREATE OR REPLACE TEMP TABLE asked_0 (nothing INTEGER)")
+    found = con.execute(lowering.matches_sql(query, lowered.sources, ["asked_0"])).fetchall()
+    assert len(found) == len(wanted)
 
 
 def pairs() -> list[tuple[str, dict[str, str]]]:

@@ -203,3 +203,5 @@ SELECT recall, target FROM (SELECT id AS recall, n AS target, text FROM reviews)
 SELECT oracle.seed FROM (SELECT id AS seed, n AS confidence, text FROM reviews) AS oracle WHERE is_good(text) AND confidence > 2 ORDER BY seed;
 SELECT * FROM reviews WHERE is_good($$good$$ || text) AND text <> E'a\nb' AND text <> 'it''s';
 SELECT * FROM folders PIVOT (count(*) FOR kind IN ('a', 'b')) WHERE is_good(text);
+SELECT "order".id, "order".* FROM reviews AS "order" WHERE is_good("order".text);
+SELECT "limit" FROM reviews AS r(a, "limit") WHERE is_good("limit");
