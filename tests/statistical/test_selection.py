@@ -118,23 +118,23 @@ def run_joint(data: Callable[..., Data], n: int, budget: int, trials: int) -> np
 
 @pytest.mark.parametrize("proxy", PROXIES)
 def test_recall(proxy: Callable[..., Data]) -> None:
-    got = run_recall(proxy, 2000, 300, 150)
+    got = run_recall(proxy, 2000, 300, 100)
     assert np.count_nonzero(got[:, 0] < TARGET) <= allowed(len(got))
     if proxy is easy:
         assert got[:, 1].mean() > 0.55  # the whole table would be 0.2
         assert got[:, 0].mean() < 0.999
 
 
-@pytest.mark.parametrize("proxy", PROXIES)
+@pytest.mark.parametrize("proxy", [skewed, inverted, clumped])
 def test_recall_with_a_census(proxy: Callable[..., Data]) -> None:
     """Rare positives and many labels: the best rows are labelled first."""
-    got = run_recall(proxy, 3000, 1400, 60)
+    got = run_recall(proxy, 3000, 1400, 40)
     assert np.count_nonzero(got[:, 0] < TARGET) <= allowed(len(got))
 
 
 @pytest.mark.parametrize("proxy", PROXIES)
 def test_precision(proxy: Callable[..., Data]) -> None:
-    got = run_precision(proxy, 2000, 150, 150)
+    got = run_precision(proxy, 2000, 150, 100)
     assert np.count_nonzero(got[:, 1] < TARGET) <= allowed(len(got))
     assert np.count_nonzero(got[:, 2]) <= allowed(len(got))
     if proxy is easy:
@@ -145,7 +145,7 @@ def test_precision(proxy: Callable[..., Data]) -> None:
 
 @pytest.mark.parametrize("proxy", [easy, tied, inverted, clumped])
 def test_both(proxy: Callable[..., Data]) -> None:
-    got = run_joint(proxy, 2000, 2000, 25)
+    got = run_joint(proxy, 2000, 2000, 15)
     assert np.count_nonzero(got[:, 2]) <= allowed(len(got))
     assert got[:, 4].all()
     if proxy is easy:
@@ -154,7 +154,7 @@ def test_both(proxy: Callable[..., Data]) -> None:
 
 @pytest.mark.parametrize("proxy", [easy, clumped])
 def test_both_with_too_few_labels(proxy: Callable[..., Data]) -> None:
-    got = run_joint(proxy, 3000, 300, 40)
+    got = run_joint(proxy, 3000, 300, 20)
     assert np.count_nonzero(got[:, 2]) <= allowed(len(got))
     assert not got[:, 4].all()
 
