@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 
 from thresher.errors import OperationalError
 from thresher.oracles.prompts import Prompt
-from thresher.oracles.runtime import model_threads, quiet, token_batches
+from thresher.oracles.runtime import quiet, run_batches, token_batches
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AnswerScorer", "Question"]
 
+Positions = npt.NDArray[np.int64]
+Scores = npt.NDArray[np.float64]
 _DEFAULT_CONTEXT = 2048
 
 
@@ -175,7 +178,7 @@ class AnswerScorer:
             n_tokens = len(ids)
         return ids
 
-    def score(self, values: list[tuple[str, ...]]) -> npt.NDArray[np.float64]:
+    def score(self, values: list[tuple[str, ...]]) -> Scores:
         """Log-probabilities of the answers up to a constant per row, shape (n, n_answers)."""
         prompts = self._encode(values)
         if all(len(ids) == 1 for ids in self._answers):
@@ -214,34 +217,39 @@ class AnswerScorer:
             return logits if chosen is None else logits[..., chosen]
         return self._project(self._hidden(tokens)[rows, at], chosen)
 
-    def _last_logits(
-        self, prompts: list[list[int]], vocabulary: list[int]
-    ) -> npt.NDArray[np.float64]:
-        import torch
+    def _run(self, sequences: list[list[int]], work: Callable[[Positions], None]) -> None:
+        lengths = np.array([len(ids) for ids in sequences], dtype=np.int64)
+        rope = str(getattr(self._model.config, "rope_parameters", ""))
+        # These two kinds of rotary embedding rewrite their own tables in a forward pass.
+        parallel = "dynamic" not in rope and "longrope" not in rope
+        with quiet():
+            batches = token_batches(lengths, self._budget)
+            run_batches(work, batches, self._model.device.type, parallel)
 
+    def _last_logits(self, prompts: list[list[int]], vocabulary: list[int]) -> Scores:
         found = np.zeros((len(prompts), len(vocabulary)))
-        lengths = np.array([len(ids) for ids in prompts], dtype=np.int64)
-        with torch.inference_mode(), model_threads(), quiet():
-            for batch in token_batches(lengths, self._budget):
-                logits = self._states([prompts[i] for i in batch], 1, vocabulary)
-                found[batch] = logits[:, 0].cpu().double().numpy()
+
+        def work(batch: Positions) -> None:
+            logits = self._states([prompts[i] for i in batch], 1, vocabulary)
+            found[batch] = logits[:, 0].cpu().double().numpy()
+
+        self._run(prompts, work)
         return found
 
-    def _text_log_probability(
-        self, prompts: list[list[int]], answer: list[int]
-    ) -> npt.NDArray[np.float64]:
+    def _text_log_probability(self, prompts: list[list[int]], answer: list[int]) -> Scores:
         import torch
 
         found = np.zeros(len(prompts))
         sequences = [ids + answer[:-1] for ids in prompts]
-        lengths = np.array([len(ids) for ids in sequences], dtype=np.int64)
-        with torch.inference_mode(), model_threads(), quiet():
-            wanted = torch.tensor(answer, device=self._model.device)[None, :, None]
-            for batch in token_batches(lengths, self._budget):
-                logits = self._states([sequences[i] for i in batch], len(answer), None)
-                log_p = torch.log_softmax(logits, dim=-1)
-                chosen = log_p.gather(2, wanted.expand(len(batch), -1, -1))
-                found[batch] = chosen.sum(dim=(1, 2)).cpu().double().numpy()
+        wanted = torch.tensor(answer, device=self._model.device)[None, :, None]
+
+        def work(batch: Positions) -> None:
+            logits = self._states([sequences[i] for i in batch], len(answer), None)
+            log_p = torch.log_softmax(logits, dim=-1)
+            chosen = log_p.gather(2, wanted.expand(len(batch), -1, -1))
+            found[batch] = chosen.sum(dim=(1, 2)).cpu().double().numpy()
+
+        self._run(sequences, work)
         return found
 
 

@@ -40,7 +40,7 @@ class CausalOracle:
 
     Parameters
     ----------
-    task : Question
+    question : Question
         Prompt, answers and return type.
     source : Source
         Where the weights lie.
@@ -58,8 +58,8 @@ class CausalOracle:
     its softmax as confidence. Arguments too long for the model are cut at their end.
     """
 
-    def __init__(self, task: Question, source: Source, options: Options) -> None:
-        self._task, self._source, self._options = task, source, options
+    def __init__(self, question: Question, source: Source, options: Options) -> None:
+        self._question, self._source, self._options = question, source, options
         self._runtime: Runtime | None = None
         self._weights: str | None = None
         self._scorer: AnswerScorer | None = None
@@ -80,17 +80,17 @@ class CausalOracle:
 
         It hashes local weights (once) and asks torch for the device, which takes seconds.
         """
-        task = self._task
+        question = self._question
         return digest(
             "causal-lm",
             self._weights_version(),
             self._resolved().dtype,
-            task.prompt.literals,
-            task.prompt.fields,
-            task.answers,
-            task.threshold,
-            str(task.returns),
-            task.max_tokens,
+            question.prompt.literals,
+            question.prompt.fields,
+            question.answers,
+            question.threshold,
+            str(question.returns),
+            question.max_tokens,
         )
 
     @property
@@ -111,24 +111,24 @@ class CausalOracle:
         if self._scorer is None:
             runtime = self._resolved()
             tokenizer, model = load_causal(self._source, self._weights_version(), runtime)
-            self._scorer = AnswerScorer(tokenizer, model, self._task, runtime.batch_tokens)
-        values = self._task.prompt.rows(batch)
+            self._scorer = AnswerScorer(tokenizer, model, self._question, runtime.batch_tokens)
+        values = self._question.prompt.rows(batch)
         if not values:
-            return Answers(pa.array([], self._task.returns))
+            return Answers(pa.array([], self._question.returns))
         return self._decide(self._scorer.score(values))
 
     def _decide(self, scores: npt.NDArray[np.float64]) -> Answers:
-        task = self._task
-        if pa.types.is_string(task.returns):
+        question = self._question
+        if pa.types.is_string(question.returns):
             best = np.argmax(scores, axis=1)
-            names = [answer.strip() for answer in task.answers]
+            names = [answer.strip() for answer in question.answers]
             confidence = special.softmax(scores, axis=1)[np.arange(len(best)), best]
-            return Answers(pa.array([names[i] for i in best], task.returns), confidence)
+            return Answers(pa.array([names[i] for i in best], question.returns), confidence)
         difference = scores[:, 0] - scores[:, 1]
-        if pa.types.is_boolean(task.returns):
-            confidence = special.expit(np.abs(difference - task.threshold))
-            return Answers(pa.array(difference > task.threshold), confidence)
-        return Answers(pa.array(special.expit(difference)).cast(task.returns))
+        if pa.types.is_boolean(question.returns):
+            confidence = special.expit(np.abs(difference - question.threshold))
+            return Answers(pa.array(difference > question.threshold), confidence)
+        return Answers(pa.array(special.expit(difference)).cast(question.returns))
 
 
 def _answers(returns: pa.DataType, options: Options) -> tuple[str, ...]:
@@ -178,7 +178,7 @@ def create_oracle(
             f" (one of answers), not {signature.returns}."
         )
     template = options.text("prompt") or ""
-    task = Question(
+    question = Question(
         who=options.who,
         prompt=parse_prompt(template, [a.name for a in signature.arguments], options),
         answers=_answers(returns, options),
@@ -186,4 +186,5 @@ def create_oracle(
         returns=returns,
         max_tokens=options.count("max_tokens", 0) or None,
     )
-    return CausalOracle(task, find_source(options, context), options)
+    source = find_source(options.text("model") or "", options, context)
+    return CausalOracle(question, source, options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,22 +13,9 @@ from scipy import sparse, special, stats
 
 __all__ = ["FittedScores", "Matrix", "cross_entropy", "fit_logistic", "ranking_auc"]
 
+Matrix: TypeAlias = "npt.NDArray[np.float32] | sparse.csr_matrix"
 _FOLDS = 5
 _CLIP = 1e-6
-
-
-class Matrix(Protocol):
-    """A feature matrix, one row per row of the population: dense, or CSR."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and features."""
-
-    def __getitem__(self, key: object) -> Matrix:
-        """Take rows or columns."""
-
-    def __matmul__(self, other: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Multiply by a vector."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +99,7 @@ def _used_columns(matrix: Matrix, rows: npt.NDArray[np.int64]) -> tuple[Matrix, 
     train = matrix[rows]
     if not sparse.issparse(matrix):
         return train, matrix
-    used = np.unique(train.indices)  # type: ignore[attr-defined]
+    used = np.unique(sparse.csr_matrix(train).indices)
     return train[:, used], matrix[:, used]
 
 
@@ -154,6 +141,20 @@ def fit_logistic(
     if len(truth) == 0 or truth.all() or not truth.any():
         loss = cross_entropy(np.full(len(truth), rate), truth)
         return FittedScores(np.full(n_rows, rate, dtype=np.float32), 0.5, loss)
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    with threadpool_limits(1):  # these products are small: threads would wait for one another
+        return _fit(matrix, rows, truth, rng, strengths)
+
+
+def _fit(
+    matrix: Matrix,
+    rows: npt.NDArray[np.int64],
+    truth: npt.NDArray[np.bool_],
+    rng: np.random.Generator,
+    strengths: Sequence[float],
+) -> FittedScores:
+    rate = _smoothed(truth)
     train, everything = _used_columns(matrix, rows)
     fold = _folds(truth, rng)
     held_out = np.zeros((len(strengths), len(rows)))

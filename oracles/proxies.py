@@ -22,7 +22,7 @@ from thresher.oracles.protocols import FittedProxy, Signature
 __all__ = ["OPTIONS", "TfidfProxy", "available_proxies", "choose", "create_proxy"]
 
 OPTIONS: dict[str, Option] = {}
-_STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0)
+_STRENGTHS = (1.0, 4.0, 16.0, 64.0, 256.0)
 _MAX_FEATURES = 200_000
 
 

@@ -23,6 +23,7 @@ _ORACLES = {
 }
 _PROXIES = {
     "column": "thresher.oracles.column",
+    "embedding": "thresher.oracles.embedding",
     "python": "thresher.oracles.function",
     "tfidf": "thresher.oracles.proxies",
 }

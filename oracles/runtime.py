@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,10 @@ from thresher.oracles.options import Option, Options
 __all__ = [
     "RUNTIME_OPTIONS",
     "Runtime",
-    "model_threads",
     "quiet",
     "require_models",
     "resolve_runtime",
+    "run_batches",
     "token_batches",
 ]
 
@@ -32,8 +33,9 @@ RUNTIME_OPTIONS = {
     "batch_tokens": Option("count"),
     "batch_size": Option("count"),
 }
+Positions = npt.NDArray[np.int64]
 _CPU_BATCH_TOKENS, _GPU_BATCH_TOKENS = 512, 32_768
-_CPU_BATCH_SIZE, _GPU_BATCH_SIZE = 64, 1024
+_ROWS_PER_CORE, _GPU_BATCH_SIZE = 64, 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def resolve_runtime(options: Options) -> Runtime:
         device,
         _best_dtype(device) if dtype == "auto" else dtype,
         options.count("batch_tokens", _GPU_BATCH_TOKENS if on_gpu else _CPU_BATCH_TOKENS),
-        options.count("batch_size", _GPU_BATCH_SIZE if on_gpu else _CPU_BATCH_SIZE),
+        options.count("batch_size", _GPU_BATCH_SIZE if on_gpu else _ROWS_PER_CORE * _threads()),
     )
 
 
@@ -133,20 +135,53 @@ def _physical_cores() -> int:
     return len(siblings) or os.cpu_count() or 1
 
 
-@contextmanager
-def model_threads() -> Iterator[None]:
-    """Let torch use each physical core once, then give it back the thread count it had.
+def _threads() -> int:
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return int(told) if told.isdigit() and int(told) > 0 else _physical_cores()
 
-    ``OMP_NUM_THREADS`` is respected where it is set.
+
+def run_batches(
+    work: Callable[[Positions], None], batches: list[Positions], device: str, parallel: bool = True
+) -> None:
+    """Do the work for each batch, on a CPU several batches at a time.
+
+    Parameters
+    ----------
+    work : callable
+        Takes positions from `token_batches`; it runs in inference mode.
+    batches : list of ndarray of int64
+        All batches.
+    device : str
+        As in `Runtime`.
+    parallel : bool
+        Whether the model may run in several threads at once.
+
+    Notes
+    -----
+    A thread per physical core (or ``OMP_NUM_THREADS``), each with batches of its own, is faster
+    than all cores on one batch: small matrices do not wait for one another at every
+    operation, and another busy process slows one batch and not all. The thread count of torch is
+    put back afterwards.
     """
     import torch
 
-    before = torch.get_num_threads()
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(_physical_cores())
+    def one(batch: Positions) -> None:
+        with torch.inference_mode():
+            work(batch)
+
+    if device != "cpu":
+        for batch in batches:
+            one(batch)
+        return
+    before, threads = torch.get_num_threads(), _threads()
+    workers = max(1, min(threads, len(batches))) if parallel else 1
+    torch.set_num_threads(max(1, threads // workers))  # new threads start with this count
+    pool = ThreadPoolExecutor(workers)
     try:
-        yield
+        for done in [pool.submit(one, batch) for batch in reversed(batches)]:
+            done.result()
     finally:
+        pool.shutdown(cancel_futures=True)
         torch.set_num_threads(before)
 
 
@@ -168,8 +203,8 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def token_batches(lengths: npt.NDArray[np.int64], budget: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield positions in batches of similar length.
+def token_batches(lengths: Positions, budget: int) -> list[Positions]:
+    """Return positions in batches of similar length.
 
     Parameters
     ----------
@@ -184,10 +219,12 @@ def token_batches(lengths: npt.NDArray[np.int64], budget: int) -> Iterator[npt.N
     [[1, 2], [0], [3]]
     """
     order = np.argsort(lengths, kind="stable")
+    batches = []
     start = 0
     while start < len(order):
         stop = start + 1
         while stop < len(order) and (stop + 1 - start) * lengths[order[stop]] <= budget:
             stop += 1
-        yield order[start:stop]
+        batches.append(order[start:stop])
         start = stop
+    return batches

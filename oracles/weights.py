@@ -58,8 +58,9 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Short name: the last part of the place, or the GGUF file without its ending."""
-        return Path(self.gguf_file).stem if self.gguf_file else Path(self.place).name
+        """Short name: the GGUF file, or the last part of the place that says something."""
+        path = Path(self.gguf_file or self.place)
+        return path.parent.name if path.name == "model" else path.name.removesuffix(".gguf")
 
     def version(self) -> str:
         """Return a hash (hex) of the weights: content of local files, or name and commit.
@@ -140,15 +141,23 @@ def _refuse_folder(folder: Path, options: Options) -> None:
     )
 
 
-def find_source(options: Options, context: Context) -> Source:
-    """Return where the option ``model`` points to, after cheap checks; nothing is loaded.
+def find_source(model: str, options: Options, context: Context) -> Source:
+    """Return where a model name points to, after cheap checks; nothing is loaded.
+
+    Parameters
+    ----------
+    model : str
+        Folder, ``.gguf`` file, or name on the Hugging Face hub.
+    options : Options
+        For ``gguf_file``, ``revision`` and ``local_files_only``.
+    context : Context
+        For relative paths.
 
     Raises
     ------
     OperationalError
         If it looks like a path that does not exist, or like a folder without usable weights.
     """
-    model = options.text("model") or ""
     path = context.resolve(model)
     if path.is_file() and path.suffix == ".gguf":
         return Source(str(path.parent), True, path.name)

@@ -1,0 +1,193 @@
+"""Proxy ``embedding``: a frozen encoder, and a logistic head trained inside the query."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from thresher.errors import InterfaceError
+from thresher.oracles.cache import cache_folder
+from thresher.oracles.context import Context
+from thresher.oracles.features import split_inputs
+from thresher.oracles.logistic import FittedScores, fit_logistic
+from thresher.oracles.options import Option, Options
+from thresher.oracles.protocols import Signature
+from thresher.oracles.runtime import (
+    RUNTIME_OPTIONS,
+    Runtime,
+    quiet,
+    resolve_runtime,
+    run_batches,
+    token_batches,
+)
+from thresher.oracles.vectors import VectorStore
+from thresher.oracles.versions import digest
+from thresher.oracles.weights import SOURCE_OPTIONS, Source, find_source, load_encoder
+
+__all__ = ["OPTIONS", "EmbeddingProxy", "create_proxy"]
+
+OPTIONS = {
+    **SOURCE_OPTIONS,
+    **{name: RUNTIME_OPTIONS[name] for name in ("device", "dtype", "batch_tokens")},
+    "model": Option("text"),
+    "max_tokens": Option("count"),
+    "cache": Option("boolean"),
+}
+_STRENGTHS = (0.125, 0.5, 2.0, 8.0, 32.0, 128.0)
+_MAX_TOKENS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Features:
+    matrix: npt.NDArray[np.float32]
+
+
+@functools.lru_cache(maxsize=4)
+def _store(version: str, on_disk: bool) -> VectorStore:
+    return VectorStore(cache_folder("embeddings", version[:32]) if on_disk else None)
+
+
+def embed(
+    source: Source, version: str, runtime: Runtime, max_tokens: int, texts: Sequence[str]
+) -> npt.NDArray[np.float32]:
+    """Return one vector per text: the mean state after a third, two thirds and all of the layers.
+
+    Parameters
+    ----------
+    source, version, runtime
+        As for `thresher.oracles.weights.load_encoder`.
+    max_tokens : int
+        Longer texts are cut at their end.
+    texts : sequence of str
+        Any texts, empty ones too.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, 3 * width of the encoder)
+
+    Notes
+    -----
+    The last layer of an encoder trained for similarity has forgotten what a topic does not need,
+    such as tone. With the two layers before it, cross-validated AUC rose from .797 to .821 on film
+    reviews and from .990 to .997 on text messages (400 labels, all-MiniLM-L6-v2).
+    """
+    import torch
+
+    tokenizer, model = load_encoder(source, version, runtime)
+    limit = min(max_tokens, int(getattr(model.config, "max_position_embeddings", max_tokens)))
+    with quiet():
+        ids = tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"]
+    lengths = np.array([len(row) for row in ids], dtype=np.int64)
+    depth = int(model.config.num_hidden_layers)
+    layers = [max(1, round(depth / 3)), max(1, round(2 * depth / 3)), depth]
+    found = np.zeros((len(ids), 3 * int(model.config.hidden_size)), dtype=np.float32)
+
+    def work(batch: npt.NDArray[np.int64]) -> None:
+        longest = int(lengths[batch].max())
+        rows = [list(ids[i]) + [0] * (longest - len(ids[i])) for i in batch]
+        tokens = torch.tensor(rows, device=model.device)
+        size = torch.tensor(lengths[batch], device=model.device)
+        mask = torch.arange(longest, device=model.device)[None, :] < size[:, None]
+        states = model(
+            input_ids=tokens, attention_mask=mask.long(), output_hidden_states=True
+        ).hidden_states
+        kept = torch.cat([states[layer] for layer in layers], dim=2).float()
+        mean = (kept * mask[..., None]).sum(1) / size.clamp(min=1)[:, None]
+        found[batch] = mean.cpu().numpy()
+
+    with quiet():
+        run_batches(work, token_batches(lengths, runtime.batch_tokens), model.device.type)
+    return found
+
+
+class EmbeddingProxy:
+    """Logistic regression on the embedding of the text.
+
+    Parameters
+    ----------
+    source : Source
+        Where the encoder lies.
+    options : Options
+        ``device``, ``dtype``, ``batch_tokens``, ``max_tokens`` (256) and ``cache`` (true: vectors
+        are also kept on disk).
+
+    Notes
+    -----
+    A text is embedded once per encoder: vectors stay in memory for the process and on disk in the
+    user's cache folder. They are rounded to float16 before their first use, so that scores do not
+    hang on whether they were cached. Numeric arguments are features of their own.
+    """
+
+    def __init__(self, source: Source, options: Options) -> None:
+        self._source, self._options = source, options
+
+    @property
+    def name(self) -> str:
+        """Short name for the certificate."""
+        return f"embedding({self._source.name})"
+
+    def featurise(self, batch: pa.Table) -> object:
+        """Return the embeddings of the whole population.
+
+        Raises
+        ------
+        InterfaceError
+            If torch or transformers is not installed.
+        OperationalError
+            If the encoder cannot be loaded.
+        """
+        inputs = split_inputs(batch)
+        if inputs.texts is None:
+            return _Features(inputs.numbers)
+        vectors = self._vectors(inputs.texts)
+        vectors -= vectors.mean(axis=0)
+        # Rows have a length near 1 whatever the encoder, so one set of strengths fits all.
+        vectors /= np.maximum(vectors.std(axis=0), 1e-6) * np.sqrt(vectors.shape[1])
+        return _Features(np.hstack([vectors, inputs.numbers]))
+
+    def _vectors(self, texts: list[str]) -> npt.NDArray[np.float32]:
+        runtime, weights = resolve_runtime(self._options), self._source.version()
+        max_tokens = self._options.count("max_tokens", _MAX_TOKENS)
+        version = digest("mean of three layers", weights, runtime.dtype, max_tokens)
+        store = _store(version, self._options.boolean("cache", True))
+        missing = store.missing(texts)
+        if missing:
+            store.add(missing, embed(self._source, weights, runtime, max_tokens, missing))
+        return store.get(texts)
+
+    def fit(
+        self,
+        features: object,
+        rows: npt.NDArray[np.int64],
+        truth: npt.NDArray[np.bool_],
+        rng: np.random.Generator,
+    ) -> FittedScores:
+        """Train the head on the labelled rows and score the whole population.
+
+        Raises
+        ------
+        InterfaceError
+            If `features` do not come from `featurise`.
+        """
+        if not isinstance(features, _Features):
+            raise InterfaceError(f"{self.name}: fit takes what featurise returned.")
+        return fit_logistic(features.matrix, rows, truth, rng, _STRENGTHS)
+
+
+def create_proxy(
+    _name: str, _signature: Signature, options: Options, context: Context
+) -> EmbeddingProxy:
+    """Make the proxy of ``USING embedding``; the encoder is loaded on first use."""
+    model = options.text("model") or os.environ.get("THRESHER_ENCODER")
+    if not model:
+        raise options.error(
+            "embedding needs an encoder. Write WITH (model = 'a folder or a hub name'), or set the"
+            " environment variable THRESHER_ENCODER."
+        )
+    return EmbeddingProxy(find_source(model, options, context), options)
