@@ -17,7 +17,7 @@ from thresher.sql.expressions import Node, parse_condition
 from thresher.sql.formula import Formula, call_at, conjuncts
 from thresher.sql.names import Names
 from thresher.sql.relations import parse_from
-from thresher.sql.selections import first_aggregate, rewrite_answer
+from thresher.sql.selections import first_aggregate, names_row, outer_tokens, rewrite_answer
 from thresher.sql.tokens import Source
 
 __all__ = ["bind_query"]
@@ -93,6 +93,7 @@ class _Binder:
         source, block, leaves = self.source, self.block, tuple(self.relations.leaves)
         self._check_calls()
         self._check_sample()
+        self._check_rows()
         for section in ("group", "having", "qualify", "order", "limit", "offset"):
             check_words(source, *block.range(section))
         plain, held = self._condition()
@@ -190,6 +191,38 @@ class _Binder:
                     "them in a table (CREATE TABLE ... AS over the fetched rows) and aggregate "
                     "over that.",
                     at,
+                )
+
+    def _check_rows(self) -> None:
+        """Refuse what sees all columns of a source: the row columns would be among them."""
+        source = self.source
+        ranges = [self.block.range("where"), *self.clauses.using]
+        first, last = self.block.range("from")
+        for start, end in self.relations.spans:
+            ranges.append((first, start))
+            first = end
+        ranges.append((first, last))
+        # range() and unnest() name their column as themselves.
+        aliases = {
+            leaf.alias.lower()
+            for leaf in self.relations.leaves
+            if not leaf.relation.startswith(f"{leaf.alias}(")
+        }
+        for i in (i for start, end in ranges for i in outer_tokens(source, start, end)):
+            token = source.tokens[i]
+            if token.word == "columns" and source.mark(i + 1, "("):
+                raise source.refuse(
+                    "COLUMNS(...) outside the SELECT list is not supported beside an oracle call. "
+                    "Write the columns out.",
+                    i,
+                    source.skip(i + 1),
+                )
+            if token.is_name and token.name.lower() in aliases and names_row(source, i):
+                raise source.refuse(
+                    f"{token.text} can mean the whole row of {token.text}, which is not supported "
+                    f"here. For a column of that name write {token.text}.{token.text}; "
+                    "for a row write the columns out, as in to_json({'a': a, 'b': b}).",
+                    i,
                 )
 
     def _check_sample(self) -> None:

@@ -132,7 +132,7 @@ def find_tail(source: Source, first: int, last: int, *, ours: bool) -> int:
             joining = True
         elif section == "from" and joining and source.word(i) in ("on", "using"):
             joining = False
-        elif _is_clause(source, i, last, section, ours=ours):
+        elif section and _is_clause(source, i, last, section, ours=ours):
             return i
         i = source.skip(i)
     return last
@@ -164,8 +164,11 @@ def _is_clause(source: Source, i: int, last: int, section: str, *, ours: bool) -
 
 def _is_sample(source: Source, i: int) -> bool:
     """Whether ``USING SAMPLE 10%`` or ``USING SAMPLE reservoir(10)`` stands there: DuckDB's."""
-    sampled = source.word(i) == "sample" and i + 1 < len(source.tokens)
-    return sampled and (source.tokens[i + 1].kind == "number" or source.word(i + 1) in _SAMPLES)
+    if source.word(i) != "sample" or i + 1 >= len(source.tokens):
+        return False
+    at = i + 1 + (source.word(i + 1) in _SAMPLES)
+    at += source.mark(at, "(")
+    return at < len(source.tokens) and source.tokens[at].kind in ("number", "parameter")
 
 
 def find_clause(source: Source, first: int, last: int) -> int | None:

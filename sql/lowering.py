@@ -92,8 +92,8 @@ def population_sql(
         One source per leaf.
     stores : sequence of str or None, optional
         One relation per call with the columns ``key`` (SHA-256, hex) and ``value`` of answers
-        that are known; None for a call of which nothing is known. Without stores no key is
-        computed, and the statement stays a plain scan.
+        that are known, each key once; None for a call of which nothing is known. Without stores
+        no key is computed, and the statement stays a plain scan.
 
     Returns
     -------
@@ -104,36 +104,40 @@ def population_sql(
     """
     wanted = list(stores) if stores is not None else [None] * len(query.calls)
     calls = list(zip(query.calls, wanted, strict=True))
-    inner = [f"coalesce({leaf.row}, -1) AS {leaf.row}" for leaf in query.leaves]
-    inner += [f"({sql}) AS {column}" for column, sql in query.parts]
-    inner += [f"{_is_null(call)} AS {call.value}_n" for call in query.calls]
-    inner += [f"{_key(call)} AS {call.key}" for call, store in calls if store is not None]
-    scores = [term for term in query.proxies if term.name is None]
-    inner += [f"CAST(({term.text}) AS DOUBLE) AS {term.column}" for term in scores]
-    where = f" WHERE {query.plain}" if query.plain else ""
-    rows = f"SELECT {', '.join(inner)} FROM {_from(query, sources)}{where}"
-    answers = [
-        f"CAST({'NULL' if store is None else f'{call.value}_s.value'} AS {call.returns}) "
-        f"AS {call.value}"
-        for call, store in calls
-    ]
-    settled = [
-        f"({call.value}_n{'' if store is None else f' OR {call.value}_s.key IS NOT NULL'})"
-        for call, store in calls
-    ]
-    joins = "".join(
-        f" LEFT JOIN {store} AS {call.value}_s ON {call.value}_s.key = __thresher_rows.{call.key}"
-        for call, store in calls
-        if store is not None
-    )
-    answered = (
-        f"SELECT __thresher_rows.*, {', '.join(answers)}, {' AND '.join(settled)} "
-        f"AS __thresher_settled FROM ({rows}) AS __thresher_rows{joins}"
-    )
+    columns, settled, joins = ["__thresher_rows.*"], [], []
+    for call, store in calls:
+        joined = f"{call.value}_s"
+        answer = "NULL" if store is None else f"{joined}.value"
+        columns.append(f"CAST({answer} AS {call.returns}) AS {call.value}")
+        found = "" if store is None else f" OR {joined}.key IS NOT NULL"
+        settled.append(f"({call.value}_n{found})")
+        if store is not None:
+            key = f"__thresher_rows.{call.key}"
+            joins.append(f" LEFT JOIN {store} AS {joined} ON {joined}.key = {key}")
+    columns.append(f"{' AND '.join(settled)} AS __thresher_settled")
+    rows = _candidates(query, sources, calls)
+    answered = f"SELECT {', '.join(columns)} FROM ({rows}) AS __thresher_rows{''.join(joins)}"
     outer = [leaf.row for leaf in query.leaves]
     outer.append(f"CAST({_known(query)} AS TINYINT) AS __thresher_known")
-    outer += [term.column for term in scores]
+    outer += [term.column for term in query.proxies if term.name is None]
     return f"{query.ctes}SELECT {', '.join(outer)} FROM ({answered}) AS __thresher_answers"
+
+
+def _candidates(
+    query: SelectionQuery, sources: Sequence[str], calls: Sequence[tuple[OracleCall, str | None]]
+) -> str:
+    """Select the population: row columns, parts, NULL inputs, keys where wanted, scores."""
+    columns = [f"coalesce({leaf.row}, -1) AS {leaf.row}" for leaf in query.leaves]
+    columns += [f"({sql}) AS {column}" for column, sql in query.parts]
+    columns += [f"{_is_null(call)} AS {call.value}_n" for call, _ in calls]
+    columns += [f"{_key(call)} AS {call.key}" for call, store in calls if store is not None]
+    columns += [
+        f"CAST(({term.text}) AS DOUBLE) AS {term.column}"
+        for term in query.proxies
+        if term.name is None
+    ]
+    where = f" WHERE {query.plain}" if query.plain else ""
+    return f"SELECT {', '.join(columns)} FROM {_from(query, sources)}{where}"
 
 
 def _known(query: SelectionQuery) -> str:

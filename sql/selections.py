@@ -12,7 +12,7 @@ from thresher.sql.blocks import Block, is_star
 from thresher.sql.relations import ROW_PREFIX
 from thresher.sql.tokens import Source
 
-__all__ = ["AGGREGATES", "first_aggregate", "rewrite_answer"]
+__all__ = ["AGGREGATES", "first_aggregate", "names_row", "outer_tokens", "rewrite_answer"]
 
 _NAMES = """
     any_value approx_count_distinct approx_quantile approx_top_k arbitrary arg_max arg_max_null
@@ -36,7 +36,7 @@ _GROUPING = (
 )
 
 
-def _outer_tokens(source: Source, first: int, last: int) -> list[int]:
+def outer_tokens(source: Source, first: int, last: int) -> list[int]:
     """Return the tokens of a range that belong to the block itself, not to a subquery in it."""
     kept, i = [], first
     while i < last:
@@ -54,7 +54,7 @@ def first_aggregate(source: Source, block: Block) -> int | None:
         if section in block.sections:
             return block.sections[section][0] - (2 if section == "group" else 1)
     for section in ("select", "order", "qualify"):
-        for i in _outer_tokens(source, *block.range(section)):
+        for i in outer_tokens(source, *block.range(section)):
             called = source.word(i) in AGGREGATES and source.mark(i + 1, "(")
             if called and not source.mark(i - 1, ".") and not _is_window(source, i):
                 return i
@@ -115,16 +115,21 @@ def rewrite_answer(source: Source, block: Block, leaves: Sequence[Leaf]) -> Answ
 def _sees_row(source: Source, block: Block, leaf: Leaf) -> bool:
     """Whether the block can see all columns otherwise than by a star that can leave some out."""
     for section in ("select", "having", "qualify", "order"):
-        for i in _outer_tokens(source, *block.range(section)):
+        for i in outer_tokens(source, *block.range(section)):
             token = source.tokens[i]
             if token.word == "columns" and source.mark(i + 1, "("):
                 star = source.partner[i + 1] - 1 == i + 2 and is_star(source, i + 2)
                 if not star or section != "select":
                     return True
-            alone = not source.mark(i - 1, ".") and not any(source.mark(i + 1, c) for c in ".(")
-            if token.is_name and token.name.lower() == leaf.alias.lower() and alone:
+            if token.is_name and token.name.lower() == leaf.alias.lower() and names_row(source, i):
                 return True
     return False
+
+
+def names_row(source: Source, i: int) -> bool:
+    """Whether the alias of a relation, as it stands at a token, can mean its whole row."""
+    after = source.tokens[i + 1].text if i + 1 < len(source.tokens) else ""
+    return not source.mark(i - 1, ".") and after not in (".", "(", ":", ":=", "=>")
 
 
 def _star(written: str, leaves: Sequence[Leaf]) -> str:
@@ -135,7 +140,7 @@ def _stars(
     source: Source, first: int, last: int, leaves: Sequence[Leaf]
 ) -> dict[tuple[int, int], str]:
     swaps: dict[tuple[int, int], str] = {}
-    for i in _outer_tokens(source, first, last):
+    for i in outer_tokens(source, first, last):
         if source.word(i) == "columns" and source.mark(i + 1, "("):
             swaps |= _columns(source, i)
         elif source.tokens[i].text == "*" and is_star(source, i):

@@ -339,6 +339,10 @@ REFUSED = [
     ("SELECT * FROM t, s.t WHERE is_pos(a)", "called t: give each its own alias", "s.t"),
     ("SELECT * FROM (t JOIN u USING (x)) AS j WHERE is_pos(a)", "FROM (SELECT * FROM ...)", "(t"),
     ("SELECT * FROM t WHERE is_pos(a) USING SAMPLE 10%", "USING SAMPLE", "USING"),
+    ("SELECT * FROM t WHERE is_pos(a) AND COLUMNS(*) > 0", "COLUMNS(...)", "COLUMNS"),
+    ("SELECT * FROM t WHERE is_pos(to_json(t))", "t.t", "t)"),
+    ("SELECT * FROM t, u WHERE is_pos(a) USING f(u)", "whole row", "u)"),
+    ("SELECT * FROM t JOIN u ON t = u WHERE is_pos(a)", "whole row", "t = u"),
     ("SELECT COLUMNS('x(.)') AS '\\1' FROM t, u WHERE is_pos(a)", "COLUMNS", "COLUMNS"),
 ]
 
