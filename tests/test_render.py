@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
+
 from thresher import render
 
 AWKWARD = """SELECT 1 AS a, 'x"y|z' AS b, NULL::INTEGER AS c, '' AS d, true AS e, [1, 2] AS f,
