@@ -126,7 +126,7 @@ class Catalog:
         Raises
         ------
         ProgrammingError
-            The name is taken, or the proxy's oracle is not declared.
+            The name is taken, or is a DuckDB function's, or the proxy's oracle is not declared.
         OperationalError
             The database is read-only.
         """
@@ -138,6 +138,13 @@ class Catalog:
                 "name",
                 f"{kind} {entry.name} exists already. "
                 f"Write CREATE OR REPLACE {kind.upper()} to change it.",
+            )
+        if kind == "oracle" and self._is_function(entry.name):
+            raise _at(
+                made,
+                "name",
+                f"{entry.name} is a function of DuckDB: as an oracle it would change every query "
+                "that calls it. Choose another name.",
             )
         if isinstance(entry, ProxyEntry) and self.oracle(entry.oracle) is None:
             hint = nearest(entry.oracle, self.oracle_names())
@@ -185,6 +192,12 @@ class Catalog:
             if key in self._stored:
                 self._delete(*key)
         self.refresh()
+
+    def _is_function(self, name: str) -> bool:
+        found = self._connection.execute(
+            "SELECT 1 FROM duckdb_functions() WHERE function_name = ? AND internal LIMIT 1", [name]
+        )
+        return found.fetchone() is not None
 
     def _delete(self, kind: str, name: str) -> None:
         self._connection.execute(

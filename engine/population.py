@@ -184,10 +184,8 @@ class Population:
         name = _fresh("labelled")
         self._connection.register(name, pa.table({**numbers, **columns, **values}))
         try:
-            truths = self._connection.execute(
-                f"SELECT CAST(({self._query.formula}) AS TINYINT) AS truth "
-                f"FROM {name} ORDER BY {number}"
-            ).to_arrow_table()
+            sql = f"{lowering.formula_sql(self._query, name, [number])} ORDER BY {number}"
+            truths = self._connection.execute(sql).to_arrow_table()
         finally:
             self._connection.unregister(name)
         column = truths.column("truth").combine_chunks().fill_null(-1)
@@ -216,6 +214,8 @@ class Population:
         if self._is_base_table(leaf):
             return lowering.base_source(leaf)
         name = _fresh("leaf")
+        if leaf.lateral:  # depends on the rows before it: numbered in place, not copied
+            return lowering.temp_source(leaf, name)
         self._connection.execute(lowering.leaf_materialise_sql(self._query, leaf, name))
         self._temporary.append(name)
         return lowering.temp_source(leaf, name)

@@ -35,10 +35,8 @@ def base_source(leaf: Leaf) -> str:
 def leaf_materialise_sql(query: SelectionQuery, leaf: Leaf, temp_name: str) -> str:
     """Return the statement that copies a relation into a temporary table with row numbers.
 
-    A lateral relation cannot be copied; its table stays empty and `temp_source` does not read it.
+    A lateral relation cannot be copied; `temp_source` numbers its rows in place.
     """
-    if leaf.lateral:
-        return f"CREATE TEMP TABLE {temp_name} (unused BOOLEAN)"
     return (
         f"CREATE TEMP TABLE {temp_name} AS {query.ctes}"
         f"SELECT *, row_number() OVER () - 1 AS {leaf.row} FROM {_written(leaf)}"
@@ -199,7 +197,7 @@ def matches_sql(query: SelectionQuery, sources: Sequence[str], asked: Sequence[s
     return f"{query.ctes}SELECT {rows} FROM {_from(query, sources)} WHERE {where}"
 
 
-def formula_sql(query: SelectionQuery, relation: str) -> str:
+def formula_sql(query: SelectionQuery, relation: str, keys: Sequence[str]) -> str:
     """Return the statement that evaluates the formula over labelled rows.
 
     Parameters
@@ -207,10 +205,17 @@ def formula_sql(query: SelectionQuery, relation: str) -> str:
     query : SelectionQuery
         The bound query.
     relation : str
-        Relation with the row columns, the value column of each call and the parts.
+        Relation with the value column of each call, the parts, and the columns `keys`.
+    keys : sequence of str
+        Columns that tell the rows apart.
+
+    Returns
+    -------
+    str
+        Its columns are `keys` and ``truth`` (TINYINT: 1, 0 or NULL).
     """
-    rows = ", ".join(leaf.row for leaf in query.leaves)
-    return f"SELECT {rows}, ({query.formula}) AS truth FROM {relation}"
+    truth = f"CAST(({query.formula}) AS TINYINT) AS truth"
+    return f"SELECT {', '.join(keys)}, {truth} FROM {relation}"
 
 
 def answer_sql(query: SelectionQuery, sources: Sequence[str], keep: str) -> str:

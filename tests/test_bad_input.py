@@ -62,6 +62,12 @@ def test_clauses(films: Films, tail: str, message: str, place: str) -> None:
         ("DROP ORACLE is_poz", "Did you mean 'is_pos'", "is_poz"),
         ("DESCRIBE PROXY p", "there is no proxy p", "p"),
         ("CREATE PROXY p FOR is_poz USING tfidf", "Did you mean 'is_pos'", "is_poz"),
+        (
+            "CREATE ORACLE length(x BIGINT) RETURNS BOOLEAN USING column "
+            "WITH (table = 't', key = 'id', value = 'score')",
+            "length is a function of DuckDB",
+            "length",
+        ),
         ("CREATE ORACLE is_pos(x BIGINT) RETURNS BOOLEAN USING column", "exists|needs", ""),
         (
             "CREATE ORACLE a(x VARCHAR) RETURNS BOOLEAN USING hugingface",

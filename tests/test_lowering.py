@@ -119,6 +119,8 @@ class Lowered:
         count = self.con.execute(stored, [leaf.table[-1] if leaf.table else ""]).fetchone()
         if count is not None and count[0] and not leaf.columns:
             return lowering.base_source(leaf)
+        if leaf.lateral:
+            return lowering.temp_source(leaf, f"leaf_{i}")
         self.con.execute(f"DROP TABLE IF EXISTS leaf_{i}")
         self.con.execute(lowering.leaf_materialise_sql(self.query, leaf, f"leaf_{i}"))
         return lowering.temp_source(leaf, f"leaf_{i}")
@@ -135,9 +137,9 @@ class Lowered:
     def answer(self) -> duckdb.DuckDBPyRelation:
         self.make("population", lowering.population_sql(self.query, self.sources))
         self.label()
-        self.make("truths", lowering.formula_sql(self.query, "labelled"))
         keys = ", ".join(self.rows)
-        self.make("keep", f"SELECT {keys} FROM truths WHERE truth")
+        self.make("truths", lowering.formula_sql(self.query, "labelled", self.rows))
+        self.make("keep", f"SELECT {keys} FROM truths WHERE truth = 1")
         return self.con.sql(lowering.answer_sql(self.query, self.sources, "keep"))
 
     def count(self, table: str) -> int:
