@@ -278,10 +278,13 @@ class _Demo:
         n_rows = self.snippets.num_rows
         share = certificate.n_labels / n_rows
         people = agreement(table, self.snippets)
-        loading = " with loading" if len(self.done) == 1 and certificate.n_labels else ""
+        loading = (
+            " with loading both models" if len(self.done) == 1 and certificate.n_labels else ""
+        )
         return [
             ("labels", f"{certificate.n_labels:,} bought of {n_rows:,} ({share:.1%})"),
-            ("time", f"{duration(certificate.elapsed_s)}{loading}; {self._extrapolated()}"),
+            ("time", f"{duration(certificate.elapsed_s)}{loading}"),
+            ("instead", self._extrapolated()),
             (
                 "raters",
                 f"precision {_share(people.precision)}, recall {_share(people.recall)} "
@@ -296,7 +299,7 @@ class _Demo:
             return "no label was timed"
         n_rows = self.snippets.num_rows
         total = duration(speed * n_rows)
-        return f"all {n_rows:,} labels would take {total} ({speed * 1000:.0f} ms each)"
+        return f"all {n_rows:,} labels would take {total}, at {speed * 1000:.0f} ms each"
 
     def _seconds_per_label(self) -> float | None:
         if self.watch.seconds_per_label is not None:
