@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import functools
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -158,25 +160,31 @@ class AnswerScorer:
         encoded = self._tokens([self._question.prompt.render(row) for row in values])
         for i, ids in enumerate(encoded):
             if len(ids) > self._limit:
-                encoded[i] = self._shorten(values[i], len(ids))
+                encoded[i] = self._shorten(values[i])
         return [ids + self._shared for ids in encoded]
 
-    def _shorten(self, row: tuple[str, ...], n_tokens: int) -> list[int]:
-        ids, texts = list[int](), list(row)
-        while n_tokens > self._limit:
-            sizes = [len(ids) for ids in self._tokens(texts)]
-            longest = max(range(len(texts)), key=lambda i: (len(texts[i]) > 0, sizes[i]))
-            text = texts[longest]
-            if not text:
-                raise OperationalError(
-                    f"{self._question.who}: the prompt alone has {n_tokens:,} tokens and the model"
-                    f" takes {self._limit:,}. Shorten the prompt."
-                )
-            share = max(0.0, 1.0 - (n_tokens - self._limit) / max(sizes[longest], 1))
-            texts[longest] = text[: min(len(text) - 1, int(len(text) * share))]
-            ids = self._tokens([self._question.prompt.render(texts)])[0]
-            n_tokens = len(ids)
-        return ids
+    def _shorten(self, row: tuple[str, ...]) -> list[int]:
+        """Tokens of a prompt whose longest arguments are cut until it just fits."""
+        texts = list(row)
+        sizes = [len(ids) for ids in self._tokens(texts)]
+
+        def encoded(argument: int, n_characters: int) -> list[int]:
+            tried = [t[:n_characters] if i == argument else t for i, t in enumerate(texts)]
+            return self._tokens([self._question.prompt.render(tried)])[0]
+
+        def too_long(argument: int, n_characters: int) -> bool:
+            return len(encoded(argument, n_characters)) > self._limit
+
+        for longest in sorted(range(len(texts)), key=lambda i: -sizes[i]):
+            lengths = range(len(texts[longest]) + 1)
+            room = bisect.bisect_right(lengths, False, key=functools.partial(too_long, longest))
+            if room:
+                return encoded(longest, room - 1)
+            texts[longest] = ""
+        raise OperationalError(
+            f"{self._question.who}: the prompt alone has {len(encoded(0, 0)):,} tokens and the"
+            f" model takes {self._limit:,}. Shorten the prompt."
+        )
 
     def score(self, values: list[tuple[str, ...]]) -> Scores:
         """Log-probabilities of the answers up to a constant per row, shape (n, n_answers)."""

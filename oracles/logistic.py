@@ -83,7 +83,7 @@ def _logits(
     """Fit once and return the logit of each row of each target matrix."""
     from sklearn.linear_model import LogisticRegression
 
-    if truth.all() or not truth.any():
+    if truth.all() or not truth.any() or train.shape[1] == 0:
         rate = special.logit(_smoothed(truth))
         return [np.full(target.shape[0], rate) for target in targets]
     model = LogisticRegression(C=strength, max_iter=300)

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -40,10 +41,10 @@ class VectorStore:
 
     def _read(self, path: Path) -> None:
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 keys, vectors = file["keys"], file["vectors"]
-        except (OSError, ValueError, KeyError, EOFError):  # cut short, or just removed by another
-            return
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            return  # cut short, or just removed by another process
         if len(keys) == len(vectors):
             self._append([bytes(key) for key in keys], vectors)
 

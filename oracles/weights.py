@@ -184,6 +184,7 @@ def _from_pretrained(
 ) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
     import torch
     import transformers
+    from safetensors import SafetensorError
 
     shared = {
         "revision": source.revision or "main",
@@ -200,7 +201,7 @@ def _from_pretrained(
             model = getattr(transformers, kind).from_pretrained(
                 source.place, dtype=getattr(torch, dtype), **shared
             )
-    except (ImportError, OSError, ValueError, KeyError, RuntimeError) as error:
+    except (ImportError, OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _unloadable(source, error) from error
     return tokenizer, model.eval()
 

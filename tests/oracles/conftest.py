@@ -1,0 +1,192 @@
+"""Tiny random models that the tests make themselves, and real ones where they lie on the disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thresher.oracles import Argument, Signature
+from thresher.oracles.cache import cache_folder
+
+CORPUS = [
+    "a fine film with a good heart and a clever end",
+    "a dull and empty film that goes nowhere at all",
+    "Review: the music is good\nSentiment: positive",
+    "Review: the plot is bad\nSentiment: negative very good very bad yes no",
+]
+
+
+@pytest.fixture
+def text_signature() -> Signature:
+    return Signature((Argument("text", "VARCHAR"),), "BOOLEAN")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing lands in the user's cache, except what real models leave there on purpose."""
+    if request.node.get_closest_marker("models") is None:
+        folder = request.getfixturevalue("tmp_path")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        monkeypatch.delenv("THRESHER_ENCODER", raising=False)
+
+
+def _tokenizer() -> object:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=360, special_tokens=["<s>", "</s>"], initial_alphabet=alphabet
+    )
+    tokenizer.train_from_iterator(CORPUS * 20, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
+
+
+def _save(folder: Path, kind: str, config: object) -> Path:
+    import torch
+    import transformers
+
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        model = getattr(transformers, kind)(config)
+    model.save_pretrained(folder)
+    _tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama of two layers: 96 positions, tied to no task."""
+    from transformers import LlamaConfig
+
+    config = LlamaConfig(
+        vocab_size=360,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=96,
+        initializer_range=0.4,
+        bos_token_id=0,
+        eos_token_id=1,
+    )
+    return _save(tmp_path_factory.mktemp("llama"), "LlamaForCausalLM", config)
+
+
+@pytest.fixture(scope="session")
+def tiny_gemma(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Gemma 2, whose logits pass through a soft cap after the output embedding."""
+    from transformers import Gemma2Config
+
+    config = Gemma2Config(
+        vocab_size=360,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        max_position_embeddings=96,
+        initializer_range=0.4,
+        final_logit_softcapping=2.0,
+        bos_token_id=0,
+        eos_token_id=1,
+    )
+    return _save(tmp_path_factory.mktemp("gemma"), "Gemma2ForCausalLM", config)
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT of three layers."""
+    from transformers import BertConfig
+
+    config = BertConfig(
+        vocab_size=360,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+        initializer_range=0.4,
+    )
+    return _save(tmp_path_factory.mktemp("bert"), "BertModel", config)
+
+
+@pytest.fixture(scope="session")
+def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one GGUF file: a random Llama of one layer with its tokenizer."""
+    import gguf
+
+    hidden, heads, inner = 32, 4, 64
+    vocabulary = _tokenizer().get_vocab()
+    tokens = sorted(vocabulary, key=vocabulary.__getitem__)
+    rng = np.random.default_rng(5)
+    folder = tmp_path_factory.mktemp("gguf")
+    writer = gguf.GGUFWriter(folder / "tiny.gguf", "llama")
+    writer.add_name("tiny")
+    writer.add_context_length(96)
+    writer.add_embedding_length(hidden)
+    writer.add_block_count(1)
+    writer.add_feed_forward_length(inner)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(heads)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_rope_dimension_count(hidden // heads)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(len(tokens))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([gguf.TokenType.NORMAL] * len(tokens))
+    writer.add_token_merges(["f i", "g o"])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(1)
+    block = {
+        "attn_q": (hidden, hidden),
+        "attn_k": (hidden, hidden),
+        "attn_v": (hidden, hidden),
+        "attn_output": (hidden, hidden),
+        "ffn_gate": (inner, hidden),
+        "ffn_up": (inner, hidden),
+        "ffn_down": (hidden, inner),
+    }
+    shapes = {f"blk.0.{name}.weight": shape for name, shape in block.items()}
+    shapes |= {f"{name}.weight": (len(tokens), hidden) for name in ("token_embd", "output")}
+    for name, shape in shapes.items():
+        writer.add_tensor(name, rng.normal(0, 0.4, shape).astype(np.float32))
+    for name in ("blk.0.attn_norm", "blk.0.ffn_norm", "output_norm"):
+        writer.add_tensor(f"{name}.weight", np.ones(hidden, dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return folder
+
+
+def _real(pattern: str) -> Path:
+    roots = [Path(p) for p in os.environ.get("THRESHER_MODELS", "").split(os.pathsep) if p]
+    for root in [*roots, cache_folder()]:
+        found = sorted(root.glob(pattern)) if root.is_dir() else []
+        if found:
+            return found[0]
+    pytest.skip(
+        f"no {pattern} below $THRESHER_MODELS or {cache_folder()}; `make demo` fetches the models"
+    )
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The GGUF file of SmolLM2-135M-Instruct, as a package carries it."""
+    return _real("**/SmolLM2-135M-Instruct*.gguf")
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The folder of all-MiniLM-L6-v2, as a package carries it."""
+    return _real("**/*minilm*/**/model.safetensors").parent
