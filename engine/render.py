@@ -284,9 +284,11 @@ def _box(columns: Sequence[_Column], shown: Sequence[int | None]) -> Table:
             table.add_column("…", justify="center", style="dim")
             continue
         column = columns[i]
-        below = ["\n", (column.type.lower(), "not bold dim")] if column.type else []
+        head = Text(column.name, style="bold")
+        if column.type:
+            head.append(f"\n{column.type.lower()}", style="not bold dim")
         table.add_column(
-            Text.assemble((column.name, "bold"), *below),
+            head,
             justify="right" if column.is_number else "left",
             overflow="fold",
             min_width=column.least,

@@ -148,21 +148,20 @@ def test_csv_is_clean_and_the_certificate_goes_to_standard_error(db: Path) -> No
 
 
 def test_the_suffix_names_the_format(db: Path, tmp_path: Path) -> None:
-    for name in ("out.parquet", "out.jsonl", "out.md", "out.txt"):
+    for name in ("out.jsonl", "out.md"):
         done = query(db, "SELECT * FROM films WHERE id < 3 ORDER BY id", "-o", tmp_path / name)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert pq.read_table(tmp_path / "out.parquet").column("id").to_pylist() == [0, 1, 2]
     lines = (tmp_path / "out.jsonl").read_text().splitlines()
     assert [json.loads(line)["title"] for line in lines] == ["Film 0", "Film 1", "Film 2"]
     assert (tmp_path / "out.md").read_text().startswith("| id | title | score |")
-    assert "│ Film 2  │" in (tmp_path / "out.txt").read_text()
 
 
 def test_parquet_holds_the_certificate(db: Path, tmp_path: Path) -> None:
     done = query(db, QUERY, "-o", tmp_path / "out.parquet")
     assert done.returncode == 0, done.stderr
-    metadata = pq.read_schema(tmp_path / "out.parquet").metadata
-    certificate = json.loads(metadata[b"thresher.certificate"])
+    found = pq.read_table(tmp_path / "out.parquet")
+    certificate = json.loads(found.schema.metadata[b"thresher.certificate"])
+    assert found.num_rows == certificate["n_returned"]
     assert certificate["targets"]["recall"] == 0.8
     assert certificate["id"] in done.stderr
 
