@@ -41,6 +41,7 @@ OPTIONS = {
 }
 _STRENGTHS = (0.125, 0.5, 2.0, 8.0, 32.0, 128.0)
 _MAX_TOKENS = 256
+_LARGEST = 6e4  # of float16, in which vectors are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,8 @@ def embed(
 
     with quiet():
         run_batches(work, token_batches(lengths, runtime.batch_tokens), model.device.type)
-    return found
+    # A poor score costs labels, an infinite one would stop the query.
+    return np.clip(np.nan_to_num(found), -_LARGEST, _LARGEST)
 
 
 class EmbeddingProxy:

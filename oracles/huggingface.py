@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy import special
 
-from thresher.errors import NotSupportedError
-from thresher.oracles.answers import arrow_type
+from thresher.errors import DataError, NotSupportedError, OracleError
+from thresher.oracles.answers import arrow_type, describe_row
 from thresher.oracles.causal import AnswerScorer, Question
 from thresher.oracles.context import Context
 from thresher.oracles.options import Option, Options
@@ -106,7 +106,10 @@ class CausalOracle:
         InterfaceError
             If torch or transformers is not installed.
         OperationalError
-            If the weights cannot be loaded, or prompt and answers do not fit the model.
+            If the weights cannot be loaded, or prompt and answers do not fit the model; as
+            `OracleError` if the model fails on this batch.
+        DataError
+            If a score is not finite.
         """
         if self._scorer is None:
             runtime = self._resolved()
@@ -115,7 +118,22 @@ class CausalOracle:
         values = self._question.prompt.rows(batch)
         if not values:
             return Answers(pa.array([], self._question.returns))
-        return self._decide(self._scorer.score(values))
+        try:
+            scores = self._scorer.score(values)
+        except RuntimeError as error:  # torch: out of memory, an operation the device lacks
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
+            raise OracleError(
+                f"{self._question.who}: the model failed: {reason}. Write a smaller batch_tokens,"
+                " or another device or dtype."
+            ) from error
+        finite = np.asarray(np.isfinite(scores).all(axis=1))
+        if not finite.all():
+            raise DataError(
+                f"{self._question.who}: the model gave no finite score for"
+                f" {int((~finite).sum()):,} of {len(finite):,} rows; the first is"
+                f" {describe_row(batch, int(np.argmin(finite)))}. Write dtype = 'float32'."
+            )
+        return self._decide(scores)
 
     def _decide(self, scores: npt.NDArray[np.float64]) -> Answers:
         question = self._question

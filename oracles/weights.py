@@ -95,9 +95,9 @@ def _commit(source: Source) -> str:
 
 
 def _unloadable(source: Source, error: Exception) -> OperationalError:
-    reason = str(error).strip().splitlines()
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
     return OperationalError(
-        f"cannot load model {source.place!r}: {reason[0] if reason else type(error).__name__}"
+        f"cannot load model {source.place!r}: {reason}."
         " Write model = 'a folder with config.json and *.safetensors (or one .gguf file)', or a"
         " name on the Hugging Face hub whose weights are safetensors."
     )

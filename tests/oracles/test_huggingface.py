@@ -10,7 +10,14 @@ import pyarrow as pa
 import pytest
 from scipy.special import expit, log_softmax
 
-from thresher.errors import InterfaceError, NotSupportedError, OperationalError, ProgrammingError
+from thresher.errors import (
+    DataError,
+    InterfaceError,
+    NotSupportedError,
+    OperationalError,
+    OracleError,
+    ProgrammingError,
+)
 from thresher.oracles import Argument, Oracle, Signature
 from thresher.oracles.context import Context
 from thresher.oracles.options import OptionError
@@ -251,6 +258,31 @@ def test_broken_weights_are_an_operational_error(tiny_llama: Path, tmp_path: Pat
     (copy / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(OperationalError, match=r"cannot load model .*broken"):
         ask(make(copy), ["x"])
+
+
+def test_scores_that_are_not_numbers_are_refused(tiny_llama: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    copy = tmp_path / "nan"
+    shutil.copytree(tiny_llama, copy)
+    weights = load_file(copy / "model.safetensors")
+    weights["model.norm.weight"] *= float("nan")
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(DataError, match=r"no finite score for 2 of 2 rows.*'x'.*dtype = 'float32'"):
+        ask(make(copy), ["x", "y"])
+
+
+def test_a_model_that_fails_is_an_oracle_error(
+    tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_memory(*arguments: object) -> None:
+        raise RuntimeError("out of memory\nand much more")
+
+    oracle = make(tiny_llama)
+    ask(oracle, ["x"])
+    monkeypatch.setattr("thresher.oracles.causal.run_batches", out_of_memory)
+    with pytest.raises(OracleError, match=r"out of memory\. Write a smaller batch_tokens"):
+        ask(oracle, ["x"])
 
 
 def test_a_hub_model_that_is_not_cached_is_an_operational_error() -> None:
