@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-# At the end: the folders of the checkout must not hide packages of the same name.
-sys.path.append(str(ROOT))
+if __name__ in ("__main__", "__mp_main__"):
+    # At the end: the folders of the checkout must not hide packages of the same name.
+    sys.path.append(str(ROOT))
 
 from benchmarks import coverage, picture, report, speed  # noqa: E402
 from benchmarks.baselines import METHODS, Query  # noqa: E402
@@ -79,13 +80,13 @@ def selection(arguments: argparse.Namespace) -> None:
     begin = time.perf_counter()
     # Before the trials: what runs is what was there at the start.
     ran_on = machine()
-    methods = list(METHODS)
-    cells = plan(data, methods)
     by_name = {one.name: one for one in data}
+    settings = settings_of(arguments)
+    kept = kept_cells(arguments, settings)
+    cells = plan(data, arguments.methods)
 
     def finished(cell: Cell, trials: Sequence[Trial]) -> None:
-        record = summarise(cell, trials, by_name[cell.dataset])
-        print(progress(record), flush=True)
+        print(progress(summarise(cell, trials, by_name[cell.dataset])), flush=True)
 
     results = run_cells(
         cells,
@@ -96,34 +97,64 @@ def selection(arguments: argparse.Namespace) -> None:
         n_workers=arguments.workers,
         finished=finished,
     )
+    stamp = {"commit": ran_on["commit"], "date": ran_on["date"]}
     run = {
         "elapsed_s": round(time.perf_counter() - begin, 1),
         "machine": ran_on,
-        "settings": {
-            "trials": arguments.trials,
-            "cap_s": arguments.cap,
-            "seed": arguments.seed,
-            "target": TARGET,
-            "delta": DELTA,
-            "shares": SHARES,
-            "methods": methods,
-            "kinds": KINDS,
-        },
-        "notes": NOTES,
-        "datasets": [
-            {
-                "name": one.name,
-                "n_rows": one.n_rows,
-                "n_positive": one.n_positive,
-                "auc": one.auc,
-                "origin": one.origin,
-                "budgets": budgets_of(one),
-            }
-            for one in data
+        "settings": settings,
+        "notes": [*NOTES, *notes_on(kept)],
+        "datasets": [describe(one) for one in data],
+        "cells": [
+            *(summarise(cell, results[cell], by_name[cell.dataset]) | stamp for cell in cells),
+            *(record for record in kept if record["dataset"] in by_name),
         ],
-        "cells": [summarise(cell, results[cell], by_name[cell.dataset]) for cell in cells],
     }
     write(run, arguments.out)
+
+
+def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What decides a cell's figures, apart from the code."""
+    return {
+        "trials": arguments.trials,
+        "cap_s": arguments.cap,
+        "seed": arguments.seed,
+        "target": TARGET,
+        "delta": DELTA,
+        "shares": list(SHARES),
+        "methods": list(METHODS),
+        "kinds": list(KINDS),
+    }
+
+
+def kept_cells(arguments: argparse.Namespace, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """With `--methods`, the cells of the others from the run that lies in `--out`."""
+    if set(arguments.methods) == set(METHODS):
+        return []
+    path = arguments.out / "selection.json"
+    if not path.is_file():
+        raise SystemExit(f"--methods keeps the other methods' cells, but there is no {path}")
+    earlier = json.loads(path.read_text())
+    if earlier["settings"] != settings:
+        raise SystemExit(f"{path} was made with other settings: run all methods, or use its own")
+    return [record for record in earlier["cells"] if record["method"] not in arguments.methods]
+
+
+def notes_on(kept: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say which cells are older than the run."""
+    older = sorted({(record["method"], record["date"]) for record in kept})
+    return [f"The cells of {method} are from {date}, same seeds." for method, date in older]
+
+
+def describe(data: Dataset) -> dict[str, Any]:
+    """A data set as it goes into the JSON."""
+    return {
+        "name": data.name,
+        "n_rows": data.n_rows,
+        "n_positive": data.n_positive,
+        "auc": data.auc,
+        "origin": data.origin,
+        "budgets": budgets_of(data),
+    }
 
 
 def progress(record: Mapping[str, Any]) -> str:
@@ -155,6 +186,13 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few trials, smaller tables")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--data", nargs="+", choices=list(LOADERS), default=list(LOADERS))
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        choices=list(METHODS),
+        default=list(METHODS),
+        help="run these again and keep the others' cells from --out",
+    )
     parser.add_argument("--cap", type=float, default=60.0, help="CPU seconds a cell may take")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))

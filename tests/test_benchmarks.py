@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,7 @@ datasets = module("datasets")
 picture = module("picture")
 provenance = module("provenance")
 report = module("report")
+run = module("run")
 speed = module("speed")
 trials = module("trials")
 
@@ -178,8 +180,7 @@ def test_a_better_median_is_marked_and_listed() -> None:
     assert text.startswith("0.600 ▲, 10.0 %")
     assert text.endswith("✗")
     assert "▲" not in report.cell_text(ours, [ours, theirs], 0.05, 20)
-    run = {"cells": [ours, theirs]}
-    assert report.ahead_lines(run) == [
+    assert report.ahead_lines({"cells": [ours, theirs]}) == [
         "- toy, recall, n = 100: supg precision 0.6 against 0.5; "
         "10.0 % of its trials missed the target"
     ]
@@ -265,3 +266,26 @@ def test_speed_table_and_oracle_agree() -> None:
     assert scores.min() >= 0
     assert scores.max() <= 1
     assert speed.oracle(truth)([3, 4]) == truth[[3, 4]].tolist()
+
+
+def test_other_methods_cells_are_kept_only_under_the_same_settings(tmp_path: Path) -> None:
+    words = ["--out", str(tmp_path), "--trials", "5", "--methods", "thresher"]
+    arguments = run.parse(words)
+    settings = run.settings_of(arguments)
+    with pytest.raises(SystemExit, match="there is no"):
+        run.kept_cells(arguments, settings)
+    ours, theirs = record(), record(method="supg", date="then")
+    earlier = {"settings": settings, "cells": [ours, theirs]}
+    (tmp_path / "selection.json").write_text(json.dumps(earlier))
+    kept = run.kept_cells(arguments, settings)
+    assert [one["method"] for one in kept] == ["supg"]
+    assert run.notes_on(kept) == ["The cells of supg are from then, same seeds."]
+    with pytest.raises(SystemExit, match="other settings"):
+        run.kept_cells(arguments, settings | {"trials": 6})
+
+
+def test_with_both_targets_only_supg_takes_a_budget() -> None:
+    cells = run.plan([TOY], list(baselines.METHODS))
+    both = [(c.method, c.query.budget) for c in cells if c.query.kind == "both"]
+    assert both == [("thresher", None), ("bargain", None), ("supg", 20), ("supg", 80)]
+    assert sum(c.query.kind == "recall" for c in cells) == 8
