@@ -183,7 +183,7 @@ def _query(args: argparse.Namespace) -> int:
     sql = _read_sql(args)
     meter = _Meter(Silent() if args.no_progress else terminal_or_silent())
     try:
-        with closing(_connect(args, meter)) as con, _interruptible(con):
+        with closing(_connect(args, meter)) as con:
             _run_script(con, sql, args, meter)
     except KeyboardInterrupt:
         meter.close()
@@ -194,24 +194,6 @@ def _query(args: argparse.Namespace) -> int:
         _report(error)
         return _exit_code(error)
     return 0
-
-
-@contextmanager
-def _interruptible(con: Connection) -> Iterator[None]:
-    """Turn DuckDB's way of being interrupted into Python's, and stop what still runs.
-
-    DuckDB raises a plain RuntimeError and leaves the query running: closing would wait for it.
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        con.connection.interrupt()
-        raise
-    except RuntimeError as error:
-        if str(error) != "Query interrupted":
-            raise
-        con.connection.interrupt()
-        raise KeyboardInterrupt from error
 
 
 def _exit_code(error: Error) -> int:

@@ -359,15 +359,20 @@ class Cursor:
         """Return the whole result as an Arrow table; its metadata holds the certificate."""
         with translated():
             table = self._result().to_arrow_table()
-        if self.certificate is None:
-            return table
-        note = {b"thresher.certificate": self.certificate.to_json().encode()}
-        return table.replace_schema_metadata({**(table.schema.metadata or {}), **note})
+        return table.replace_schema_metadata(self._metadata(table.schema))
+
+    def _metadata(self, schema: pa.Schema) -> dict[bytes, bytes]:
+        found = dict(schema.metadata or {})
+        if self.certificate is not None:
+            found[b"thresher.certificate"] = self.certificate.to_json().encode()
+        return found
 
     def fetch_record_batch(self, rows_per_batch: int = 65_536) -> pa.RecordBatchReader:
-        """Return the result as a reader of Arrow record batches."""
+        """Return the result as a reader of Arrow record batches, the certificate in its schema."""
         with translated():
-            return self._result().to_arrow_reader(rows_per_batch)
+            reader = self._result().to_arrow_reader(rows_per_batch)
+        schema = reader.schema.with_metadata(self._metadata(reader.schema))
+        return pa.RecordBatchReader.from_batches(schema, reader)
 
     def fetchdf(self) -> pd.DataFrame:
         """Return the whole result as a pandas frame."""

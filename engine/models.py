@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -79,6 +80,12 @@ class Models:
         returns = arrow_type(entry.signature.returns)
         return BoundOracle(entry.name, entry.signature, model, returns)
 
+    def identity(self, entries: Sequence[ProxyEntry]) -> str:
+        """Return a text that changes, across processes too, whenever these proxies do."""
+        functions = [e for e in entries if e.function is not None]
+        versions = [cast("Proxy", self._model(e)).version for e in functions]
+        return repr([[(e.name, e.sql) for e in entries], versions])
+
     def _model(self, entry: OracleEntry | ProxyEntry) -> Model:
         """Make a model once per declaration; weights stay loaded between queries."""
         key = (type(entry).__name__, entry.sql + entry.name, id(entry.function))
@@ -149,7 +156,9 @@ class Models:
         candidates += [self._candidate(query, entry) for entry in entries]
         if not query.proxies:
             inputs = tuple(column for call in query.calls for column in call.inputs)
-            candidates += [Trainable(model, inputs) for model in self._default_proxies(query)]
+            declared = {entry.provider for entry in entries}
+            models = self._default_proxies(query, declared)
+            candidates += [Trainable(model, inputs) for model in models]
         return candidates
 
     def _candidate(self, query: plan.SelectionQuery, entry: ProxyEntry) -> Candidate:
@@ -161,8 +170,13 @@ class Models:
         arguments = () if oracle is None else tuple(a.name for a in oracle.signature.arguments)
         return Scorer(entry.name, model, call.inputs, arguments, flip=call.negated)
 
-    def _default_proxies(self, query: plan.SelectionQuery) -> list[TrainableProxy]:
-        """With no USING: TF-IDF always, an embedding where the setting `encoder` names one."""
+    def _default_proxies(
+        self, query: plan.SelectionQuery, declared: AbstractSet[str]
+    ) -> list[TrainableProxy]:
+        """With no USING: TF-IDF always, an embedding where the setting `encoder` names one.
+
+        A kind that the user has `declared` is taken as declared.
+        """
         oracle = self._catalog.oracle(query.calls[0].oracle)
         if oracle is None:
             return []
@@ -172,6 +186,8 @@ class Models:
             wanted.append(("embedding", {"model": encoder}))
         models = []
         for provider, options in wanted:
+            if provider in declared:
+                continue
             sql = repr((provider, options))
             entry = ProxyEntry(provider, oracle.name, provider, options, sql)
             models.append(cast("TrainableProxy", self._model(entry)))

@@ -308,15 +308,15 @@ class _Runner:
             held = " and ".join(f"{name} >= {b:.1%}" for name, b in bounds if b is not None)
             return (
                 f"{self.targets} cannot be certified with {self.limit:,} labels"
-                f"{f'; what holds is {held}' if held else ''}. Raise ORACLE LIMIT (labels bought "
-                "so far are kept and reused), lower a target, or give a better proxy with USING."
+                f"{f'; what holds is {held}' if held else ''}. Raise ORACLE LIMIT (the "
+                f"{n_left:,} labels bought so far are reused), lower a target, or give a better "
+                "proxy with USING."
             )
-        needed = self._required(selection)
+        needed = self._required(selection) or 0
+        more = f" At least {needed:,} labels would be needed." if needed > self.limit else ""
         return (
-            f"nothing could be left out safely: with {self.limit:,} labels and this few positives "
-            "the whole population is the only set whose recall is certain"
-            f"{f'; about {needed:,} labels would be needed' if needed else ''}. {n_left:,} labels "
-            "were bought and are kept."
+            f"nothing could be left out safely with {self.limit:,} labels: the whole population is "
+            f"the only set whose recall is certain.{more} {n_left:,} labels were bought."
         )
 
     def _required(self, selection: Selection) -> int | None:

@@ -18,6 +18,7 @@ from thresher.certificate import ProxyReport
 from thresher.errors import DataError
 from thresher.labelling import Labeller
 from thresher.oracles import FittedProxy, Proxy, TrainableProxy
+from thresher.oracles.proxies import choose
 from thresher.population import Population
 
 __all__ = ["Candidate", "Expression", "Scorer", "Trainable", "fit_and_choose", "n_fit"]
@@ -162,7 +163,7 @@ def fit_and_choose(
         One per candidate, with its cross-validated quality.
     """
     fitted = [_fit(c, population, rows, truth, rng) for c in candidates]
-    best = int(np.argmin([f.log_loss for f in fitted]))
+    best = choose(fitted)
     reports = tuple(
         ProxyReport(c.name, i == best, float(f.auc), float(f.log_loss))
         for i, (c, f) in enumerate(zip(candidates, fitted, strict=True))

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
@@ -20,9 +20,11 @@ from thresher.explain import describe, explain, show
 from thresher.labels import CERTIFICATE_COLUMNS, LABEL_COLUMNS, LabelStore
 from thresher.models import Models
 from thresher.progress import ProgressSink, Silent, Terminal, terminal_or_silent
-from thresher.run import Environment, run
 from thresher.settings import SETTINGS, Settings
 from thresher.sql import parse
+
+if TYPE_CHECKING:
+    from thresher.run import Environment
 
 __all__ = ["Outcome", "Session"]
 
@@ -72,13 +74,14 @@ class Session:
         DatabaseError
             Any failure, as a PEP 249 error of `thresher.errors`.
         """
-        with translated():
-            self.catalog.refresh()
-            statement = parse(sql, self.catalog, parameters)
-            if isinstance(statement, plan.Passthrough):
-                return Outcome(self._duckdb(statement.sql, parameters))
-        with translated(sql):
-            return self._ours(statement)
+        with self._interruptible():
+            with translated():
+                self.catalog.refresh()
+                statement = parse(sql, self.catalog, parameters)
+                if isinstance(statement, plan.Passthrough):
+                    return Outcome(self._duckdb(statement.sql, parameters))
+            with translated(sql):
+                return self._ours(statement)
 
     def _ours(self, statement: plan.Statement) -> Outcome:
         if isinstance(statement, plan.SelectionQuery):
@@ -98,6 +101,8 @@ class Session:
 
     def select(self, query: plan.SelectionQuery) -> Outcome:
         """Answer one of our queries inside one transaction, so that rows stand still."""
+        from thresher.run import run  # brings scipy, which plain SQL does not need
+
         sink = self._progress()
         try:
             with self._transaction():
@@ -116,13 +121,32 @@ class Session:
         self.catalog.create(made, function)
         return Outcome(None)
 
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Turn DuckDB's way of being interrupted into Python's, and stop what still runs.
+
+        DuckDB raises a plain RuntimeError and leaves its query running; closing would wait for it.
+        """
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.connection.interrupt()
+            raise
+        except RuntimeError as error:
+            if str(error) != "Query interrupted":
+                raise
+            self.connection.interrupt()
+            raise KeyboardInterrupt from error
+
     def _environment(self, query: plan.SelectionQuery, sink: ProgressSink) -> Environment:
+        from thresher.run import Environment
+
         entries = self.models.entries(query)
         return Environment(
             connection=self.connection,
             oracles={call.oracle: self.models.bound(call.oracle) for call in query.calls},
             candidates=lambda population: self.models.candidates(query, entries, population),
-            proxies_id=repr([(e.name, e.sql, id(e.function)) for e in entries]),
+            proxies_id=self.models.identity(entries),
             settings=self.settings,
             store=self.store,
             progress=sink,

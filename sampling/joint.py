@@ -116,20 +116,21 @@ def select_joint(
     if not short:
         _certify(ledger, head, buckets, plan.head_level, rng)
     _finish(ledger, head, plan.head_level, rng)
-    return _close(ledger, head, sampled, len(pool), tests, targets)
+    return _close(ledger, head, sampled, cut, len(pool), tests, targets)
 
 
 def _close(
     ledger: Ledger,
     head: Head,
     sampled: Ranks,
+    cut: int,
     n_pool: int,
     tests: list[Test],
     targets: _Targets,
 ) -> Selection:
     """Return the known positives and the head, which holds all that is unlabelled above the cut."""
     free = ledger.unknown(0, head.end)
-    recall_estimate, precision_estimate = estimate_answer(ledger, sampled, free, n_pool)
+    recall_estimate, precision_estimate = estimate_answer(ledger, sampled, free, cut, n_pool)
     how = "T1" if tests[0].kind == "ratio" else "T2"
     looks = f"{len(tests)} look{'s' * (len(tests) > 1)}"
     return ledger.close(

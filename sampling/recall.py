@@ -61,14 +61,19 @@ def certify_recall(
     return Test(kind, stages, n_rows, n_sample, n_found, n_known, cut, bound, target, level)
 
 
-def estimate_answer(ledger: Ledger, sampled: Ranks, free: Ranks, rows: int) -> tuple[float, float]:
-    """Estimate recall and precision from the uniform sample of `rows` that `sampled` is."""
+def estimate_answer(
+    ledger: Ledger, sampled: Ranks, free: Ranks, cut: int, rows: int
+) -> tuple[float, float]:
+    """Estimate recall and precision from the uniform sample of `rows` that `sampled` is.
+
+    Positives are missed below `cut` alone: between the last of `free` and the cut all is labelled.
+    """
     if not len(sampled):
         return float("nan"), float("nan")
     found = ledger.label[sampled] > 0
     top = int(free[-1]) + 1 if len(free) else 0
     weight = rows / len(sampled) - 1  # unlabelled rows that each sampled row stands for
-    below = weight * float(np.count_nonzero(found & (sampled >= top)))
+    below = weight * float(np.count_nonzero(found & (sampled >= cut)))
     inside = sampled < top
     rate = float(found[inside].mean()) if inside.any() else float("nan")
     right = ledger.n_positive + (rate * len(free) if len(free) else 0.0)
@@ -149,7 +154,7 @@ def select_recall(
     cut = cut_rank(ledger, sampled, test.cut)
     ledger.verify_above(cut)
     free = ledger.unknown(0, cut)
-    estimates = estimate_answer(ledger, sampled, free, rows)
+    estimates = estimate_answer(ledger, sampled, free, cut, rows)
     how = "census then sample" if counted else "sample then verify"
     return ledger.close(
         free,

@@ -361,6 +361,7 @@ def test_shortfall(con: Connection) -> None:
     query = "SELECT id FROM t WHERE rare(id) USING score RECALL TARGET .9 ORACLE LIMIT 100 SEED 1"
     cur = con.execute(query)
     assert cur.certificate is not None
+    assert "nothing could be left out" in str(cur.certificate.note)
     assert "labels would be needed" in str(cur.certificate.note)
     with pytest.raises(thresher.ShortfallError, match="nothing could be left out"):
         con.execute(query + " ON SHORTFALL FAIL")
