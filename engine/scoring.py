@@ -18,7 +18,6 @@ from thresher.certificate import ProxyReport
 from thresher.errors import DataError
 from thresher.labelling import Labeller
 from thresher.oracles import FittedProxy, Proxy, TrainableProxy
-from thresher.oracles.proxies import choose
 from thresher.population import Population
 
 __all__ = ["Candidate", "Expression", "Scorer", "Trainable", "fit_and_choose", "n_fit"]
@@ -162,6 +161,8 @@ def fit_and_choose(
     reports : tuple of ProxyReport
         One per candidate, with its cross-validated quality.
     """
+    from thresher.oracles.proxies import choose  # brings scikit-learn
+
     fitted = [_fit(c, population, rows, truth, rng) for c in candidates]
     best = choose(fitted)
     reports = tuple(
