@@ -24,7 +24,6 @@ SETTINGS: Mapping[str, _Setting] = {
     "oracle_limit": _Setting(10_000, "most labels that one statement may buy", "count"),
     "default_budget": _Setting(1_000, "labels for one target without ORACLE LIMIT", "count"),
     "probability": _Setting(0.95, "confidence where a statement names none", "share"),
-    "default_oracle": _Setting(None, "oracle of the natural-language functions", "name"),
     "reuse_labels": _Setting(True, "use labels that are already in the store", "flag"),
     "seed": _Setting(None, "seed where a statement names none", "seed"),
     "encoder": _Setting(None, "model folder or hub name for embedding proxies", "name"),
