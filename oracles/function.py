@@ -79,6 +79,7 @@ class FunctionOracle:
 
     Examples
     --------
+    >>> from thresher.oracles import Argument
     >>> signature = Signature((Argument("x", "BIGINT"),), "BOOLEAN")
     >>> oracle = FunctionOracle("is_even", signature, lambda xs: [x % 2 == 0 for x in xs])
     >>> oracle.answer(pa.table({"x": [1, 2]})).values.to_pylist()
