@@ -2,8 +2,8 @@
 
 A method maps (scores, oracle, query, seed) to the rows it returns. `bargain` is the package as
 published, with its one-thread-per-row model calls replaced by array look-ups. The PyPI package
-`supg` 0.0.1 holds one empty file, so SUPG is written down here again: the same draws give the same
-answers as the selectors of its repository.
+`supg` 0.0.1 holds one empty file, so SUPG is written down here again, to give for the same
+draws the answers that the selectors of its repository give.
 """
 
 from __future__ import annotations
