@@ -35,6 +35,8 @@ def translated(sql: str | None = None) -> Iterator[None]:
     """
     try:
         yield
+    except duckdb.InterruptException as error:
+        raise KeyboardInterrupt from error
     except duckdb.Error as error:
         kind = next((ours for theirs, ours in _KINDS if isinstance(error, theirs)), None)
         kind = kind or errors.DatabaseError

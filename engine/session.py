@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -123,10 +126,17 @@ class Session:
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """Turn DuckDB's way of being interrupted into Python's, and stop what still runs.
+        """Let Ctrl-C stop DuckDB's query first and Python's work second.
 
-        DuckDB raises a plain RuntimeError and leaves its query running; closing would wait for it.
+        DuckDB itself only raises a plain RuntimeError and may leave its query running, which then
+        blocks whatever comes next. A handler that the user has installed is left alone.
         """
+        ours = (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )
+        if ours:
+            signal.signal(signal.SIGINT, self._on_interrupt)
         try:
             yield
         except KeyboardInterrupt:
@@ -137,6 +147,13 @@ class Session:
                 raise
             self.connection.interrupt()
             raise KeyboardInterrupt from error
+        finally:
+            if ours:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        self.connection.interrupt()
+        signal.default_int_handler(number, frame)
 
     def _environment(self, query: plan.SelectionQuery, sink: ProgressSink) -> Environment:
         from thresher.run import Environment
