@@ -24,18 +24,40 @@ from thresher.errors import (
     ShortfallError,
     Warning,  # noqa: A004 - the name is fixed by PEP 249
 )
+from thresher.typeobjects import (
+    BINARY,
+    DATETIME,
+    NUMBER,
+    ROWID,
+    STRING,
+    Binary,
+    Date,
+    DateFromTicks,
+    Time,
+    TimeFromTicks,
+    Timestamp,
+    TimestampFromTicks,
+)
 
 if TYPE_CHECKING:
     from thresher.certificate import Certificate
     from thresher.dbapi import Connection, Cursor, connect
 
 __all__ = [
+    "BINARY",
+    "DATETIME",
+    "NUMBER",
+    "ROWID",
+    "STRING",
+    "Binary",
     "BudgetError",
     "Certificate",
     "Connection",
     "Cursor",
     "DataError",
     "DatabaseError",
+    "Date",
+    "DateFromTicks",
     "Error",
     "IntegrityError",
     "InterfaceError",
@@ -45,6 +67,10 @@ __all__ = [
     "OracleError",
     "ProgrammingError",
     "ShortfallError",
+    "Time",
+    "TimeFromTicks",
+    "Timestamp",
+    "TimestampFromTicks",
     "Warning",
     "apilevel",
     "connect",

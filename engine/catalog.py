@@ -77,7 +77,7 @@ class Catalog:
             texts = self._connection.execute(
                 f"SELECT kind, name, sql FROM {self._schema}.declarations ORDER BY kind, name"
             ).fetchall()
-        except duckdb.CatalogException:
+        except (duckdb.CatalogException, duckdb.BinderException):  # no such table, or database
             texts = []
         except duckdb.TransactionException:
             return  # the user's transaction is aborted: only ROLLBACK will work
@@ -149,30 +149,37 @@ class Catalog:
         if isinstance(entry, ProxyEntry) and self.oracle(entry.oracle) is None:
             hint = nearest(entry.oracle, self.oracle_names())
             raise _at(made, "oracle", f"there is no oracle {entry.oracle}.{hint}")
-        if made.temporary or function is not None:
+        passing = isinstance(entry, ProxyEntry) and ("oracle", entry.oracle) in self._temporary
+        if made.temporary or function is not None or passing:
             self._temporary[kind, entry.name] = entry
             return
-        self._temporary.pop((kind, entry.name), None)
         try:
-            self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self._schema}")
-            self._connection.execute(
-                f"CREATE TABLE IF NOT EXISTS {self._schema}.declarations "
-                "(kind VARCHAR, name VARCHAR, sql VARCHAR)"
-            )
-            self._delete(kind, entry.name)
-            self._connection.execute(
-                f"INSERT INTO {self._schema}.declarations VALUES (?, ?, ?)",
-                [kind, entry.name, made.sql],
-            )
+            self._keep(kind, entry.name, made.sql)
         except duckdb.InvalidInputException as error:
             raise OperationalError(
                 f"cannot keep {kind} {entry.name} in this database: {error} "
                 f"Write CREATE TEMP {kind.upper()} to declare it for this connection."
             ) from error
+        self._temporary.pop((kind, entry.name), None)
         self.refresh()
 
+    def _keep(self, kind: str, name: str, sql: str) -> None:
+        """Write a declaration into the database; the primary key makes it one statement."""
+        self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self._schema}")
+        self._connection.execute(
+            f"CREATE TABLE IF NOT EXISTS {self._schema}.declarations "
+            "(kind VARCHAR, name VARCHAR, sql VARCHAR, PRIMARY KEY (kind, name))"
+        )
+        self._connection.execute(
+            f"INSERT OR REPLACE INTO {self._schema}.declarations VALUES (?, ?, ?)",
+            [kind, name, sql],
+        )
+
     def drop(self, statement: Drop) -> None:
-        """Forget a declaration; the proxies of a dropped oracle go with it."""
+        """Forget a declaration; the proxies of a dropped oracle go with it.
+
+        A temporary declaration hides a stored one of the same name, and is dropped first.
+        """
         kind, name = statement.kind, statement.name.lower()
         if self._get(kind, name) is None:
             if statement.if_exists:
@@ -184,12 +191,12 @@ class Catalog:
                 offset=statement.place.offset,
                 length=statement.place.length,
             )
+        hidden = (kind, name) in self._temporary and (kind, name) in self._stored
         doomed = [(kind, name)]
-        if kind == "oracle":
+        if kind == "oracle" and not hidden:
             doomed += [("proxy", proxy.name) for proxy in self.proxies(name)]
         for key in doomed:
-            self._temporary.pop(key, None)
-            if key in self._stored:
+            if self._temporary.pop(key, None) is None and key in self._stored:
                 self._delete(*key)
         self.refresh()
 

@@ -52,6 +52,11 @@ def _percent(share: float | None) -> str:
     return "unknown" if share is None or math.isnan(share) else f"{share:.1%}"
 
 
+def _bound(bound: float | None, estimate: float | None) -> str:
+    certified = "not certified" if bound is None else f">= {_percent(bound)}"
+    return f"{certified}, est. {_percent(estimate)}"
+
+
 def _plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
@@ -190,11 +195,8 @@ class Certificate:
             ("population", _plural(self.n_rows, "row")),
             ("returned", _plural(self.n_returned, "row")),
             ("labels", f"{self.n_labels:,} bought, {self.n_reused:,} reused"),
-            ("recall", f">= {_percent(bounds.recall)}, est. {_percent(bounds.recall_estimate)}"),
-            (
-                "precision",
-                f">= {_percent(bounds.precision)}, est. {_percent(bounds.precision_estimate)}",
-            ),
+            ("recall", _bound(bounds.recall, bounds.recall_estimate)),
+            ("precision", _bound(bounds.precision, bounds.precision_estimate)),
             ("cut", "none" if self.cut is None else f"proxy score {self.cut:.6g}"),
             ("algorithm", self.algorithm),
             ("stages", ", ".join(f"{s.stage} {s.n_positive}/{s.n_rows}" for s in self.stages)),

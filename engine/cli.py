@@ -20,7 +20,6 @@ from thresher.progress import ProgressEvent, ProgressSink, Silent, terminal_or_s
 
 if TYPE_CHECKING:
     from thresher.dbapi import Connection, Cursor
-    from thresher.sql import Fragment
 
 __all__ = ["main"]
 
@@ -191,7 +190,7 @@ def _query(args: argparse.Namespace) -> int:
         return INTERRUPTED
     except Error as error:
         meter.close()
-        _report(error)
+        _report(error, _kept(args, error.spent))
         return _exit_code(error)
     return 0
 
@@ -209,6 +208,11 @@ def _check_usage(args: argparse.Namespace) -> None:
         parser.error("give SQL or -f FILE.sql, not both")
     if args.format is None:
         suffix = "" if args.output is None else args.output.suffix.lower()
+        if args.output is not None and suffix not in _SUFFIXES:
+            parser.error(
+                f"no format is known by the end of {args.output.name}: "
+                f"write one of {', '.join(_SUFFIXES)}, or give --format"
+            )
         args.format = _SUFFIXES.get(suffix, "box")
     if args.format == "parquet" and args.output is None:
         parser.error("parquet is no text: name a file, as in -o out.parquet")
@@ -255,30 +259,15 @@ def _run_script(con: Connection, sql: str, args: argparse.Namespace, meter: _Met
     with _opened(args.output) as sink:
         for number, fragment in enumerate(fragments, start=1):
             meter.next_statement()
-            with _placed(sql, fragment):
+            try:
                 cursor = con.execute(fragment.text)
-                meter.close()
-                if cursor.description and (args.format == "box" or number == len(fragments)):
-                    with translated():  # rows come while they are written, and so may errors
-                        _show(cursor, sink, args)
+            except Error as error:
+                raise error.within(sql, fragment.text, fragment.offset) from error.__cause__
+            meter.close()
+            if cursor.description and (args.format == "box" or number == len(fragments)):
+                with translated():  # rows come while they are written, and so may errors
+                    _show(cursor, sink, args)
             _certify(cursor, sink, args.format)
-
-
-@contextmanager
-def _placed(sql: str, fragment: Fragment) -> Iterator[None]:
-    """Make an error point into the whole script rather than into one statement of it."""
-    try:
-        yield
-    except Error as error:
-        if error.sql != fragment.text or error.offset is None or fragment.text == sql:
-            raise
-        raise type(error)(
-            error.message,
-            sql=sql,
-            offset=fragment.offset + error.offset,
-            length=error.length,
-            spent=error.spent,
-        ) from error
 
 
 @contextmanager
@@ -332,14 +321,13 @@ def _certify(cursor: Cursor, sink: TextIO, file_format: str) -> None:
     stream.flush()
 
 
-def _report(error: Error) -> None:
-    """Write an error with its place in the SQL, and what was spent on it."""
+def _report(error: Error, kept: str = "") -> None:
+    """Write an error with its place in the SQL, and what became of the labels it spent."""
     lines = [f"{type(error).__name__}: {error}"]
     if isinstance(error, OperationalError) and "Could not set lock" in error.message:
         lines.append("Close the program that holds it, or open it everywhere with --read-only.")
     if error.spent:
-        labels = f"{error.spent:,} label{'' if error.spent == 1 else 's'}"
-        lines.append(f"{labels} bought before the failure; they stay in the label store.")
+        lines.append(kept)
     sys.stderr.write("\n".join(lines) + "\n")
 
 
@@ -361,7 +349,9 @@ def _demo(args: argparse.Namespace) -> int:
     try:
         demo.run(args.dir, fast=args.fast)
     except KeyboardInterrupt:
-        sys.stderr.write("\nInterrupted. Labels are kept: run it again and it goes on from here.\n")
+        sys.stderr.write(
+            "\nInterrupted. What was bought is kept: run it again and it goes on from here.\n"
+        )
         return INTERRUPTED
     except Error as error:
         _report(error)

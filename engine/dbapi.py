@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
 import pyarrow as pa
@@ -16,7 +16,7 @@ from thresher.duckdb_errors import translated
 from thresher.labels import LabelStore
 from thresher.progress import ProgressSink
 from thresher.session import Outcome, Parameters, Session
-from thresher.settings import Settings
+from thresher.settings import SETTINGS, Settings
 from thresher.sql import split
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ def connect(
     sink: ProgressSink | None = None
     for name, value in (config or {}).items():
         short = name.removeprefix("thresher_")
-        if short == "progress" and not isinstance(value, str):
-            sink = value  # type: ignore[assignment]
-        elif name.startswith("thresher_") or short in Settings().names():
-            ours[short] = value  # type: ignore[assignment]
+        if short == "progress" and hasattr(value, "update") and hasattr(value, "close"):
+            sink = cast("ProgressSink", value)
+        elif name.startswith("thresher_") or short in SETTINGS:
+            ours[short] = cast("plan.OptionValue", value)
         else:
             theirs[name] = value
     settings = Settings(ours)
@@ -84,6 +84,11 @@ def connect(
     except BaseException:
         beneath.close()
         raise
+
+
+def _callable(name: str, function: object) -> None:
+    if not callable(function):
+        raise errors.InterfaceError(f"the function of {name} must be callable, got {function!r}")
 
 
 def _open(database: str, read_only: bool, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
@@ -206,6 +211,11 @@ class Connection:
         [(0,), (2,), (4,)]
         """
         self._check()
+        _callable(name, function)
+        if isinstance(args, str):
+            raise errors.InterfaceError(
+                f"args of oracle {name} must be a list of types, got {args!r}. Write [{args!r}]."
+            )
         if not isinstance(args, Mapping):
             args = {f"a{i}": kind for i, kind in enumerate(args)}
         made = plan.CreateOracle(
@@ -235,6 +245,7 @@ class Connection:
             Options of the provider ``python``.
         """
         self._check()
+        _callable(name, function)
         made = plan.CreateProxy("", name, oracle, "python", options, replace=True, temporary=True)
         self._session.create(made, function)
 
@@ -245,7 +256,10 @@ class Connection:
         if not fragments:
             raise errors.ProgrammingError("there is no statement to run")
         for fragment in fragments:
-            outcome = self._session.execute(fragment.text, parameters)
+            try:
+                outcome = self._session.execute(fragment.text, parameters)
+            except errors.Error as error:
+                raise error.within(sql, fragment.text, fragment.offset) from error.__cause__
         return outcome
 
     def _check(self) -> None:
@@ -260,6 +274,9 @@ class Cursor:
     ----------
     arraysize : int
         Rows that `fetchmany` returns by default.
+    rowcount : int
+        Rows that the last statement inserted, updated or deleted; -1 for a query, whose rows are
+        only counted when they are fetched.
     certificate : Certificate or None
         What the last answer promises; None when the last statement was plain SQL.
     """
@@ -267,7 +284,8 @@ class Cursor:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._relation: duckdb.DuckDBPyRelation | None = None
-        self._closed = False
+        self._closed = self._fetched = False
+        self.rowcount = -1
         self.arraysize = 1
         self.certificate: Certificate | None = None
 
@@ -280,11 +298,6 @@ class Cursor:
     def description(self) -> list[tuple[Any, ...]] | None:
         """Seven items per column (name, DuckDB type, five times None), or None without rows."""
         return None if self._relation is None else self._relation.description
-
-    @property
-    def rowcount(self) -> int:
-        """Rows of the last result, -1 when there is none."""
-        return -1 if self._relation is None else len(self._relation)
 
     def __enter__(self) -> Cursor:
         return self
@@ -326,9 +339,10 @@ class Cursor:
             The statement failed; ``spent`` tells how many labels were bought before.
         """
         self._check()
-        self._relation, self.certificate = None, None
+        self._relation, self.certificate, self.rowcount = None, None, -1
         outcome = self._connection._run(sql, parameters)
         self._relation, self.certificate = outcome.relation, outcome.certificate
+        self._fetched, self.rowcount = False, outcome.rowcount
         return self
 
     def executemany(self, sql: str, parameters: Sequence[Parameters]) -> Cursor:
@@ -339,14 +353,19 @@ class Cursor:
 
     def fetchone(self) -> tuple[Any, ...] | None:
         """Return the next row, or None after the last."""
-        with translated():
-            row: tuple[Any, ...] | None = self._result().fetchone()
-            return row
+        rows = self.fetchmany(1)
+        return rows[0] if rows else None
 
     def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
         """Return the next `size` (by default `arraysize`) rows."""
+        relation = self._result()
+        if self._fetched:
+            return []
         with translated():
-            return self._result().fetchmany(self.arraysize if size is None else size)
+            rows = relation.fetchmany(self.arraysize if size is None else size)
+        # A relation that is read past its end would run its query again.
+        self._fetched = not rows
+        return rows
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         """Return all rows that are left."""
@@ -358,7 +377,7 @@ class Cursor:
     def fetch_arrow_table(self) -> pa.Table:
         """Return the whole result as an Arrow table; its metadata holds the certificate."""
         with translated():
-            table = self._result().to_arrow_table()
+            table = self._whole().to_arrow_table()
         return table.replace_schema_metadata(self._metadata(table.schema))
 
     def _metadata(self, schema: pa.Schema) -> dict[bytes, bytes]:
@@ -370,19 +389,19 @@ class Cursor:
     def fetch_record_batch(self, rows_per_batch: int = 65_536) -> pa.RecordBatchReader:
         """Return the result as a reader of Arrow record batches, the certificate in its schema."""
         with translated():
-            reader = self._result().to_arrow_reader(rows_per_batch)
+            reader = self._whole().to_arrow_reader(rows_per_batch)
         schema = reader.schema.with_metadata(self._metadata(reader.schema))
         return pa.RecordBatchReader.from_batches(schema, reader)
 
     def fetchdf(self) -> pd.DataFrame:
         """Return the whole result as a pandas frame."""
         with translated():
-            return self._result().df()
+            return self._whole().df()
 
     def pl(self) -> pl.DataFrame:
         """Return the whole result as a polars frame."""
         with translated():
-            return self._result().pl()
+            return self._whole().pl()
 
     def setinputsizes(self, sizes: object) -> None:
         """Do nothing, as PEP 249 allows."""
@@ -394,6 +413,16 @@ class Cursor:
         if self._closed:
             raise errors.InterfaceError("the cursor is closed; make another with cursor()")
         self._connection._check()
+
+    def _whole(self) -> duckdb.DuckDBPyRelation:
+        """Hand out the rows in one piece, once."""
+        relation = self._result()
+        if self._fetched:
+            raise errors.InterfaceError(
+                "the rows of this result have been fetched; run the statement again"
+            )
+        self._fetched = True
+        return relation
 
     def _result(self) -> duckdb.DuckDBPyRelation:
         self._check()

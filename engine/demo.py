@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -335,7 +336,10 @@ class _Demo:
         self.console.print(f"{share} bought, {elapsed} for all queries together.")
         self.console.print(f"{self._extrapolated().capitalize()}.")
         self.console.print("Run it again, and every label comes from the store. Or go on with SQL:")
-        command = f'thresher query --db {database} "SHOW CERTIFICATES"'
+        program = (
+            "thresher" if shutil.which("thresher") else Path(sys.executable).parent / "thresher"
+        )
+        command = f'{program} query --db {database} "SHOW CERTIFICATES"'
         self.console.print(f"  {command}", style="cyan", soft_wrap=True)
 
     def _sql(self, sql: str) -> None:

@@ -20,6 +20,7 @@ _KINDS: tuple[tuple[type[Exception], type[errors.Error]], ...] = (
     (duckdb.DataError, errors.DataError),
     (duckdb.OperationalError, errors.OperationalError),
 )
+_OURS = re.compile(r'(, )?"__thresher_\w+"')  # columns that the user does not know
 _EXCERPT = re.compile(r"\n+LINE \d+:.*", re.DOTALL)
 
 
@@ -42,7 +43,7 @@ def translated(sql: str | None = None) -> Iterator[None]:
         kind = kind or errors.DatabaseError
         if sql is None:
             raise kind(str(error)) from error
-        message = _EXCERPT.sub("", str(error)).strip()
+        message = _OURS.sub("", _EXCERPT.sub("", str(error))).strip()
         offset, length = _place(message, sql)
         raise kind(message, sql=sql, offset=offset, length=length) from error
 

@@ -133,6 +133,16 @@ class Error(Exception):
         placed.__cause__ = self.__cause__
         return placed
 
+    def within(self, script: str, statement: str, offset: int) -> Error:
+        """Return the same error with its place in the script that holds the statement."""
+        if self.sql != statement or self.offset is None or statement == script:
+            return self
+        placed = _rebuild(
+            type(self), self.message, script, offset + self.offset, self.length, self.spent
+        )
+        placed.__cause__ = self.__cause__
+        return placed
+
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.message, self.sql, self.offset, self.length, self.spent)
 

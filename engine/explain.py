@@ -37,10 +37,21 @@ def explain(
         f"candidates {query.plain or 'all rows of FROM'}",
         f"predicate  {predicate}",
         f"proxies    {', '.join(proxies) or 'none declared'}{fitted}",
-        f"limit      {query.tail.oracle_limit or 'none'} labels asked, "
-        f"thresher_oracle_limit {settings.count('oracle_limit')}",
+        f"labels     {_limit(query, settings)}",
     ]
     return lines if certificate is None else [*lines, *str(certificate).splitlines()]
+
+
+def _limit(query: plan.SelectionQuery, settings: Settings) -> str:
+    """Say what the query may spend at most."""
+    tail, cap = query.tail, settings.count("oracle_limit")
+    if tail.oracle_limit is not None:
+        return f"at most {tail.oracle_limit:,} (ORACLE LIMIT; thresher_oracle_limit {cap:,})"
+    if tail.recall is None and tail.precision is None:
+        return f"one for every candidate, at most {cap:,} (thresher_oracle_limit)"
+    if tail.recall is not None and tail.precision is not None:
+        return f"as few as both targets take, at most {cap:,} (thresher_oracle_limit)"
+    return f"at most {settings.count('default_budget'):,} (thresher_default_budget)"
 
 
 def show(statement: plan.Show, catalog: Catalog, store: LabelStore) -> Columns:

@@ -38,6 +38,7 @@ class BoundOracle:
         self, name: str, signature: Signature, oracle: Oracle, returns: pa.DataType
     ) -> None:
         self.name, self.signature, self.oracle, self.returns = name, signature, oracle, returns
+        self.version = oracle.version  # once: it may read a whole table, or a model's files
 
     def ask(self, batch: pa.Table) -> tuple[list[Label], Answers]:
         """Label one batch and check what came back.
@@ -205,7 +206,7 @@ class Labeller:
         return self._oracles[call.oracle]
 
     def _memory(self, call: OracleCall) -> dict[str, Label]:
-        return self._answers.setdefault(self._bound(call).oracle.version, {})
+        return self._answers.setdefault(self._bound(call).version, {})
 
     def _values(self, call: OracleCall, table: pa.Table, rows: npt.NDArray[np.int64]) -> pa.Array:
         """Answers of one call at `rows`, NULL elsewhere and where an input is NULL."""
@@ -227,20 +228,27 @@ class Labeller:
     def _learn(self, call: OracleCall, table: pa.Table, first: Mapping[str, int]) -> None:
         """Get the answers of all keys in `first` (key to a row that has it) into memory."""
         memory = self._memory(call)
-        missing = [key for key in first if key not in memory]
-        version = self._bound(call).oracle.version
-        if self._run is not None and missing:
-            stored = self._store.get(version, missing)
-            for key in missing:
-                if key in stored:
-                    answer, seq = stored[key]
-                    self._remember(call, key, answer)
-                    self.charged += seq > self._run.known_until
-            self.n_reused += len(stored)
-            missing = [key for key in missing if key not in stored]
+        missing = self._not_stored(call, [key for key in first if key not in memory])
         size = max(1, self._bound(call).oracle.batch_size)
         for start in range(0, len(missing), size):
-            self._buy(call, table, first, missing[start : start + size])
+            batch = missing[start : start + size]
+            if start:  # another process may have bought some of them by now
+                batch = self._not_stored(call, batch)
+            if batch:
+                self._buy(call, table, first, batch)
+
+    def _not_stored(self, call: OracleCall, keys: Sequence[str]) -> Sequence[str]:
+        """Take from the store what it has; return the keys that must be bought."""
+        if self._run is None or not keys:
+            return keys
+        stored = self._store.get(self._bound(call).version, keys)
+        for key in keys:
+            if key in stored:
+                answer, seq = stored[key]
+                self._remember(call, key, answer)
+                self.charged += seq > self._run.known_until
+        self.n_reused += len(stored)
+        return [key for key in keys if key not in stored]
 
     def _buy(
         self, call: OracleCall, table: pa.Table, first: Mapping[str, int], keys: Sequence[str]
@@ -252,14 +260,10 @@ class Labeller:
             values, answers = bound.ask(batch.take(pa.array([first[key] for key in keys])))
         except Error as error:
             error.spent = self.n_labels
-            if error.spent:
-                error.message += f" The {error.spent:,} labels bought before it are kept."
             raise error.at(self._query.sql, call.place.offset, call.place.length) from error
         sure: Any = [None] * len(keys) if answers.confidence is None else answers.confidence
         confidence = [None if c is None else float(c) for c in sure]
-        self._store.put(
-            bound.oracle.version, bound.name, keys, values, confidence, answers.cost_usd
-        )
+        self._store.put(bound.version, bound.name, keys, values, confidence, answers.cost_usd)
         self.n_labels += len(keys)
         self.charged += len(keys)
         self.cost_usd += answers.cost_usd

@@ -11,7 +11,8 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,7 +95,7 @@ class LabelStore:
         self.path = None if path is None else Path(path)
         self._lock = threading.RLock()
         self._ids: dict[str, int] = {}
-        try:
+        with self._translated():
             self._db = sqlite3.connect(
                 ":memory:" if path is None else str(path),
                 timeout=60.0,
@@ -104,10 +105,17 @@ class LabelStore:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(_SCHEMA)
+            self._db.execute("SELECT seq, oracle, key, answer FROM labels LIMIT 0")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn SQLite's errors into one that says what to do."""
+        try:
+            yield
         except sqlite3.Error as error:
             raise OperationalError(
-                f"cannot open the label store {path}: {error}. Give another place with "
-                "connect(labels='path'), or connect(labels=None) to keep labels in memory."
+                f"the label store {self.path or 'in memory'} fails: {error}. Give another place "
+                "with connect(labels='path'), or connect(labels=None) to keep labels in memory."
             ) from error
 
     def close(self) -> None:
@@ -127,7 +135,7 @@ class LabelStore:
     def get(self, version: str, keys: Sequence[str]) -> dict[str, tuple[Label, int]]:
         """Return the stored answers among `keys` (SHA-256 in hex), with their sequence numbers."""
         found: dict[str, tuple[Label, int]] = {}
-        with self._lock:
+        with self._lock, self._translated():
             for start in range(0, len(keys), _CHUNK):
                 chunk = [bytes.fromhex(k) for k in keys[start : start + _CHUNK]]
                 marks = ",".join("?" * len(chunk))
@@ -152,7 +160,7 @@ class LabelStore:
         """Commit one batch of labels; an answer that is there already stays as it is."""
         each = cost_usd / max(len(keys), 1)
         now = time.time()
-        with self._lock:
+        with self._lock, self._translated():
             oracle = self._oracle_id(version, name)
             rows = [
                 (oracle, bytes.fromhex(key), answer, sure, each, now)
@@ -172,7 +180,7 @@ class LabelStore:
 
     def facts(self, version: str, known_until: int) -> tuple[list[str], list[Label]]:
         """Return keys (hex) and answers of one oracle version up to a sequence number."""
-        with self._lock:
+        with self._lock, self._translated():
             rows = self._db.execute(
                 "SELECT lower(hex(key)), answer FROM labels "
                 "WHERE oracle = (SELECT id FROM oracles WHERE version = ?) AND seq <= ?",
@@ -182,7 +190,7 @@ class LabelStore:
 
     def last(self) -> int:
         """Return the sequence number of the newest label, 0 when there is none."""
-        with self._lock:
+        with self._lock, self._translated():
             return int(self._db.execute("SELECT coalesce(max(seq), 0) FROM labels").fetchone()[0])
 
     def begin(self, run: str, seed: int) -> Run:
@@ -191,7 +199,7 @@ class LabelStore:
         So a query that was cut off, or is simply repeated, draws the same rows again, finds their
         labels in the store and goes on where it stopped.
         """
-        with self._lock:
+        with self._lock, self._translated():
             self._db.execute(
                 "INSERT OR IGNORE INTO runs VALUES (?, ?, "
                 "(SELECT coalesce(max(seq), 0) FROM labels), ?)",
@@ -203,7 +211,7 @@ class LabelStore:
 
     def keep_certificate(self, identity: str, summary: str, facts: Mapping[str, object]) -> None:
         """Store one certificate."""
-        with self._lock:
+        with self._lock, self._translated():
             self._db.execute(
                 "INSERT OR REPLACE INTO certificates VALUES (?, ?, ?, ?)",
                 (identity, time.time(), summary, json.dumps(facts, default=str)),
@@ -211,12 +219,12 @@ class LabelStore:
 
     def certificates(self) -> list[tuple[str, float, str, str]]:
         """Return a row per certificate, oldest first: `CERTIFICATE_COLUMNS`."""
-        with self._lock:
+        with self._lock, self._translated():
             return self._db.execute("SELECT * FROM certificates ORDER BY made_at, id").fetchall()
 
     def labels(self) -> list[tuple[str, str, str, str, float | None, float, float]]:
         """Return a row per label, in the order they were bought: `LABEL_COLUMNS`."""
-        with self._lock:
+        with self._lock, self._translated():
             return self._db.execute(
                 "SELECT o.name, o.version, lower(hex(l.key)), CAST(l.answer AS TEXT), "
                 "l.confidence, l.cost_usd, l.bought_at FROM labels l "

@@ -47,7 +47,7 @@ class Models:
         self, connection: duckdb.DuckDBPyConnection, catalog: Catalog, settings: Settings
     ) -> None:
         self._connection, self._catalog, self._settings = connection, catalog, settings
-        self._made: dict[tuple[str, str, int], Model] = {}
+        self._made: dict[tuple[str, str], Model] = {}
 
     def check(
         self, made: plan.CreateOracle | plan.CreateProxy, function: Function | None = None
@@ -64,11 +64,22 @@ class Models:
             if isinstance(made, plan.CreateOracle):
                 arguments = tuple(Argument(name, kind) for name, kind in made.arguments)
                 signature = Signature(arguments, made.returns)
+                self._check_types(made)
                 create_oracle(made.provider, made.name, signature, made.options, context)
                 return
             oracle = self._catalog.oracle(made.oracle)
             if oracle is not None:
                 create_proxy(made.provider, made.name, oracle.signature, made.options, context)
+
+    def _check_types(self, made: plan.CreateOracle) -> None:
+        for name, kind in made.arguments:
+            try:
+                self._connection.execute(f"SELECT CAST(NULL AS {kind})")
+            except duckdb.Error as error:
+                raise ProgrammingError(
+                    f"oracle {made.name}: argument {name} has the unknown type {kind}. Write a "
+                    "type of DuckDB, such as VARCHAR, BIGINT or DOUBLE."
+                ) from error
 
     def bound(self, name: str) -> BoundOracle:
         """Return a declared oracle, ready to be asked."""
@@ -80,6 +91,10 @@ class Models:
         returns = arrow_type(entry.signature.returns)
         return BoundOracle(entry.name, entry.signature, model, returns)
 
+    def forget(self, name: str) -> None:
+        """Make a model anew when it is next used: its declaration, or its code, has changed."""
+        self._made = {key: made for key, made in self._made.items() if key[0] != name.lower()}
+
     def identity(self, entries: Sequence[ProxyEntry]) -> str:
         """Return a text that changes, across processes too, whenever these proxies do."""
         functions = [e for e in entries if e.function is not None]
@@ -88,15 +103,16 @@ class Models:
 
     def _model(self, entry: OracleEntry | ProxyEntry) -> Model:
         """Make a model once per declaration; weights stay loaded between queries."""
-        key = (type(entry).__name__, entry.sql + entry.name, id(entry.function))
-        if key not in self._made or entry.provider == "column":
+        oracle = entry if isinstance(entry, OracleEntry) else self._catalog.oracle(entry.oracle)
+        facts = (type(entry).__name__, entry.provider, sorted(entry.options.items()))
+        key = (entry.name, repr((facts, oracle.signature if oracle else None)))
+        if key not in self._made or entry.provider == "column":  # its table may have changed
             context = self._context(entry.name, entry.function)
             if isinstance(entry, OracleEntry):
                 self._made[key] = create_oracle(
                     entry.provider, entry.name, entry.signature, entry.options, context
                 )
             else:
-                oracle = self._catalog.oracle(entry.oracle)
                 if oracle is None:
                     raise ProgrammingError(f"proxy {entry.name} has lost oracle {entry.oracle}")
                 self._made[key] = create_proxy(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 
 import duckdb
@@ -12,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from thresher.errors import DataError
+from thresher.errors import DataError, NotSupportedError
 from thresher.plan import Leaf, ProxyTerm, SelectionQuery
 from thresher.sql import lowering
 
 __all__ = ["Population"]
 
 _names = itertools.count()
+_FUNCTION = re.compile(r"([A-Za-z_][A-Za-z_0-9]*)\s*\(")
 
 
 def _fresh(kind: str) -> str:
@@ -62,6 +64,7 @@ class Population:
         self.known: npt.NDArray[np.int8] = np.empty(0, dtype=np.int8)
         self.scores: list[npt.NDArray[np.float64]] = []
         try:
+            self._refuse_volatile()
             self._sources = [self._source(leaf) for leaf in query.leaves]
             with self._bound_answer([np.empty(0, dtype=np.int64)] * len(query.leaves)):
                 pass  # a mistake in the SELECT list must show before a label is bought
@@ -93,14 +96,21 @@ class Population:
 
     def close(self) -> None:
         """Drop what was created on the user's connection."""
-        for table in self._temporary:
-            self._connection.execute(f"DROP TABLE IF EXISTS temp.{table}")
+        with suppress(duckdb.TransactionException):  # aborted: ROLLBACK drops them
+            for table in self._temporary:
+                self._connection.execute(f"DROP TABLE IF EXISTS temp.{table}")
         self._temporary = []
 
     def known_with(self, facts: Sequence[pa.Table | None]) -> npt.NDArray[np.int8]:
         """Return `known` as it would be with other facts (row order unchanged)."""
         table = self._run_population(facts)
-        order = self._order([_integers(table, leaf.row) for leaf in self._query.leaves])
+        keys = [_integers(table, leaf.row) for leaf in self._query.leaves]
+        order = self._order(keys)
+        same = all(
+            np.array_equal(now[order], before) for now, before in zip(keys, self._keys, strict=True)
+        )
+        if not same:
+            raise DataError("the rows changed while the query ran; run it again")
         return _known(table)[order]
 
     def inputs(self, rows: npt.NDArray[np.int64]) -> pa.Table:
@@ -159,9 +169,13 @@ class Population:
                 self._connection.unregister(name)
         keys = [_integers(found, leaf.row) for leaf in self._query.leaves]
         if len(keys) == 1:
-            return np.sort(np.searchsorted(self._keys[0], keys[0]))
-        rows, wanted = np.rec.fromarrays(self._keys), np.rec.fromarrays(keys)
-        return np.sort(np.searchsorted(rows, wanted))
+            rows, wanted = self._keys[0], keys[0]
+        else:
+            rows, wanted = np.rec.fromarrays(self._keys), np.rec.fromarrays(keys)
+        places = np.searchsorted(rows, wanted)
+        if len(wanted) and (places.max() >= len(rows) or bool(np.any(rows[places] != wanted))):
+            raise DataError("the rows changed while the query ran; run it again")
+        return np.sort(places)
 
     def evaluate(self, table: pa.Table, values: Mapping[str, pa.Array]) -> npt.NDArray[np.int8]:
         """Evaluate the formula over labelled rows.
@@ -209,6 +223,28 @@ class Population:
             yield self._connection.sql(lowering.answer_sql(self._query, self._sources, name))
         finally:
             self._connection.unregister(name)
+
+    def _refuse_volatile(self) -> None:
+        """Refuse functions that answer otherwise each time: rows are read several times."""
+        query = self._query
+        arguments = [sql for call in query.calls for sql in call.arguments]
+        texts = [query.plain or "", *query.from_sql, *arguments, *(sql for _, sql in query.parts)]
+        names = {name.lower() for text in texts for name in _FUNCTION.findall(text)}
+        found = self._connection.execute(
+            "SELECT function_name FROM duckdb_functions() "
+            "WHERE stability = 'VOLATILE' AND list_contains(?, function_name) LIMIT 1",
+            [sorted(names)],
+        ).fetchone()
+        if found is None:
+            return
+        written = re.search(rf"\b{found[0]}\s*\(", query.sql, re.IGNORECASE)
+        raise NotSupportedError(
+            f"{found[0]}() gives another value each time, so the rows would not stand still. "
+            f"Choose them first: FROM (SELECT * FROM ... WHERE {found[0]}() ...) AS t.",
+            sql=query.sql,
+            offset=written.start() if written else None,
+            length=len(found[0]),
+        )
 
     def _source(self, leaf: Leaf) -> str:
         if self._is_base_table(leaf):

@@ -37,6 +37,7 @@ from thresher.targets import Targets
 __all__ = ["Environment", "run"]
 
 VERSION = version("thresher")
+_LEAST_TO_FIT = 80  # labels: a smaller budget is better spent on the sample alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +109,13 @@ class _Runner:
         seed = tail.seed if tail.seed is not None else settings.get("seed")
         reuse = bool(settings.get("reuse_labels"))
         place = Run(secrets.randbits(32) if seed is None else int(str(seed)), env.store.last())
+        mixed = [place.seed]
         if reuse:
-            place = env.store.begin(self._identity(seed), place.seed)
-        self.seed, self.rng = place.seed, np.random.default_rng(place.seed)
+            identity = self._identity(seed)
+            place = env.store.begin(identity, place.seed)
+            # The facts may come from a query with the same seed: its draws must not come again.
+            mixed = [place.seed, int(identity, 16)]
+        self.seed, self.rng = place.seed, np.random.default_rng(mixed)
         self.known = population.known
         self.n_facts = 0
         if reuse:
@@ -143,21 +148,31 @@ class _Runner:
     def _identity(self, seed: object) -> str:
         """Hash of all that decides which rows this run will draw."""
         facts = hashlib.sha256()
-        named = {name: bound.oracle.version for name, bound in self.env.oracles.items()}
+        named = {name: bound.version for name, bound in self.env.oracles.items()}
         settings = [self.env.settings.get(n) for n in ("oracle_limit", "default_budget", "encoder")]
-        plain = (VERSION, self.query.canonical, self.targets, seed, settings, named)
+        plain = (VERSION, self._question(), self.targets, seed, settings, named)
         facts.update(repr((*plain, self.env.proxies_id)).encode())
         arrays = [*self.population.keys, self.population.known, *self.population.scores]
         for array in arrays:
             facts.update(np.ascontiguousarray(array).tobytes())
         return facts.hexdigest()
 
+    def _question(self) -> str:
+        """Write what decides which rows are returned: neither SELECT list nor ORDER BY nor case."""
+        query = self.query
+        leaves = [(leaf.alias, leaf.relation) for leaf in query.leaves]
+        calls = [(call.oracle, call.arguments, call.value) for call in query.calls]
+        terms = [term.text for term in query.proxies]
+        where = (query.plain, query.formula, query.parts, query.tail.oracle_limit)
+        text = repr((query.ctes, leaves, query.from_sql, where, calls, terms))
+        return " ".join(text.lower().split())
+
     def _take_facts(self, place: Run) -> None:
         """Rows whose labels were in the store when this run first began are known at once."""
         tables: list[pa.Table | None] = []
         for call in self.query.calls:
             bound = self.env.oracles[call.oracle]
-            keys, answers = self.env.store.facts(bound.oracle.version, place.known_until)
+            keys, answers = self.env.store.facts(bound.version, place.known_until)
             values = bound.typed(answers)
             tables.append(
                 pa.table({"key": pa.array(keys, pa.string()), "value": values}) if keys else None
@@ -176,29 +191,41 @@ class _Runner:
         if kind == "exact":
             allowed = cap if asked is None else min(asked, cap)
             if n_most > allowed:
-                raise self._too_dear(n_most, allowed)
+                raise self._too_dear(n_most)
             return allowed
         if asked is None:
             budget = self.env.settings.count("default_budget")
             return cap if kind == "joint" else min(budget, cap)
         if min(asked, n_most) > cap:
-            place = self.query.tail.places.get("ORACLE LIMIT")
-            raise BudgetError(
+            error = BudgetError(
                 f"ORACLE LIMIT {asked} is above thresher_oracle_limit ({cap}). "
-                f"Write ORACLE LIMIT {cap}, or SET thresher_oracle_limit = {asked} first.",
-                sql=self.query.sql,
-                offset=place.offset if place else None,
-                length=place.length if place else 1,
+                f"Write ORACLE LIMIT {cap}, or SET thresher_oracle_limit = {asked} first."
             )
+            raise self._located(error, "ORACLE LIMIT")
         return asked
 
-    def _too_dear(self, needed: int, allowed: int) -> BudgetError:
-        return BudgetError(
+    def _too_dear(self, needed: int) -> Error:
+        """Say which limit stands in the way of labelling every candidate."""
+        cap = self.env.settings.count("oracle_limit")
+        asked = self.query.tail.oracle_limit
+        pay = []
+        if asked is not None and asked < needed:
+            pay.append(f"write ORACLE LIMIT {needed}")
+        if cap < needed:
+            pay.append(f"SET thresher_oracle_limit = {needed}")
+        allowed = cap if asked is None else min(asked, cap)
+        error = BudgetError(
             f"to label every candidate would take up to {needed:,} labels, but at most "
             f"{allowed:,} may be bought. Three ways on: add RECALL TARGET 90% ORACLE LIMIT "
-            f"{min(1000, allowed)} to label a sample only; SET thresher_oracle_limit = {needed} to "
-            "pay for all; or narrow WHERE with conditions that need no oracle."
+            f"{min(1000, allowed)} to label a sample only; {' and '.join(pay)} to pay for all; or "
+            "narrow WHERE with conditions that need no oracle."
         )
+        return self._located(error, "ORACLE LIMIT")
+
+    def _located(self, error: Error, clause: str) -> Error:
+        """Show an error at a clause, or at the first oracle call where the clause is absent."""
+        place = self.query.tail.places.get(clause, self.query.calls[0].place)
+        return error.at(self.query.sql, place.offset, place.length)
 
     def _report(self) -> None:
         bought = self.labeller.n_labels if hasattr(self, "labeller") else 0
@@ -215,20 +242,21 @@ class _Runner:
         scores = self._scores()
         self.stage = "select"
         selection = self._select(scores)
-        if selection.met and not selection.vacuous:
+        nothing_gained = selection.vacuous and self.targets.kind == "recall"
+        if selection.met and not nothing_gained:
             return selection, None
         policy = self.query.tail.on_shortfall or self.env.settings.get("on_shortfall")
         policy = policy or ("RETURN" if selection.met else "FAIL")
         note = self._shortfall(selection)
         if policy == "FAIL":
-            raise ShortfallError(note, spent=self.labeller.n_labels)
+            raise self._located(ShortfallError(note, spent=self.labeller.n_labels), "ON SHORTFALL")
         if policy == "RETURN":
             return selection, note
         cap = self.env.settings.count("oracle_limit")
         n_left = int(np.count_nonzero(self._known_after(selection.steps) < 0))
         needed = self.labeller.charged + n_left * len(self.query.calls)
         if needed > cap:
-            raise self._too_dear(needed, cap)
+            raise self._too_dear(needed)
         self.labeller.raise_limit(needed)
         self.fit_steps += selection.steps
         self.known = self._known_after(selection.steps)
@@ -283,12 +311,12 @@ class _Runner:
             if fixed is not None:
                 self.reports = (ProxyReport(candidates[0].name, used=True),)
                 return fixed
-        if not candidates:
+        budgeted = self.targets.kind != "joint"
+        if not candidates or (budgeted and self.labeller.remaining < _LEAST_TO_FIT):
             return np.zeros(self.population.n_rows, dtype=np.float32)
         self.stage = "fit proxies"
         bought = np.flatnonzero((self.known >= 0) & (self.population.known < 0))
         unknown = np.flatnonzero(self.known < 0)
-        budgeted = self.targets.kind != "joint"
         wanted = n_fit(self.population.n_rows, self.labeller.remaining, budgeted=budgeted)
         rows, truth = bought, self.known[bought] == 1
         if wanted > len(bought):
@@ -302,21 +330,21 @@ class _Runner:
 
     def _shortfall(self, selection: Selection) -> str:
         """Say what could not be done and what would help."""
-        n_left = self.labeller.n_labels
+        n_bought = self.labeller.n_labels
         if not selection.met:
             bounds = (("recall", selection.recall_bound), ("precision", selection.precision_bound))
             held = " and ".join(f"{name} >= {b:.1%}" for name, b in bounds if b is not None)
             return (
                 f"{self.targets} cannot be certified with {self.limit:,} labels"
                 f"{f'; what holds is {held}' if held else ''}. Raise ORACLE LIMIT (the "
-                f"{n_left:,} labels bought so far are reused), lower a target, or give a better "
+                f"{n_bought:,} labels bought so far are reused), lower a target, or give a better "
                 "proxy with USING."
             )
         needed = self._required(selection) or 0
         more = f" At least {needed:,} labels would be needed." if needed > self.limit else ""
         return (
-            f"nothing could be left out safely with {self.limit:,} labels: the whole population is "
-            f"the only set whose recall is certain.{more} {n_left:,} labels were bought."
+            f"nothing could be left out safely with {self.limit:,} labels: every row that is not "
+            f"known to be negative is returned.{more} {n_bought:,} labels were bought."
         )
 
     def _required(self, selection: Selection) -> int | None:
@@ -327,7 +355,7 @@ class _Runner:
         n_positive = share * int(selection.returned.sum())
         n_missable = math.floor((1 - recall) * n_positive) + 1
         rate = float(1 - self.targets.delta ** (1 / n_missable))
-        return math.ceil(rate * self.population.n_rows)
+        return math.ceil(rate * np.count_nonzero(self.known < 0))
 
     def _with_duplicates(self, selection: Selection) -> npt.NDArray[np.bool_]:
         """Rows whose inputs equal labelled ones are known too.
@@ -375,7 +403,7 @@ class _Runner:
             ),
             proxies=self.reports,
             seed=self.seed,
-            oracles={name: bound.oracle.version for name, bound in self.env.oracles.items()},
+            oracles={name: bound.version for name, bound in self.env.oracles.items()},
             versions={
                 "thresher": VERSION,
                 "duckdb": duckdb.__version__,

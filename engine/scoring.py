@@ -128,7 +128,7 @@ def n_fit(n_rows: int, n_remaining: int, *, budgeted: bool) -> int:
     messages: 400 to 800 of 5,575). Within a fixed budget a quarter goes here at most.
     """
     if budgeted:
-        return int(np.clip(0.25 * n_remaining, 20, 1000))
+        return int(min(0.25 * n_remaining, 1000))
     return int(np.clip(0.06 * n_rows, 100, 800))
 
 

@@ -36,10 +36,21 @@ Parameters = Sequence[Any] | Mapping[str, Any] | None
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one statement gave: rows or None, and a certificate if it was one of our queries."""
+    """What one statement gave.
+
+    Parameters
+    ----------
+    relation : duckdb.DuckDBPyRelation or None
+        The rows, materialised; None where there are none.
+    certificate : Certificate or None
+        For our queries.
+    rowcount : int
+        Rows inserted, updated or deleted; -1 for everything else.
+    """
 
     relation: duckdb.DuckDBPyRelation | None
     certificate: Certificate | None = None
+    rowcount: int = -1
 
 
 class Session:
@@ -81,8 +92,9 @@ class Session:
             with translated():
                 self.catalog.refresh()
                 statement = parse(sql, self.catalog, parameters)
+                self._offer_store(sql)
                 if isinstance(statement, plan.Passthrough):
-                    return Outcome(self._duckdb(statement.sql, parameters))
+                    return self._duckdb(statement.sql, parameters)
             with translated(sql):
                 return self._ours(statement)
 
@@ -122,6 +134,7 @@ class Session:
         """Declare an oracle or proxy after checking that its model can be made."""
         self.models.check(made, function)
         self.catalog.create(made, function)
+        self.models.forget(made.name)
         return Outcome(None)
 
     @contextmanager
@@ -228,18 +241,20 @@ class Session:
             f"CREATE OR REPLACE TEMP MACRO {name}() AS TABLE SELECT {items} FROM __{name}"
         )
 
-    def _duckdb(self, sql: str, parameters: Parameters) -> duckdb.DuckDBPyRelation | None:
-        self._offer_store(sql)
+    def _duckdb(self, sql: str, parameters: Parameters) -> Outcome:
         kinds = [statement.type for statement in self.connection.extract_statements(sql)]
         if kinds == [duckdb.StatementType.SELECT]:
             relation = self.connection.sql(sql, params=parameters)
             if relation is not None:
                 relation.execute()
-            return relation
+            return Outcome(relation)
         done = self.connection.execute(sql, parameters)
         if done.description is None:
-            return None
-        return self.connection.from_arrow(done.to_arrow_table())
+            return Outcome(None)
+        table = done.to_arrow_table()
+        counted = table.column_names == ["Count"] and table.num_rows == 1
+        count = int(table.column(0)[0].as_py()) if counted else -1
+        return Outcome(self.connection.from_arrow(table), rowcount=count)
 
     def _setting(
         self, statement: plan.SetSetting | plan.ResetSetting | plan.ShowSetting | plan.Statement

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -106,6 +107,7 @@ def _check(name: str, check: str, value: OptionValue) -> OptionValue:
 
 
 def _whole(value: OptionValue) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return int(value)
+    whole = math.isfinite(value) and value == int(value) and abs(value) < 2**63
+    return int(value) if whole else None

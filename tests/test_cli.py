@@ -221,7 +221,7 @@ def test_exit_codes_of_shortfall_and_budget(db: Path) -> None:
     done = query(db, "--labels", "none", short.replace("600", "9"))
     assert done.returncode == 3
     assert done.stderr.startswith("ShortfallError: ")
-    assert "9 labels bought before the failure" in done.stderr
+    assert "9 labels were bought and are" in done.stderr
     dear = "SET thresher_oracle_limit = 10; SELECT id FROM films WHERE is_good(id)"
     done = query(db, dear, "--labels", "none")
     assert done.returncode == 4

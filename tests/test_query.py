@@ -230,7 +230,9 @@ def test_empty_population(films: Films) -> None:
 
 @pytest.mark.parametrize("truth_value", [True, False])
 def test_all_or_none_positive(con: Connection, truth_value: bool) -> None:
-    con.execute("CREATE TABLE t AS SELECT i AS id, (i * 7919) % 3001 AS score FROM range(3000) r(i)")
+    con.execute(
+        "CREATE TABLE t AS SELECT i AS id, (i * 7919) % 3001 AS score FROM range(3000) r(i)"
+    )
     con.create_oracle("is_pos", lambda ids: [truth_value] * len(ids), ["BIGINT"])
     for clause in (
         "RECALL TARGET .9 ORACLE LIMIT 100",
@@ -306,8 +308,8 @@ def test_python_proxy(films: Films) -> None:
     con, truth, _ = films
     scores = con.execute("SELECT score FROM t ORDER BY id").fetchdf()["score"].to_numpy()
     con.create_proxy("fast", lambda ids: [float(scores[i]) for i in ids], oracle="is_pos")
-    by_name = con.execute(RECALL.replace("USING score", "USING fast"))
     con.execute("SET thresher_reuse_labels = false")
+    by_name = con.execute(RECALL.replace("USING score", "USING fast"))
     by_column = con.execute(RECALL)
     assert by_name.fetchall() == by_column.fetchall()
 
@@ -386,3 +388,131 @@ def test_the_store_is_queryable(films: Films) -> None:
     assert rows == [("is_pos", len(oracle.asked), True)]
     found = con.execute("SELECT id FROM thresher_certificates()").fetchall()
     assert found == [(certificate.id,)]
+
+
+def test_the_same_seed_does_not_draw_the_same_rows_twice(films: Films) -> None:
+    con, _, oracle = films
+    con.execute(RECALL)
+    first = set(oracle.asked)
+    con.execute("SET thresher_reuse_labels = false")
+    con.execute(RECALL.replace("90%", "89%"))
+    alone = set(oracle.asked[len(first) :])
+    con.execute("SET thresher_reuse_labels = true")
+    before = len(oracle.asked)
+    con.execute(RECALL.replace("90%", "91%"))
+    assert not first & set(oracle.asked[before:])
+    assert len(first & alone) < 0.6 * len(first)
+
+
+def test_a_certified_answer_is_no_shortfall(con: Connection) -> None:
+    con.execute("CREATE TABLE t AS SELECT i AS id FROM range(3000) r(i)")
+    con.create_oracle("yes", lambda ids: [True] * len(ids), ["BIGINT"])
+    cur = con.execute(
+        "SELECT id FROM t WHERE yes(id) USING id "
+        "RECALL TARGET 90% PRECISION TARGET 90% ON SHORTFALL FAIL SEED 1"
+    )
+    assert cur.certificate is not None
+    assert cur.certificate.met
+
+
+def test_volatile_functions_are_refused(films: Films) -> None:
+    con, _, oracle = films
+    with pytest.raises(thresher.NotSupportedError, match="rows would not stand still"):
+        con.execute("SELECT id FROM t WHERE random() < 0.5 AND is_pos(id)")
+    assert oracle.asked == []
+    cur = con.execute("SELECT id FROM (SELECT * FROM t WHERE random() < 0.5) t WHERE is_pos(id)")
+    assert cur.certificate is not None
+    assert cur.certificate.n_rows == len(oracle.asked)
+
+
+def test_a_declaration_can_be_replaced(con: Connection) -> None:
+    con.execute("CREATE TABLE t AS SELECT i AS id FROM range(10) r(i)")
+    for least in (5, 8):
+        con.create_oracle("big", lambda ids, k=least: [i >= k for i in ids], ["BIGINT"])
+        found = con.execute("SELECT id FROM t WHERE big(id)").fetchall()
+        assert [row[0] for row in found] == list(range(least, 10))
+
+
+def test_dropping_a_temporary_oracle_leaves_the_stored_one(tmp_path: Path) -> None:
+    with thresher.connect(tmp_path / "f.duckdb") as con:
+        con.execute("CREATE TABLE l AS SELECT i AS k, i > 3 AS v FROM range(10) r(i)")
+        con.execute(
+            "CREATE ORACLE o(k BIGINT) RETURNS BOOLEAN USING column "
+            "WITH (table = 'l', key = 'k', value = 'v')"
+        )
+        con.create_oracle("o", lambda ks: [k == 1 for k in ks], ["BIGINT"])
+        assert con.execute("SELECT k FROM l WHERE o(k)").fetchall() == [(1,)]
+        con.execute("DROP ORACLE o")
+        assert len(con.execute("SELECT k FROM l WHERE o(k)").fetchall()) == 6
+    with thresher.connect(tmp_path / "f.duckdb") as con:
+        assert con.execute("SHOW ORACLES").fetchall()[0][0] == "o"
+        con.execute("BEGIN")
+        con.execute("DROP ORACLE o")
+        con.execute("ROLLBACK")
+        assert len(con.execute("SELECT k FROM l WHERE o(k)").fetchall()) == 6
+
+
+def test_two_sessions_on_one_store_pay_once(tmp_path: Path) -> None:
+    table, truth = make_table(600, seed=1)
+    store = tmp_path / "shared.labels"
+    sql = "SELECT id FROM t WHERE is_pos(id)"
+    asked: list[int] = []
+    others: list[Connection] = []
+
+    def answer(ids: list[int]) -> list[bool]:
+        asked.extend(ids)
+        if others:  # the second session runs to its end during the first one's first batch
+            others.pop().execute(sql)
+        return [bool(truth[i]) for i in ids]
+
+    with thresher.connect(labels=store) as one, thresher.connect(labels=store) as two:
+        for con in (one, two):
+            con.connection.register("arrow_t", table)
+            con.execute("CREATE TABLE t AS SELECT * FROM arrow_t")
+            con.create_oracle("is_pos", answer, ["BIGINT"], batch_size=100, version="1")
+        others.append(two)
+        one.execute(sql)
+    assert len(asked) == 600 + 100  # the batch that both were asking at once
+
+
+def test_rowcount_and_rows_once(films: Films) -> None:
+    con, _, _ = films
+    cur = con.execute("SELECT id FROM t WHERE is_pos(id)")
+    assert cur.rowcount == -1
+    assert cur.fetch_arrow_table().num_rows > 0
+    assert cur.fetchall() == []
+    with pytest.raises(thresher.InterfaceError, match="have been fetched"):
+        cur.fetchdf()
+    assert con.execute("DELETE FROM t WHERE id < 10").rowcount == 10
+
+
+def test_an_error_in_a_script_shows_its_line(films: Films) -> None:
+    with pytest.raises(thresher.ProgrammingError) as caught:
+        films[0].execute("SELECT 1;\nSELECT 2;\nSELECT id FROM t WHERE is_pos(id) RECALL TARGET 95")
+    assert caught.value.line == 3
+
+
+def test_the_database_error_is_not_masked(films: Films) -> None:
+    with pytest.raises(thresher.DatabaseError, match="Could not convert string 'x'"):
+        films[0].execute(
+            "SELECT * FROM (SELECT '7' AS a UNION ALL SELECT 'x') s "
+            "WHERE CAST(a AS INTEGER) > 3 AND is_pos(CAST(a AS BIGINT))"
+        )
+
+
+def test_column_oracles_read_their_table_once(films: Films) -> None:
+    con, truth, _ = films
+    con.execute("CREATE TABLE labels AS SELECT id, id % 3 = 0 AS v FROM t")
+    con.execute(
+        "CREATE TEMP ORACLE third(id BIGINT) RETURNS BOOLEAN USING column "
+        "WITH (table = 'labels', key = 'id', value = 'v')"
+    )
+    assert len(con.execute("SELECT id FROM t WHERE third(id)").fetchall()) == 667
+    con.execute("UPDATE labels SET v = NOT v")
+    assert len(con.execute("SELECT id FROM t WHERE third(id)").fetchall()) == 1333
+
+
+@pytest.mark.parametrize("progress", [5, "sometimes"])
+def test_progress_must_be_a_sink_or_a_word(progress: object) -> None:
+    with pytest.raises(thresher.ProgrammingError, match="thresher_progress cannot be"):
+        thresher.connect(config={"progress": progress})  # type: ignore[dict-item]

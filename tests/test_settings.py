@@ -44,6 +44,8 @@ def test_values_are_normalised(name: str, value: object, kept: object) -> None:
         ("oracle_limit", 1.5, "whole number from 1"),
         ("oracle_limit", True, "whole number from 1"),
         ("seed", -1, "whole number from 0"),
+        ("seed", 1e999, "whole number from 0"),
+        ("seed", 2**70, "whole number from 0"),
         ("probability", 95, "between 0 and 1"),
         ("reuse_labels", "maybe", "true or false"),
         ("on_shortfall", "panic", "FAIL, RETURN, EXACT"),
