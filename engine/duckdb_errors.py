@@ -44,6 +44,7 @@ def translated(sql: str | None = None) -> Iterator[None]:
         if sql is None:
             raise kind(str(error)) from error
         message = _OURS.sub("", _EXCERPT.sub("", str(error))).strip()
+        message = message.removesuffix("Candidate bindings:").strip()
         offset, length = _place(message, sql)
         raise kind(message, sql=sql, offset=offset, length=length) from error
 

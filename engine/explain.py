@@ -30,13 +30,15 @@ def explain(
     for call in query.calls:
         written = f"{call.oracle}({', '.join(call.arguments)})"
         predicate = written.join(re.split(rf"\b{call.value}\b", predicate))
-    proxies = [term.text for term in query.proxies] or [entry.name for entry in entries]
-    fitted = " and those fitted on its first labels" if not query.proxies else ""
+    proxies = [term.text for term in query.proxies]
+    if not proxies:
+        fitted = dict.fromkeys([*(entry.name for entry in entries), "tfidf"])
+        proxies = [f"the best, after the first labels, of {', '.join(fitted)}"]
     lines = [
         f"query      {query.canonical}",
         f"candidates {query.plain or 'all rows of FROM'}",
         f"predicate  {predicate}",
-        f"proxies    {', '.join(proxies) or 'none declared'}{fitted}",
+        f"proxies    {', '.join(proxies)}",
         f"labels     {_limit(query, settings)}",
     ]
     return lines if certificate is None else [*lines, *str(certificate).splitlines()]
