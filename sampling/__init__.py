@@ -1,5 +1,6 @@
 """Sampling designs, exact bounds and selection: pure functions on arrays."""
 
+from thresher.sampling.counts import CountEstimate, Stratum, count_limits, estimate_count
 from thresher.sampling.exact import select_exact
 from thresher.sampling.joint import select_joint
 from thresher.sampling.labels import CountedLabels, LabelSource
@@ -8,11 +9,15 @@ from thresher.sampling.recall import select_recall
 from thresher.sampling.selection import Selection, Step, Test
 
 __all__ = [
+    "CountEstimate",
     "CountedLabels",
     "LabelSource",
     "Selection",
     "Step",
+    "Stratum",
     "Test",
+    "count_limits",
+    "estimate_count",
     "select_exact",
     "select_joint",
     "select_precision",
