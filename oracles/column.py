@@ -35,26 +35,47 @@ def _codes(column: pa.ChunkedArray, known: pa.Array) -> npt.NDArray[np.int64]:
     return np.asarray(found.to_numpy(), dtype=np.int64)
 
 
-def _combine(columns: list[pa.ChunkedArray], known: list[pa.Array]) -> npt.NDArray[np.int64]:
-    """One integer per key of one or more columns, -1 where a part is unknown."""
-    codes = np.zeros(len(columns[0]), dtype=np.int64)
-    missing = np.zeros(len(codes), dtype=np.bool_)
-    for column, values in zip(columns, known, strict=True):
-        code = _codes(column, values)
-        missing |= code < 0
-        codes = codes * max(len(values), 1) + code
-    return np.where(missing, -1, codes)
+def _pairs(
+    codes: npt.NDArray[np.int64], column: pa.ChunkedArray, known: pa.Array
+) -> npt.NDArray[np.int64]:
+    """One integer per code and value beside it, -1 where one of them is unknown.
+
+    Codes are below the number of rows of a table, so that the product does not overflow.
+    """
+    code = _codes(column, known)
+    return np.where((codes < 0) | (code < 0), -1, codes * len(known) + code)
+
+
+def _positions(
+    wanted: npt.NDArray[np.int64], values: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Position of each integer in sorted values, -1 where it is absent."""
+    if len(values) == 0:
+        return np.full(len(wanted), -1, dtype=np.int64)
+    at = np.minimum(np.searchsorted(values, wanted), len(values) - 1)
+    return np.where(values[at] == wanted, at, -1)
 
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    """A table by key: the sorted codes of the distinct keys, with the row that holds the value."""
+    """A table by key: keys are numbered column by column, each number has a row with the value.
+
+    `known` holds the values of each key column, `pairs` the sorted pairs of the number of the
+    columns before it with one of them.
+    """
 
     known: list[pa.Array]
-    codes: npt.NDArray[np.int64]
+    pairs: list[npt.NDArray[np.int64]]
     rows: npt.NDArray[np.int64]
     values: pa.Array
     clashing: npt.NDArray[np.bool_]
+
+    def find(self, columns: list[pa.ChunkedArray]) -> npt.NDArray[np.int64]:
+        """Position of each key in `rows`, -1 where it is absent."""
+        codes = np.zeros(len(columns[0]), dtype=np.int64)
+        for column, known, pairs in zip(columns, self.known, self.pairs, strict=True):
+            codes = _positions(_pairs(codes, column, known), pairs)
+        return codes
 
     @classmethod
     def build(cls, table: pa.Table, types: list[pa.DataType], where: str) -> _Index:
@@ -65,20 +86,24 @@ class _Index:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise DataError(f"{where}: the key does not fit the argument: {error}") from error
         known = [pc.unique(pc.drop_null(column)) for column in columns]
-        codes = _combine(columns, known)
+        codes, pairs = np.zeros(table.num_rows, dtype=np.int64), []
+        for column, parts in zip(columns, known, strict=True):
+            wanted = _pairs(codes, column, parts)
+            pairs.append(np.unique(wanted[wanted >= 0]))
+            codes = _positions(wanted, pairs[-1])
         values = table.column(table.num_columns - 1).combine_chunks()
         if pa.types.is_dictionary(values.type):
             values = values.dictionary_decode()
         answer = _codes(values, pc.unique(values))
         order = np.argsort(codes, kind="stable")
         order = order[codes[order] >= 0]
-        distinct, first = np.unique(codes[order], return_index=True)
-        if len(distinct) == 0:
-            return cls(known, distinct, order, values, np.zeros(0, dtype=np.bool_))
+        _, first = np.unique(codes[order], return_index=True)
+        if len(first) == 0:
+            return cls(known, pairs, order, values, np.zeros(0, dtype=np.bool_))
         sorted_answer = answer[order]
         low = np.minimum.reduceat(sorted_answer, first)
         high = np.maximum.reduceat(sorted_answer, first)
-        return cls(known, distinct, order[first], values, low != high)
+        return cls(known, pairs, order[first], values, low != high)
 
 
 class _Lookup:
@@ -130,12 +155,8 @@ class _Lookup:
                 self._read(), [c.type for c in batch.columns], f"{self.who}: table {self._table}"
             )
         index = self._index
-        codes = _combine(batch.columns, index.known)
-        if len(index.codes) == 0:
-            at, found = np.zeros(len(codes), dtype=np.int64), np.zeros(len(codes), dtype=np.bool_)
-        else:
-            at = np.minimum(np.searchsorted(index.codes, codes), len(index.codes) - 1)
-            found = (index.codes[at] == codes) & (codes >= 0)
+        at = index.find(batch.columns)
+        found = at >= 0
         place = f"{self._columns[-1]} of table {self._table}"
         if not found.all():
             row = int(np.argmin(found))

@@ -103,6 +103,42 @@ def test_a_key_of_two_columns() -> None:
         ask(oracle, [2], [2])
 
 
+def test_a_key_of_five_columns_with_many_values_each() -> None:
+    names, n = ["v", "w", "x", "y", "z"], 8_000
+    rng = np.random.default_rng(5)
+    parts = {name: rng.permutation(n) for name in names}
+    table = pa.table({**parts, "good": np.arange(n)})
+    oracle, _ = make(table, "BIGINT", {"table": "t", "key": names, "value": "good"})
+    assert ask(oracle, *parts.values()) == list(range(n))
+    swapped = [*list(parts.values())[:4], np.roll(parts["z"], 1)]
+    with pytest.raises(DataError, match="8,000 of 8,000 keys have no label"):
+        ask(oracle, *swapped)
+    assert ask(oracle, *[[] for _ in names]) == []
+
+
+@given(
+    st.dictionaries(
+        st.tuples(*[st.one_of(st.none(), st.integers(0, 3))] * 4), st.integers(0, 9), min_size=1
+    ),
+    st.lists(st.tuples(*[st.one_of(st.none(), st.integers(0, 4))] * 4), min_size=1),
+)
+def test_look_ups_by_several_columns_agree_with_a_dictionary(
+    labels: dict[tuple[int | None, ...], int], asked: list[tuple[int | None, ...]]
+) -> None:
+    names, kind = ["w", "x", "y", "z"], pa.int64()
+    columns = {
+        name: pa.array(c, kind) for name, c in zip(names, np.array(list(labels)).T, strict=True)
+    }
+    table = pa.table({**columns, "good": list(labels.values())})
+    oracle, _ = make(table, "BIGINT", {"table": "t", "key": names, "value": "good"})
+    batch = [pa.array(column, kind) for column in np.array(asked).T]
+    if all(None not in key and key in labels for key in asked):
+        assert ask(oracle, *batch) == [labels[key] for key in asked]
+    else:
+        with pytest.raises(DataError, match="have no label"):
+            ask(oracle, *batch)
+
+
 def test_as_many_key_columns_as_arguments() -> None:
     signature = Signature((Argument("a", "BIGINT"), Argument("b", "BIGINT")), "BOOLEAN")
     context = Context(read_table=Tables(pa.table({})).read)
