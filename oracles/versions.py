@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import dis
 import functools
 import hashlib
 import inspect
+import itertools
 import json
 import textwrap
 import types
@@ -22,7 +24,13 @@ __all__ = ["digest", "function_version", "path_version"]
 _WHOLE_FILE_BYTES = 256 * 2**20
 _SAMPLE_BYTES, _SAMPLES = 2**20, 64
 _MODEL_SUFFIXES = frozenset({".gguf", ".json", ".model", ".safetensors", ".txt"})
-_MUTATORS = frozenset({"add", "append", "extend", "insert", "setdefault", "update"})
+_CHANGES = """
+    add append appendleft clear discard extend extendleft insert pop popitem popleft remove reverse
+    setdefault sort subtract update
+"""
+_MUTATORS = frozenset(_CHANGES.split())
+_ON_GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL")
+_SCALARS = (bool, int, float, complex, str, bytes, date, timedelta, Enum, PurePath, np.generic)
 
 
 def digest(*parts: object) -> str:
@@ -72,10 +80,17 @@ def function_version(function: Callable[..., object]) -> str:
     -----
     Hashed: module and qualified name, source text (bytecode and constants where there is no source
     and for lambdas), default arguments, captured variables, and those globals it reads that are
-    functions of its own module or constants in upper case. Captured variables that the function
-    itself writes to (a counter, a log of calls) are left out. Objects other than plain data,
-    arrays, functions and dataclasses count by their type alone: where answers hang on the state of
-    such an object, give a version by hand.
+    functions of its own module, names in upper case, or plain data (numbers, text, dates, and
+    tuples, lists, dictionaries and sets of them). Variables that the function, or one of its
+    module that it calls, itself writes to (a counter, a log of calls) are left out, each as a
+    whole.
+
+    Not seen: the state of objects other than plain data, arrays, functions and dataclasses, which
+    count by their type alone; functions and variables of other modules, and names that are looked
+    up in text; lower-case globals that are no plain data, such as arrays and classes; what is
+    edited after the hash was taken. Where there is no source, only rebinding and calls such as
+    ``log.append(...)`` are known as writing. Where answers hang on what is not seen, give a
+    version by hand.
     """
     sha = hashlib.sha256()
     for part in _callable(function, set()):
@@ -140,7 +155,7 @@ def _function(function: types.FunctionType, seen: set[int]) -> Iterator[str]:
         yield from _code(function.__code__)
     yield source or ""
     yield from _value([function.__defaults__, function.__kwdefaults__], seen)
-    written = _written(source or "")
+    written = _written(function)
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         if name not in written:
             yield name
@@ -148,20 +163,86 @@ def _function(function: types.FunctionType, seen: set[int]) -> Iterator[str]:
                 yield from _value(cell.cell_contents, seen)
             except ValueError:  # not filled yet: a function that is still being defined
                 continue
-    for name in sorted(_names(function.__code__) & function.__globals__.keys()):
-        value = function.__globals__[name]
-        ours = getattr(value, "__module__", None) == function.__module__
-        if name.isupper() or (isinstance(value, types.FunctionType) and ours):
+    written = _written_globals(function, set())
+    for name, value in _globals(function).items():
+        called = _is_called(value, function)
+        if called or (name not in written and (name.isupper() or _is_plain(value, set()))):
             yield name
             yield from _value(value, seen)
 
 
-def _names(code: types.CodeType) -> set[str]:
-    inner = [c for c in code.co_consts if isinstance(c, types.CodeType)]
-    return set(code.co_names).union(*(_names(c) for c in inner))
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """Bytecode of a function and of all that is defined in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _codes(constant)
 
 
-def _written(source: str) -> set[str]:
+def _globals(function: types.FunctionType) -> dict[str, object]:
+    """Globals that a function reads, in the order of their names, without ``__name__`` and such."""
+    found = sorted(_named(function, "LOAD_GLOBAL", "LOAD_NAME") & function.__globals__.keys())
+    return {name: function.__globals__[name] for name in found if not name.startswith("__")}
+
+
+def _named(function: types.FunctionType, *opcodes: str) -> set[str]:
+    """Names on which some instruction with one of these opcodes works."""
+    return {
+        str(step.argval)
+        for code in _codes(function.__code__)
+        for step in dis.get_instructions(code)
+        if step.opname in opcodes
+    }
+
+
+def _is_called(value: object, function: types.FunctionType) -> bool:
+    """Whether a global of a function is a function of the same module."""
+    ours = getattr(value, "__module__", None) == function.__module__
+    return ours and isinstance(value, types.FunctionType)
+
+
+def _is_plain(value: object, seen: set[int]) -> bool:
+    """Whether a value is plain data, or a container of nothing else."""
+    if value is None or isinstance(value, _SCALARS) or id(value) in seen:
+        return True
+    inner = seen | {id(value)}
+    if isinstance(value, dict):
+        return all(_is_plain(k, inner) and _is_plain(v, inner) for k, v in value.items())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return all(_is_plain(item, inner) for item in value)
+    return False
+
+
+def _written_globals(function: types.FunctionType, seen: set[int]) -> set[str]:
+    """Globals that a function, or one of its module that it calls, writes to."""
+    if id(function) in seen:
+        return set()
+    seen.add(id(function))
+    # A local variable that is written to may share its name with a global of another function.
+    found = _written(function) & _named(function, *_ON_GLOBALS)
+    for value in _globals(function).values():
+        if isinstance(value, types.FunctionType) and _is_called(value, function):
+            found |= _written_globals(value, seen)
+    return found
+
+
+def _written(function: types.FunctionType) -> set[str]:
+    """Names of variables whose content a function changes in place or rebinds."""
+    found = _written_in_source(_source(function) or "")
+    found |= _named(function, "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_DEREF")
+    for code in _codes(function.__code__):
+        steps = list(dis.get_instructions(code))
+        for loaded, step in itertools.pairwise(steps):
+            if (
+                loaded.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF")
+                and step.opname in ("LOAD_METHOD", "LOAD_ATTR")
+                and step.argval in _MUTATORS
+            ):
+                found.add(str(loaded.argval))
+    return found
+
+
+def _written_in_source(source: str) -> set[str]:
     """Names of variables whose content the source changes in place or rebinds."""
     try:
         tree = ast.parse(source)
@@ -169,20 +250,21 @@ def _written(source: str) -> set[str]:
         return set()
     found: set[str] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Nonlocal):
+        if isinstance(node, (ast.Nonlocal, ast.Global)):
             found.update(node.names)
         elif isinstance(node, (ast.Subscript, ast.Attribute)):
-            stored = isinstance(node.ctx, ast.Store)
+            changed = not isinstance(node.ctx, ast.Load)
             mutated = isinstance(node, ast.Attribute) and node.attr in _MUTATORS
-            if (stored or mutated) and isinstance(node.value, ast.Name):
-                found.add(node.value.id)
+            root: ast.expr = node.value
+            while isinstance(root, (ast.Subscript, ast.Attribute)):
+                root = root.value
+            if (changed or mutated) and isinstance(root, ast.Name):
+                found.add(root.id)
     return found
 
 
 def _value(value: object, seen: set[int]) -> Iterator[str]:
-    if value is None or isinstance(
-        value, (bool, int, float, complex, str, bytes, date, timedelta, Enum, PurePath, np.generic)
-    ):
+    if value is None or isinstance(value, _SCALARS):
         yield f"{type(value).__name__}:{value!r}"
     elif isinstance(value, (types.FunctionType, types.MethodType, functools.partial)):
         yield from _callable(value, seen)

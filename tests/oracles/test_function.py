@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
@@ -255,6 +256,89 @@ def test_captured_data_count_by_value() -> None:
     assert function_version(factory(array)) == function_version(factory(array.copy()))
     assert function_version(factory(array)) != function_version(factory(array + 1))
     assert function_version(factory({1, 2})) == function_version(factory({2, 1}))
+
+
+def module_with(source: str, folder: Path, name: str) -> Callable[..., object]:
+    """A function out of a file, as another process reads it."""
+    path = folder / f"{name}.py"
+    path.write_text(source)
+    spec = importlib.util.spec_from_file_location("edited", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = module.f
+    assert callable(found)
+    return found  # type: ignore[no-any-return]
+
+
+READS_GLOBALS = """
+threshold = {threshold}
+bounds = {{"low": [0, {low}], "names": ("a", b"b", None)}}
+unread = {unread}
+calls = 0
+log = []
+counts = {{"rows": {{"all": 0}}}}
+CACHE = {{}}
+done = 0
+
+
+def note():
+    global done
+    done += 1
+    threshold_seen = {{}}
+    bounds = {{}}
+    bounds["low"] = 1
+
+
+def f(n):
+    global calls
+    calls += 1
+    log.append(len(n))
+    counts["rows"]["all"] += len(n)
+    CACHE[calls] = [done, n]
+    note()
+    return [i > threshold and i > bounds["low"][1] for i in n if i is not __name__]
+"""
+
+
+def test_the_version_sees_module_globals_that_are_plain_data(tmp_path: Path) -> None:
+    def version(name: str, threshold: object = 5, low: object = 1, unread: object = 1) -> str:
+        source = READS_GLOBALS.format(threshold=threshold, low=low, unread=unread)
+        return function_version(module_with(source, tmp_path, name))
+
+    assert version("a") == version("b") == version("c", unread=2)
+    others = [version("d", threshold=6), version("e", threshold=True), version("f", low=2)]
+    assert len({version("a"), *others}) == 4
+
+
+def test_globals_that_the_function_writes_are_not_seen(tmp_path: Path) -> None:
+    source = READS_GLOBALS.format(threshold=5, low=1, unread=1)
+    function = module_with(source, tmp_path, "written")
+    before = function_version(function)
+    function([1, 2, 30])
+    assert function_version(function) == before
+    counter = define(
+        "calls = 0\nlog = []\n"
+        "def f(n):\n    global calls\n    calls += 1\n    log.append(n)\n"
+        "    return [calls > 0] * len(n)"
+    )
+    before = function_version(counter)
+    counter([1])
+    assert function_version(counter) == before
+
+
+def test_plain_data_that_holds_itself_has_a_version() -> None:
+    tree: list[object] = [1]
+    tree.append(tree)
+    source = "def f(n):\n    return [i in tree for i in n]"
+
+    def version(value: object) -> str:
+        return function_version(define(source, tree=value))
+
+    assert version(tree) == version(tree) != version([1])
+    assert version([1]) != version([2])
+    assert version([1, object()]) == version([2, object()])
 
 
 def test_lambdas_on_one_line_differ() -> None:
