@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from thresher.errors import DataError, NotSupportedError
 
-__all__ = ["arrow_type", "checked_answers", "checked_scores", "describe_row"]
+__all__ = ["arrow_type", "checked_answers", "checked_scores", "describe_row", "is_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,8 @@ class _Family:
     fits: Callable[[pa.DataType], bool]
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether an Arrow type holds text."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or "view" in str(kind))
 
 
@@ -39,7 +40,7 @@ _FLOAT = _Family(
     "fiu",
     lambda kind: pa.types.is_floating(kind) or pa.types.is_integer(kind),
 )
-_TEXT = _Family("a string", (str,), "U", _is_text)
+_TEXT = _Family("a string", (str,), "U", is_text)
 
 _TYPES: dict[str, tuple[pa.DataType, _Family]] = {
     **dict.fromkeys(("BOOLEAN", "BOOL", "LOGICAL"), (pa.bool_(), _BOOLEAN)),

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from thresher.oracles.answers import is_text
+
 __all__ = ["Inputs", "split_inputs"]
 
 
@@ -31,10 +33,6 @@ class Inputs:
 
 def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.fill_null(column.cast(pa.string()), "")
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or "view" in str(kind))
 
 
 def _as_number(column: pa.ChunkedArray) -> npt.NDArray[np.float64] | None:
@@ -78,7 +76,7 @@ def split_inputs(batch: pa.Table) -> Inputs:
         kind = column.type
         if pa.types.is_dictionary(kind):
             column, kind = column.cast(kind.value_type), kind.value_type
-        if _is_text(kind):
+        if is_text(kind):
             texts.append(_as_text(column))
         elif (values := _as_number(column)) is not None:
             numbers.append(_standardised(values))

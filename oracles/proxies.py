@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +17,7 @@ from thresher.oracles.logistic import FittedScores, Matrix, fit_logistic
 from thresher.oracles.options import Option, Options
 from thresher.oracles.protocols import FittedProxy, Signature
 
-__all__ = ["OPTIONS", "TfidfProxy", "available_proxies", "choose", "create_proxy"]
+__all__ = ["OPTIONS", "TfidfProxy", "choose", "create_proxy"]
 
 OPTIONS: dict[str, Option] = {}
 _STRENGTHS = (1.0, 4.0, 16.0, 64.0, 256.0)
@@ -82,19 +80,6 @@ class TfidfProxy:
         if not isinstance(features, _Features):
             raise InterfaceError("tfidf: fit takes what featurise returned.")
         return fit_logistic(features.matrix, rows, truth, rng, _STRENGTHS)
-
-
-def available_proxies() -> list[str]:
-    """Return the trainable proxies that work here without any option.
-
-    ``tfidf`` always does; ``embedding`` does when torch and transformers are installed and the
-    environment variable ``THRESHER_ENCODER`` names an encoder.
-    """
-    found = ["tfidf"]
-    installed = all(importlib.util.find_spec(name) for name in ("torch", "transformers"))
-    if installed and os.environ.get("THRESHER_ENCODER"):
-        found.append("embedding")
-    return found
 
 
 def choose(fitted: Sequence[FittedProxy]) -> int:

@@ -10,7 +10,7 @@ from typing import cast
 from thresher.errors import ProgrammingError, nearest
 from thresher.oracles.answers import arrow_type
 from thresher.oracles.context import Context
-from thresher.oracles.options import Option, Options, Value, check_options
+from thresher.oracles.options import Value, check_options
 from thresher.oracles.protocols import Oracle, Proxy, Signature, TrainableProxy
 
 __all__ = ["PROVIDERS", "create_oracle", "create_proxy"]
@@ -110,6 +110,5 @@ def create_proxy(
     """
     who = f"proxy {name}"
     module = _module("proxy", who, provider)
-    known: Mapping[str, Option] = getattr(module, "PROXY_OPTIONS", module.OPTIONS)
-    checked: Options = check_options(who, provider, options, known)
+    checked = check_options(who, provider, options, module.OPTIONS)
     return cast("Proxy | TrainableProxy", module.create_proxy(name, signature, checked, context))
