@@ -58,7 +58,20 @@ _LATER = {
 }
 _SAMPLES = ("reservoir", "bernoulli", "system")
 _SHORTFALLS = ("FAIL", "RETURN", "EXACT")
-_BEFORE_NUMBER = ("rows", "range", "preceding", "first", "next", "row", "all", "nulls", "date")
+_BEFORE_NUMBER = (
+    "rows",
+    "range",
+    "preceding",
+    "first",
+    "next",
+    "row",
+    "all",
+    "nulls",
+    "date",
+    "interval",
+)
+_MOST = 2**63 - 1  # of a seed and of labels: the label store keeps BIGINT
+_PAST_ANY = 10**40  # stands for larger numbers, which need not fit a float
 _AFTER_WHERE = (
     "where",
     "group",
@@ -285,13 +298,15 @@ def _number(source: Source, head: int, i: int, last: int, example: str) -> tuple
     value: object = token.value
     if token.kind == "number":
         text = token.text.replace("_", "")
-        value = int(text) if text.isdigit() else float(text)
+        value = int(text) if text.isdigit() and len(text) <= 40 else float(text)
     if isinstance(value, bool) or not isinstance(value, numbers.Real | decimal.Decimal):
         got = repr(value) if token.kind == "parameter" else token.text
         raise source.error(f"{name} needs {example}, got {got}", at)
     percent = at + 1 < last and source.tokens[at + 1].text == "%"
     percent = percent or source.word(at + 1) == "percent"
-    exact = int(value) if isinstance(value, numbers.Integral) else float(value)
+    if isinstance(value, numbers.Integral):
+        return sign * max(-_PAST_ANY, min(int(value), _PAST_ANY)), at + 1 + percent, percent
+    exact = float(value)
     return sign * exact, at + 1 + percent, percent
 
 
@@ -321,10 +336,13 @@ def _whole(least: int) -> Callable[[Source, int, int, int, TailClauses], int]:
     def read(source: Source, head: int, i: int, last: int, clauses: TailClauses) -> int:
         name = source.text(head, i).upper()
         value, end, percent = _number(source, head, i, last, "a whole number such as 1000")
-        if percent or value != value or value in (float("inf"), -float("inf")) or value % 1:
+        if percent or value != value or (abs(value) < _MOST and value % 1):
             raise source.error(f"{name} must be a whole number, got {source.text(i, end)}", i, end)
         if value < least:
             raise source.error(f"{name} must be at least {least}, got {value:g}", i, end)
+        if value > _MOST:
+            got = source.text(i, end) if source.tokens[i].kind != "parameter" else f"{value:g}"
+            raise source.error(f"{name} must be below 2^63, got {got}", i, end)
         clauses.values[_head(source, head)[0]] = int(value)
         return end
 

@@ -177,6 +177,14 @@ WRONG = [
     ("ORACLE LIMIT 2.5", "ORACLE LIMIT must be a whole number, got 2.5", "2.5"),
     ("ORACLE LIMIT 10%", "ORACLE LIMIT must be a whole number, got 10%", "10%"),
     ("SEED 1.5", "SEED must be a whole number, got 1.5", "1.5"),
+    ("SEED 99999999999999999999", "SEED must be below 2^63, got 99999999999999999999", "9999"),
+    ("SEED 9223372036854775808", "SEED must be below 2^63, got 9223372036854775808", "9223"),
+    ("SEED 1e30", "SEED must be below 2^63, got 1e30", "1e30"),
+    ("SEED " + "9" * 5000, "SEED must be below 2^63, got 999", "999"),
+    ("SEED -" + "9" * 400, "SEED must be at least 0, got -inf", "-9"),
+    ("ORACLE LIMIT 9223372036854775808", "ORACLE LIMIT must be below 2^63, got 92", "9223"),
+    ("ORACLE LIMIT 1e400", "ORACLE LIMIT must be below 2^63, got 1e400", "1e400"),
+    ("RECALL TARGET " + "9" * 400 + "%", "RECALL TARGET must be in (0, 1], got 99", "999"),
     ("SEED 'x'", "SEED needs a whole number such as 1000, got 'x'", "'x'"),
     ("RECALL TARGET '90%'", "RECALL TARGET needs a share such as 90% or 0.9, got '90%'", "'90%'"),
     ("RECALL TARGET", "RECALL TARGET needs a value", "RECALL TARGET"),
@@ -248,6 +256,33 @@ def test_clauses_of_later_versions_are_refused(tail: str, clause: str, instead: 
     assert caught.value.offset == sql.index(clause)
 
 
+def test_a_parameter_past_any_bound_is_refused() -> None:
+    for value in (2**63, 10**400, 1e300):
+        for clause in ("SEED", "ORACLE LIMIT"):
+            with pytest.raises(ProgrammingError, match=rf"{clause} must be below 2\^63, got \d"):
+                parse(f"{HEAD} {clause} ?", Names(), [value])
+    with pytest.raises(ProgrammingError, match=r"must be in \(0, 1\], got 1e\+40"):
+        parse(f"{HEAD} RECALL TARGET ?", Names(), [10**400])
+    with pytest.raises(ProgrammingError, match="must be a whole number"):
+        parse(f"{HEAD} SEED ?", Names(), [float("nan")])
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "ORDER BY d + INTERVAL 3 DAY",
+        "ORDER BY d - interval 1.5 hours DESC, a",
+        "GROUP BY d + INTERVAL 3 DAY, d",
+        "QUALIFY max(d) OVER w > d + INTERVAL 3 DAY",
+        "ORDER BY interval",
+    ],
+)
+def test_an_interval_is_no_misspelt_clause(order: str) -> None:
+    query = bind(order)
+    assert order in f"{query.answer.grouping} {query.answer.order}"
+    assert bind(f"{order} LIMIT 3 SEED 4").tail.seed == 4
+
+
 def test_values_out_of_parameters() -> None:
     with pytest.raises(ProgrammingError, match=r"must be in \(0, 1\], got 95. Write 95% or 0.95."):
         parse(f"{HEAD} RECALL TARGET ?", Names(), [95])
@@ -260,8 +295,8 @@ def test_values_out_of_parameters() -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(0, 2**128))
-def test_any_whole_number_is_a_seed(seed: int) -> None:
+@given(st.integers(0, 2**63 - 1))
+def test_any_whole_number_below_2_to_the_63_is_a_seed(seed: int) -> None:
     assert bind(f"SEED {seed}").tail.seed == seed
 
 
