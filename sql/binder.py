@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from thresher.errors import Error, nearest
 from thresher.plan import ProxyTerm, SelectionQuery, Tail
-from thresher.sql.blocks import Block, cut
+from thresher.sql.blocks import Block, cut, query_at
 from thresher.sql.clauses import (
     TailClauses,
     check_words,
@@ -22,7 +22,6 @@ from thresher.sql.tokens import Source
 
 __all__ = ["bind_query"]
 
-_QUERY = ("select", "with", "from", "values", "table")
 _PLACES = {
     "select": "the SELECT list",
     "from": "FROM",
@@ -285,7 +284,7 @@ class _Binder:
         dropped: set[int] = set()
         i = self.first
         while i < len(source.tokens):
-            if source.mark(i, "(") and source.word(i + 1) in _QUERY:
+            if source.mark(i, "(") and query_at(source, i + 1):
                 i = source.skip(i)
                 continue
             for parts in written:

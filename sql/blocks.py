@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from thresher.sql.tokens import Source
 
-__all__ = ["SECTIONS", "Block", "cut", "operand_ends", "section_at"]
+__all__ = ["SECTIONS", "Block", "cut", "is_star", "operand_ends", "query_at", "section_at"]
 
 SECTIONS = (
     "select",
@@ -22,6 +22,11 @@ SECTIONS = (
     "offset",
     "fetch",
 )
+_QUERIES = """
+    select with from values table pivot pivot_wider unpivot pivot_longer describe desc
+    show summarize
+"""
+_QUERY_WORDS = frozenset(_QUERIES.split())
 SET_OPERATIONS = ("union", "intersect", "except")
 # After one of these words an expression goes on, so that what follows is no clause.
 _OPEN = """
@@ -57,6 +62,12 @@ def section_at(source: Source, i: int) -> str:
     if before == "as" or source.mark(i - 1, ".") or (word == "from" and before == "distinct"):
         return ""
     return "" if word in ("group", "order") and source.word(i + 1) != "by" else word
+
+
+def query_at(source: Source, i: int) -> bool:
+    """Whether a query begins with this token, where brackets may hold a query or an expression."""
+    word = source.word(i)
+    return word in _QUERY_WORDS and (word != "values" or source.mark(i + 1, "("))
 
 
 def operand_ends(source: Source, i: int) -> bool:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from thresher.sql.operands import BEFORE_QUERY, CONSTANTS, Kind, Node, Operands
+from thresher.sql.blocks import query_at
+from thresher.sql.operands import CONSTANTS, Kind, Node, Operands
 from thresher.sql.tokens import Source
 
 __all__ = ["Node", "parse_condition"]
@@ -173,7 +174,7 @@ class _Reader(Operands):
     def infix_in(self, left: Node, negated: bool) -> Node:
         word = "not in" if negated else "in"
         opened = self.at
-        if self.mark("(") and self.source.word(opened + 1) not in BEFORE_QUERY:
+        if self.mark("(") and not query_at(self.source, opened + 1):
             if left.holds or self.has_call(opened, self.source.skip(opened)):
                 items = self.bracketed(opened)
                 return self.node("in", left.first, (left, *items), word)

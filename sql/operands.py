@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from thresher.errors import Error
-from thresher.sql.blocks import section_at
+from thresher.sql.blocks import query_at, section_at
 from thresher.sql.clauses import unknown_clause
 from thresher.sql.tokens import Source
 
-__all__ = ["BEFORE_QUERY", "CONSTANTS", "MINUS", "NOT", "OTHER", "Kind", "Node", "Operands"]
+__all__ = ["CONSTANTS", "MINUS", "NOT", "OTHER", "Kind", "Node", "Operands"]
 
 Kind = Literal[
     "or", "and", "not", "compare", "is", "in", "between", "arithmetic", "minus", "cast",
@@ -23,7 +23,6 @@ Kind = Literal[
 
 # How tightly the prefix operators bind; `thresher.sql.expressions` has the scale.
 NOT, OTHER, MINUS = 4, 8, 14
-BEFORE_QUERY = ("select", "with", "from", "values", "table", "pivot", "unpivot", "describe")
 CONSTANTS = ("true", "false", "null")
 _NO_OPERAND = """
     and or then else when end from where group order limit as on join is in between like ilike
@@ -208,7 +207,7 @@ class Operands:
         children: tuple[Node, ...] = ()
         kind: Kind = "function"
         if self.has_call(opened, end):
-            if self.source.word(opened + 1) in BEFORE_QUERY:
+            if query_at(self.source, opened + 1):
                 self.whole(opened)
             if self.source.word(first) in ("cast", "try_cast"):
                 children, kind = (self.cast_argument(opened),), "cast"
@@ -261,7 +260,7 @@ class Operands:
             self.at = end
             literal = end == first + 3 and self.source.tokens[first + 1].kind == "number"
             return self.node("literal" if literal else "other", first)
-        if self.source.word(first + 1) in BEFORE_QUERY:
+        if query_at(self.source, first + 1):
             self.whole(first)
         items = self.bracketed(first)
         if len(items) > 1:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from thresher.plan import Leaf
+from thresher.sql.blocks import query_at
 from thresher.sql.tokens import Source
 
 __all__ = ["ROW_PREFIX", "From", "parse_from"]
@@ -18,8 +19,6 @@ _AFTER = """
     unpivot with at where
 """
 _AFTER_RELATION = frozenset(_AFTER.split())
-_QUERY = ("select", "with", "from", "values", "table", "pivot", "unpivot", "describe", "show",
-          "summarize")  # fmt: skip
 _ALONE = {
     "asof": "An ASOF JOIN",
     "positional": "A POSITIONAL JOIN",
@@ -216,7 +215,7 @@ class _Reader:
         """Whether the parenthesis holds joined relations rather than a query."""
         source = self.source
         first, last = i + 1, source.partner[i]
-        if source.word(first) in _QUERY and not source.mark(first + 1, "."):
+        if query_at(source, first):
             return False
         if not source.mark(first, "("):
             return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from thresher.plan import Answer, Leaf
-from thresher.sql.blocks import Block, is_star
+from thresher.sql.blocks import Block, is_star, query_at
 from thresher.sql.relations import ROW_PREFIX
 from thresher.sql.tokens import Source
 
@@ -27,7 +27,6 @@ _NAMES = """
     percentile_cont percentile_disc
 """
 AGGREGATES = frozenset(_NAMES.split())
-_QUERY = ("select", "with", "from", "values", "table")
 _GROUPING = (
     ("group", "GROUP BY"),
     ("having", "HAVING"),
@@ -40,7 +39,7 @@ def outer_tokens(source: Source, first: int, last: int) -> list[int]:
     """Return the tokens of a range that belong to the block itself, not to a subquery in it."""
     kept, i = [], first
     while i < last:
-        if source.mark(i, "(") and source.word(i + 1) in _QUERY:
+        if source.mark(i, "(") and query_at(source, i + 1):
             i = source.skip(i)
             continue
         kept.append(i)

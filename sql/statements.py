@@ -26,7 +26,7 @@ _OURS = """
     thresher_ oracle proxy proxies certificates target probability confidence shortfall within seed
     budget assuming using
 """
-_QUERY = ("select", "from", "with")
+_BLOCK = ("select", "from", "with")
 _BEFORE_NAMES = "table into macro function exists view index on references copy type schema"
 
 
@@ -158,7 +158,7 @@ def _is_ours(source: Source, first: int, oracles: frozenset[str]) -> bool:
         return True
     n = len(source.tokens)
     call = next((i for i in range(first, n) if call_at(source, i, oracles)), None)
-    if source.word(first) in _QUERY or source.mark(first, "("):
+    if source.word(first) in _BLOCK or source.mark(first, "("):
         tail = find_tail(source, first, n, ours=call is not None)
         return call is not None or tail < n or find_clause(source, first, n) is not None
     found = find_clause(source, first, n)
