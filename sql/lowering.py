@@ -139,8 +139,14 @@ def _candidates(
 
 
 def _known(query: SelectionQuery) -> str:
-    settled = f"CASE WHEN __thresher_settled THEN coalesce(({query.formula}), FALSE)"
-    return f"{settled} ELSE ({query.formula}) END" if query.monotone else f"{settled} END"
+    truth = _truth(query)
+    settled = f"CASE WHEN __thresher_settled THEN coalesce({truth}, FALSE)"
+    return f"{settled} ELSE {truth} END" if query.monotone else f"{settled} END"
+
+
+def _truth(query: SelectionQuery) -> str:
+    """Write the formula as a BOOLEAN: WHERE takes any number but 0 as true."""
+    return f"CAST(({query.formula}) AS BOOLEAN)"
 
 
 def inputs_sql(query: SelectionQuery, sources: Sequence[str], sample: str) -> str:
@@ -186,8 +192,6 @@ def matches_sql(query: SelectionQuery, sources: Sequence[str], asked: Sequence[s
     """
     tests = [
         f"({', '.join(call.arguments)}) IN (SELECT {', '.join(call.inputs)} FROM {relation})"
-        if call.arguments
-        else "TRUE"
         for call, relation in zip(query.calls, asked, strict=True)
     ]
     conditions = [f"({query.plain})"] if query.plain else []
@@ -214,11 +218,13 @@ def formula_sql(query: SelectionQuery, relation: str, keys: Sequence[str]) -> st
     str
         Its columns are `keys` and ``truth`` (TINYINT: 1, 0 or NULL).
     """
-    truth = f"CAST(({query.formula}) AS TINYINT) AS truth"
+    truth = f"CAST({_truth(query)} AS TINYINT) AS truth"
     return f"SELECT {', '.join(keys)}, {truth} FROM {relation}"
 
 
-def answer_sql(query: SelectionQuery, sources: Sequence[str], keep: str) -> str:
+def answer_sql(
+    query: SelectionQuery, sources: Sequence[str], keep: str, by_row: bool | None = None
+) -> str:
     """Return the user's query over the rows that are returned.
 
     Parameters
@@ -227,6 +233,9 @@ def answer_sql(query: SelectionQuery, sources: Sequence[str], keep: str) -> str:
         As for `population_sql`.
     keep : str
         Relation with the row columns of the rows to return.
+    by_row : bool, optional
+        Whether to order by the row columns, instead of `Answer.by_row`. Text alone does not tell
+        that a macro aggregates; DuckDB then asks for GROUP BY, and False does without the order.
 
     Notes
     -----
@@ -234,7 +243,7 @@ def answer_sql(query: SelectionQuery, sources: Sequence[str], keep: str) -> str:
     same rows give the same result.
     """
     answer = query.answer
-    by_row = answer.by_row and not answer.hidden
+    by_row = (answer.by_row if by_row is None else by_row) and not answer.hidden
     order = [answer.order] if answer.order else []
     if by_row:
         rows = ", ".join(leaf.row for leaf in query.leaves)
@@ -285,7 +294,7 @@ def _from(query: SelectionQuery, sources: Sequence[str]) -> str:
 
 def _is_null(call: OracleCall) -> str:
     tests = " OR ".join(f"({sql}) IS NULL" for sql in call.arguments)
-    return f"({tests or 'FALSE'})"
+    return f"({tests})"
 
 
 def _key(call: OracleCall) -> str:
@@ -296,4 +305,4 @@ def _key(call: OracleCall) -> str:
     """
     texts = [f"CAST({sql} AS VARCHAR)" for sql in call.arguments]
     pieces = " || ".join(f"strlen({text}) || ':' || {text}" for text in texts)
-    return f"sha256({pieces or repr('')})"
+    return f"sha256({pieces})"

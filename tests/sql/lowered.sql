@@ -5,8 +5,8 @@ SELECT * FROM reviews WHERE n > 2 AND is_good(text) USING score RECALL TARGET 0.
 -- formula
 __thresher_o0
 -- population
-SELECT __thresher_r0, CAST(CASE WHEN __thresher_settled THEN coalesce((__thresher_o0), FALSE) ELSE
-(__thresher_o0) END AS TINYINT) AS __thresher_known, __thresher_s0 FROM (SELECT __thresher_rows.*,
+SELECT __thresher_r0, CAST(CASE WHEN __thresher_settled THEN coalesce(CAST((__thresher_o0) AS BOOLEAN), FALSE) ELSE
+CAST((__thresher_o0) AS BOOLEAN) END AS TINYINT) AS __thresher_known, __thresher_s0 FROM (SELECT __thresher_rows.*,
 CAST(NULL AS BOOLEAN) AS __thresher_o0, (__thresher_o0_n) AS __thresher_settled FROM (SELECT
 coalesce(__thresher_r0, -1) AS __thresher_r0, ((CAST((text) AS VARCHAR)) IS NULL) AS
 __thresher_o0_n, CAST((score) AS DOUBLE) AS __thresher_s0 FROM (SELECT *, rowid AS __thresher_r0
@@ -26,8 +26,8 @@ SELECT text FROM reviews WHERE is_good(text) OR n > 5 ORDER BY n LIMIT 3
 -- formula
 __thresher_o0 OR __thresher_p0
 -- population
-SELECT __thresher_r0, CAST(CASE WHEN __thresher_settled THEN coalesce((__thresher_o0 OR
-__thresher_p0), FALSE) ELSE (__thresher_o0 OR __thresher_p0) END AS TINYINT) AS __thresher_known
+SELECT __thresher_r0, CAST(CASE WHEN __thresher_settled THEN coalesce(CAST((__thresher_o0 OR
+__thresher_p0) AS BOOLEAN), FALSE) ELSE CAST((__thresher_o0 OR __thresher_p0) AS BOOLEAN) END AS TINYINT) AS __thresher_known
 FROM (SELECT __thresher_rows.*, CAST(NULL AS BOOLEAN) AS __thresher_o0, (__thresher_o0_n) AS
 __thresher_settled FROM (SELECT coalesce(__thresher_r0, -1) AS __thresher_r0, (n > 5) AS
 __thresher_p0, ((CAST((text) AS VARCHAR)) IS NULL) AS __thresher_o0_n FROM (SELECT *, rowid AS
@@ -39,8 +39,8 @@ __thresher_r0 IN (SELECT __thresher_r0 FROM keep)) AS reviews ORDER BY n, __thre
 -- input
 SELECT r.*, price FROM reviews AS r LEFT JOIN sales AS s ON r.id = s.review WHERE NOT is_good(r.text)
 -- population
-SELECT __thresher_r0, __thresher_r1, CAST(CASE WHEN __thresher_settled THEN coalesce((NOT
-__thresher_o0), FALSE) ELSE (NOT __thresher_o0) END AS TINYINT) AS __thresher_known FROM (SELECT
+SELECT __thresher_r0, __thresher_r1, CAST(CASE WHEN __thresher_settled THEN coalesce(CAST((NOT
+__thresher_o0) AS BOOLEAN), FALSE) ELSE CAST((NOT __thresher_o0) AS BOOLEAN) END AS TINYINT) AS __thresher_known FROM (SELECT
 __thresher_rows.*, CAST(NULL AS BOOLEAN) AS __thresher_o0, (__thresher_o0_n) AS __thresher_settled
 FROM (SELECT coalesce(__thresher_r0, -1) AS __thresher_r0, coalesce(__thresher_r1, -1) AS
 __thresher_r1, ((CAST((r.text) AS VARCHAR)) IS NULL) AS __thresher_o0_n FROM (SELECT *, rowid AS
@@ -89,3 +89,29 @@ SELECT n, count(*) FROM reviews WHERE is_good(text) GROUP BY n
 -- answer
 SELECT n, count(*) FROM (SELECT * FROM (SELECT *, rowid AS __thresher_r0 FROM reviews) AS reviews
 WHERE __thresher_r0 IN (SELECT __thresher_r0 FROM keep)) AS reviews GROUP BY n
+
+-- input
+SELECT id FROM reviews WHERE stars(text, n) - 1
+-- formula
+__thresher_o0 - 1
+-- truths
+SELECT __thresher_r0, CAST(CAST((__thresher_o0 - 1) AS BOOLEAN) AS TINYINT) AS truth FROM labelled
+-- population
+SELECT __thresher_r0, CAST(CASE WHEN __thresher_settled THEN coalesce(CAST((__thresher_o0 - 1) AS
+BOOLEAN), FALSE) ELSE CAST((__thresher_o0 - 1) AS BOOLEAN) END AS TINYINT) AS __thresher_known
+FROM (SELECT __thresher_rows.*, CAST(NULL AS BIGINT) AS __thresher_o0, (__thresher_o0_n) AS
+__thresher_settled FROM (SELECT coalesce(__thresher_r0, -1) AS __thresher_r0, ((CAST((text) AS
+VARCHAR)) IS NULL OR (CAST((n) AS BIGINT)) IS NULL) AS __thresher_o0_n FROM (SELECT *, rowid AS
+__thresher_r0 FROM reviews) AS reviews) AS __thresher_rows) AS __thresher_answers
+
+-- input
+SELECT id FROM reviews WHERE abs(stars(text, n))
+-- truths
+SELECT __thresher_r0, CAST(CAST((abs(__thresher_o0)) AS BOOLEAN) AS TINYINT) AS truth FROM labelled
+-- population
+SELECT __thresher_r0, CAST(CASE WHEN __thresher_settled THEN coalesce(CAST((abs(__thresher_o0)) AS
+BOOLEAN), FALSE) END AS TINYINT) AS __thresher_known FROM (SELECT __thresher_rows.*, CAST(NULL AS
+BIGINT) AS __thresher_o0, (__thresher_o0_n) AS __thresher_settled FROM (SELECT
+coalesce(__thresher_r0, -1) AS __thresher_r0, ((CAST((text) AS VARCHAR)) IS NULL OR (CAST((n) AS
+BIGINT)) IS NULL) AS __thresher_o0_n FROM (SELECT *, rowid AS __thresher_r0 FROM reviews) AS
+reviews) AS __thresher_rows) AS __thresher_answers

@@ -205,3 +205,16 @@ SELECT * FROM reviews WHERE is_good($$good$$ || text) AND text <> E'a\nb' AND te
 SELECT * FROM folders PIVOT (count(*) FOR kind IN ('a', 'b')) WHERE is_good(text);
 SELECT "order".id, "order".* FROM reviews AS "order" WHERE is_good("order".text);
 SELECT "limit" FROM reviews AS r(a, "limit") WHERE is_good("limit");
+SELECT id FROM reviews WHERE stars(text, n) - 1;
+SELECT id FROM reviews WHERE abs(stars(text, n) - 3);
+SELECT id FROM reviews WHERE NOT stars(text, n) - 1;
+SELECT id FROM reviews WHERE (stars(text, n) - 2) * 0.4 AND n;
+SELECT id FROM reviews WHERE n AND stars(text, n) - 1 AND is_good(text);
+SELECT id FROM reviews WHERE stars(text, n) % 2 OR n - 3;
+SELECT id FROM reviews WHERE CASE WHEN is_good(text) THEN n ELSE stars(text, n) - 1 END;
+SELECT id FROM reviews WHERE is_good(text)::VARCHAR;
+SELECT id FROM reviews WHERE coalesce(stars(text, n), 0) // 2;
+SELECT id FROM reviews WHERE is_good(text) AND id IN (TABLE ids);
+SELECT values.id, (values.id) AS k FROM reviews AS "values" WHERE is_good("values".text) AND (values.id) > 3;
+SELECT id, EXISTS (SUMMARIZE sales) AS s, EXISTS (DESC sales) AS d FROM reviews WHERE is_good(text);
+SELECT day FROM reviews WHERE is_good(text) ORDER BY day + INTERVAL 3 DAY;
