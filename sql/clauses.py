@@ -70,7 +70,7 @@ _BEFORE_NUMBER = (
     "date",
     "interval",
 )
-_MOST = 2**63 - 1  # of a seed and of labels: the label store keeps BIGINT
+_MOST = 2**63 - 1  # of a seed and of labels: what the label store can keep
 _PAST_ANY = 10**40  # stands for larger numbers, which need not fit a float
 _AFTER_WHERE = (
     "where",
