@@ -205,3 +205,40 @@ def test_blocks_hold_the_mass_of_their_outcomes(monkeypatch: pytest.MonkeyPatch)
         sums = whole.reshape(-1, kept.size).sum(1)
         np.testing.assert_allclose(blocks, sums[first : first + len(blocks)], atol=1e-15)
         assert sums.sum() == pytest.approx(blocks.sum())
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        [Sample(10_535, 724, 1), Sample(348, 174, 21), Sample(282, 102, 79)],
+        [Sample(3835, 290, 30), Sample(3665, 418, 136), Sample(2500, 292, 190)],
+    ],
+)
+def test_total_beyond_the_limit_is_refused_at_real_sizes(samples: list[Sample]) -> None:
+    level, z, rng = 0.03, 1.9, np.random.default_rng(7)
+    boxes = [samples[0].certain, *(stratum_box(s, 0.0005) for s in samples[1:])]
+    total = total_upper(samples, boxes, level, z) + 1
+    x0, x1, x2 = np.ogrid[tuple(slice(s.n_sample + 1) for s in samples)]
+    parts = [
+        buehler._statistic_parts(s, z, x.ravel())
+        for s, x in zip(samples, (x0, x1, x2), strict=True)
+    ]
+    observed = sum(e[s.n_found] for s, (e, _) in zip(samples, parts, strict=True))
+    observed += np.sqrt(sum(d[s.n_found] for s, (_, d) in zip(samples, parts, strict=True)))
+    largest = 0.0
+    for one, two in rng.integers([b[0] for b in boxes[1:]], [b[1] + 1 for b in boxes[1:]], (40, 2)):
+        marked = (total - one - two, one, two)
+        if not boxes[0][0] <= marked[0] <= boxes[0][1]:
+            continue
+        chances, kept = [], []
+        for s, m in zip(samples, marked, strict=True):
+            p = hypergeom.pmf(np.arange(s.n_sample + 1), s.n_rows, m, s.n_sample)
+            kept.append(np.flatnonzero(p > 1e-9))
+            chances.append(p[kept[-1]])
+        e = [parts[k][0][kept[k]] for k in range(3)]
+        d = [parts[k][1][kept[k]] for k in range(3)]
+        value = e[0][:, None, None] + e[1][:, None] + e[2]
+        value = value + np.sqrt(d[0][:, None, None] + d[1][:, None] + d[2])
+        chance = np.einsum("a,b,c,abc->", *chances, (value <= observed).astype(float))
+        largest = max(largest, float(chance))
+    assert 0.5 * level < largest <= level
