@@ -220,9 +220,27 @@ class Population:
         name = _fresh("keep")
         self._connection.register(name, pa.table(dict(zip(rows, keys, strict=True))))
         try:
-            yield self._connection.sql(lowering.answer_sql(self._query, self._sources, name))
+            yield self._bind(name)
         finally:
             self._connection.unregister(name)
+
+    def _bind(self, keep: str) -> duckdb.DuckDBPyRelation:
+        """Bind the answer; an aggregate hidden in a macro cannot be sorted by row."""
+        query, sources = self._query, self._sources
+        try:
+            return self._connection.sql(lowering.answer_sql(query, sources, keep))
+        except duckdb.BinderException as error:
+            if "GROUP BY" not in str(error) or not query.answer.by_row:
+                raise
+        relation = self._connection.sql(lowering.answer_sql(query, sources, keep, by_row=False))
+        if query.tail.recall is not None or query.tail.precision is not None:
+            raise NotSupportedError(
+                "a macro of this query aggregates: over rows that meet a target only in part it "
+                "would be biased. Leave the target out, or select the rows first.",
+                sql=query.sql,
+                offset=0,
+            )
+        return relation
 
     def _refuse_volatile(self) -> None:
         """Refuse functions that answer otherwise each time: rows are read several times."""

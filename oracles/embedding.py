@@ -22,6 +22,7 @@ from thresher.oracles.runtime import (
     RUNTIME_OPTIONS,
     Runtime,
     quiet,
+    require_models,
     resolve_runtime,
     run_batches,
     token_batches,
@@ -186,6 +187,7 @@ def create_proxy(
     _name: str, _signature: Signature, options: Options, context: Context
 ) -> EmbeddingProxy:
     """Make the proxy of ``USING embedding``; the encoder is loaded on first use."""
+    require_models()
     model = options.text("model") or os.environ.get("THRESHER_ENCODER")
     if not model:
         raise options.error(

@@ -26,7 +26,7 @@ OPTIONS = {
     "version": Option("text"),
     "batch_size": Option("count"),
 }
-_BATCH_SIZE = 1024
+_BATCH_SIZE = 32  # a slow function that fails must not take many paid answers with it
 
 Function = Callable[..., object]
 

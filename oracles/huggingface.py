@@ -16,7 +16,7 @@ from thresher.oracles.context import Context
 from thresher.oracles.options import Option, Options
 from thresher.oracles.prompts import parse_prompt, unescape
 from thresher.oracles.protocols import Answers, Signature
-from thresher.oracles.runtime import RUNTIME_OPTIONS, Runtime, resolve_runtime
+from thresher.oracles.runtime import RUNTIME_OPTIONS, Runtime, require_models, resolve_runtime
 from thresher.oracles.versions import digest
 from thresher.oracles.weights import SOURCE_OPTIONS, Source, find_source, load_causal
 
@@ -187,6 +187,7 @@ def create_oracle(
     name: str, signature: Signature, options: Options, context: Context
 ) -> CausalOracle:
     """Make the oracle of ``USING huggingface``; the weights are loaded on the first answer."""
+    require_models()
     returns = arrow_type(signature.returns)
     if not (
         pa.types.is_boolean(returns) or pa.types.is_floating(returns) or pa.types.is_string(returns)

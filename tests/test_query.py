@@ -516,3 +516,13 @@ def test_column_oracles_read_their_table_once(films: Films) -> None:
 def test_progress_must_be_a_sink_or_a_word(progress: object) -> None:
     with pytest.raises(thresher.ProgrammingError, match="thresher_progress cannot be"):
         thresher.connect(config={"progress": progress})  # type: ignore[dict-item]
+
+
+def test_an_aggregate_hidden_in_a_macro(films: Films) -> None:
+    con, truth, _ = films
+    con.execute("CREATE MACRO total(a) AS sum(a)")
+    assert con.execute("SELECT total(id) FROM t WHERE is_pos(id)").fetchall() == [
+        (int(np.flatnonzero(truth).sum()),)
+    ]
+    with pytest.raises(thresher.NotSupportedError, match="a macro of this query aggregates"):
+        con.execute("SELECT total(id) FROM t WHERE is_pos(id) USING score RECALL TARGET .9")
