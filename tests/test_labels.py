@@ -99,7 +99,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 def test_a_file_that_is_no_store(tmp_path: Path) -> None:
     path = tmp_path / "other"
     path.write_text("this is not SQLite at all, only some words in a file\n" * 40)
-    with pytest.raises(OperationalError, match="the label store .* fails"):
+    with pytest.raises(OperationalError, match=r"the label store .* fails"):
         LabelStore(path)
 
 
