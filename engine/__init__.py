@@ -41,7 +41,8 @@ from thresher.typeobjects import (
 
 if TYPE_CHECKING:
     from thresher.certificate import Certificate
-    from thresher.dbapi import Connection, Cursor, connect
+    from thresher.cursor import Cursor
+    from thresher.dbapi import Connection, connect
 
 __all__ = [
     "BINARY",
@@ -85,7 +86,7 @@ threadsafety = 1
 _LAZY = {
     "Certificate": "thresher.certificate",
     "Connection": "thresher.dbapi",
-    "Cursor": "thresher.dbapi",
+    "Cursor": "thresher.cursor",
     "connect": "thresher.dbapi",
 }
 

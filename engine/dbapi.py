@@ -1,27 +1,22 @@
-"""The PEP 249 driver: connections and cursors over one DuckDB connection."""
+"""The PEP 249 driver: connections over one DuckDB connection each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import duckdb
-import pyarrow as pa
 
 from thresher import errors, plan
-from thresher.certificate import Certificate
+from thresher.cursor import Cursor
 from thresher.duckdb_errors import translated
 from thresher.labels import LabelStore
 from thresher.progress import ProgressSink
 from thresher.session import Outcome, Parameters, Session
 from thresher.settings import SETTINGS, Settings
 from thresher.sql import split
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import polars as pl
 
 __all__ = ["BESIDE", "Connection", "Cursor", "connect"]
 
@@ -265,167 +260,3 @@ class Connection:
     def _check(self) -> None:
         if self._closed:
             raise errors.InterfaceError("the connection is closed; open another with connect()")
-
-
-class Cursor:
-    """Runs statements and holds the last result.
-
-    Attributes
-    ----------
-    arraysize : int
-        Rows that `fetchmany` returns by default.
-    rowcount : int
-        Rows that the last statement inserted, updated or deleted; -1 for a query, whose rows are
-        only counted when they are fetched.
-    certificate : Certificate or None
-        What the last answer promises; None when the last statement was plain SQL.
-    """
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._relation: duckdb.DuckDBPyRelation | None = None
-        self._closed = self._fetched = False
-        self.rowcount = -1
-        self.arraysize = 1
-        self.certificate: Certificate | None = None
-
-    @property
-    def connection(self) -> Connection:
-        """The connection it belongs to."""
-        return self._connection
-
-    @property
-    def description(self) -> list[tuple[Any, ...]] | None:
-        """Seven items per column (name, DuckDB type, five times None), or None without rows."""
-        return None if self._relation is None else self._relation.description
-
-    def __enter__(self) -> Cursor:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        while (row := self.fetchone()) is not None:
-            yield row
-
-    def close(self) -> None:
-        """Forget the result; the cursor cannot be used again."""
-        self._closed, self._relation = True, None
-
-    def execute(self, sql: str, parameters: Parameters = None) -> Cursor:
-        """Run a statement, or a script of several whose last result is kept.
-
-        Parameters
-        ----------
-        sql : str
-            Statements of thresher or DuckDB.
-        parameters : sequence or mapping, optional
-            Values for ``?`` and ``$1``, or for ``$name``.
-
-        Returns
-        -------
-        Cursor
-            Itself.
-
-        Raises
-        ------
-        DatabaseError
-            The statement failed; ``spent`` tells how many labels were bought before.
-        """
-        self._check()
-        self._relation, self.certificate, self.rowcount = None, None, -1
-        outcome = self._connection._run(sql, parameters)
-        self._relation, self.certificate = outcome.relation, outcome.certificate
-        self._fetched, self.rowcount = False, outcome.rowcount
-        return self
-
-    def executemany(self, sql: str, parameters: Sequence[Parameters]) -> Cursor:
-        """Run one statement once per set of parameters."""
-        for values in parameters:
-            self.execute(sql, values)
-        return self
-
-    def fetchone(self) -> tuple[Any, ...] | None:
-        """Return the next row, or None after the last."""
-        rows = self.fetchmany(1)
-        return rows[0] if rows else None
-
-    def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
-        """Return the next `size` (by default `arraysize`) rows."""
-        relation = self._result()
-        if self._fetched:
-            return []
-        with translated():
-            rows = relation.fetchmany(self.arraysize if size is None else size)
-        # A relation that is read past its end would run its query again.
-        self._fetched = not rows
-        return rows
-
-    def fetchall(self) -> list[tuple[Any, ...]]:
-        """Return all rows that are left."""
-        rows = []
-        while more := self.fetchmany(65_536):
-            rows += more
-        return rows
-
-    def fetch_arrow_table(self) -> pa.Table:
-        """Return the whole result as an Arrow table; its metadata holds the certificate."""
-        with translated():
-            table = self._whole().to_arrow_table()
-        return table.replace_schema_metadata(self._metadata(table.schema))
-
-    def _metadata(self, schema: pa.Schema) -> dict[bytes, bytes]:
-        found = dict(schema.metadata or {})
-        if self.certificate is not None:
-            found[b"thresher.certificate"] = self.certificate.to_json().encode()
-        return found
-
-    def fetch_record_batch(self, rows_per_batch: int = 65_536) -> pa.RecordBatchReader:
-        """Return the result as a reader of Arrow record batches, the certificate in its schema."""
-        with translated():
-            reader = self._whole().to_arrow_reader(rows_per_batch)
-        schema = reader.schema.with_metadata(self._metadata(reader.schema))
-        return pa.RecordBatchReader.from_batches(schema, reader)
-
-    def fetchdf(self) -> pd.DataFrame:
-        """Return the whole result as a pandas frame."""
-        with translated():
-            return self._whole().df()
-
-    def pl(self) -> pl.DataFrame:
-        """Return the whole result as a polars frame."""
-        with translated():
-            return self._whole().pl()
-
-    def setinputsizes(self, sizes: object) -> None:
-        """Do nothing, as PEP 249 allows."""
-
-    def setoutputsize(self, size: int, column: int | None = None) -> None:
-        """Do nothing, as PEP 249 allows."""
-
-    def _check(self) -> None:
-        if self._closed:
-            raise errors.InterfaceError("the cursor is closed; make another with cursor()")
-        self._connection._check()
-
-    def _whole(self) -> duckdb.DuckDBPyRelation:
-        """Hand out the rows in one piece, once."""
-        relation = self._result()
-        if self._fetched:
-            raise errors.InterfaceError(
-                "the rows of this result have been fetched; run the statement again"
-            )
-        self._fetched = True
-        return relation
-
-    def _result(self) -> duckdb.DuckDBPyRelation:
-        self._check()
-        if self._relation is None:
-            raise errors.InterfaceError("there are no rows: the last statement returned none")
-        return self._relation

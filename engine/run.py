@@ -6,8 +6,8 @@ import hashlib
 import math
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 
 import duckdb
@@ -16,12 +16,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from thresher.certificate import Bounds, Certificate, ProxyReport, StageReport
+from thresher.environment import Environment
 from thresher.errors import BudgetError, Error, ShortfallError
-from thresher.labelling import BoundOracle, Labeller
-from thresher.labels import LabelStore, Run
+from thresher.labelling import Labeller
+from thresher.labels import Run
 from thresher.plan import SelectionQuery
 from thresher.population import Population
-from thresher.progress import ProgressEvent, ProgressSink
+from thresher.progress import ProgressEvent
 from thresher.sampling import (
     Selection,
     Step,
@@ -31,40 +32,12 @@ from thresher.sampling import (
     select_recall,
 )
 from thresher.scoring import Candidate, FloatArray, fit_and_choose, n_fit, pilot
-from thresher.settings import Settings
 from thresher.targets import Targets
 
-__all__ = ["Environment", "run"]
+__all__ = ["run"]
 
 VERSION = version("thresher")
 _LEAST_TO_FIT = 80  # labels: a smaller budget is better spent on the sample alone
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """What a run needs from its session.
-
-    Parameters
-    ----------
-    connection : duckdb.DuckDBPyConnection
-        The user's connection, inside a transaction.
-    oracles : mapping of str to BoundOracle
-        The oracles that the query calls.
-    candidates : callable
-        Makes the proxies that the query may use, once the expressions of USING are computed.
-    proxies_id : str
-        Changes whenever the declarations of those proxies do.
-    settings, store, progress
-        Of the session.
-    """
-
-    connection: duckdb.DuckDBPyConnection
-    oracles: Mapping[str, BoundOracle]
-    candidates: Callable[[Population], Sequence[Candidate]]
-    proxies_id: str
-    settings: Settings
-    store: LabelStore
-    progress: ProgressSink
 
 
 def run(env: Environment, query: SelectionQuery) -> tuple[duckdb.DuckDBPyRelation, Certificate]:

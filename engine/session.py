@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -18,6 +18,7 @@ from thresher import plan
 from thresher.catalog import Catalog
 from thresher.certificate import Certificate
 from thresher.duckdb_errors import translated
+from thresher.environment import Environment
 from thresher.errors import InterfaceError, ProgrammingError
 from thresher.explain import describe, explain, show
 from thresher.labels import CERTIFICATE_COLUMNS, LABEL_COLUMNS, LabelStore
@@ -25,9 +26,6 @@ from thresher.models import Models
 from thresher.progress import ProgressSink, Silent, Terminal, terminal_or_silent
 from thresher.settings import SETTINGS, Settings
 from thresher.sql import parse
-
-if TYPE_CHECKING:
-    from thresher.run import Environment
 
 __all__ = ["Outcome", "Session"]
 
@@ -169,8 +167,6 @@ class Session:
         signal.default_int_handler(number, frame)
 
     def _environment(self, query: plan.SelectionQuery, sink: ProgressSink) -> Environment:
-        from thresher.run import Environment
-
         entries = self.models.entries(query)
         return Environment(
             connection=self.connection,

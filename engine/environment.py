@@ -1,0 +1,44 @@
+"""What a run needs from its session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from thresher.labelling import BoundOracle
+from thresher.labels import LabelStore
+from thresher.population import Population
+from thresher.progress import ProgressSink
+from thresher.scoring import Candidate
+from thresher.settings import Settings
+
+__all__ = ["Environment"]
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What a run needs from its session.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        The user's connection, inside a transaction.
+    oracles : mapping of str to BoundOracle
+        The oracles that the query calls.
+    candidates : callable
+        Makes the proxies that the query may use, once the expressions of USING are computed.
+    proxies_id : str
+        Changes whenever the declarations of those proxies do.
+    settings, store, progress
+        Of the session.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    oracles: Mapping[str, BoundOracle]
+    candidates: Callable[[Population], Sequence[Candidate]]
+    proxies_id: str
+    settings: Settings
+    store: LabelStore
+    progress: ProgressSink
