@@ -29,8 +29,9 @@ class Environment:
         The oracles that the query calls.
     candidates : callable
         Makes the proxies that the query may use, once the expressions of USING are computed.
-    proxies_id : str
-        Changes whenever the declarations of those proxies do.
+    proxies : tuple of str
+        Names of the declared ones among them. Where their models lie is left out, so that a run is
+        the same on every machine.
     settings, store, progress
         Of the session.
     """
@@ -38,7 +39,7 @@ class Environment:
     connection: duckdb.DuckDBPyConnection
     oracles: Mapping[str, BoundOracle]
     candidates: Callable[[Population], Sequence[Candidate]]
-    proxies_id: str
+    proxies: tuple[str, ...]
     settings: Settings
     store: LabelStore
     progress: ProgressSink

@@ -95,12 +95,6 @@ class Models:
         """Make a model anew when it is next used: its declaration, or its code, has changed."""
         self._made = {key: made for key, made in self._made.items() if key[0] != name.lower()}
 
-    def identity(self, entries: Sequence[ProxyEntry]) -> str:
-        """Return a text that changes, across processes too, whenever these proxies do."""
-        functions = [e for e in entries if e.function is not None]
-        versions = [cast("Proxy", self._model(e)).version for e in functions]
-        return repr([[(e.name, e.sql) for e in entries], versions])
-
     def _model(self, entry: OracleEntry | ProxyEntry) -> Model:
         """Make a model once per declaration; weights stay loaded between queries."""
         oracle = entry if isinstance(entry, OracleEntry) else self._catalog.oracle(entry.oracle)

@@ -124,7 +124,7 @@ class _Runner:
         named = {name: bound.version for name, bound in self.env.oracles.items()}
         settings = [self.env.settings.get(n) for n in ("oracle_limit", "default_budget", "encoder")]
         plain = (VERSION, self._question(), self.targets, seed, settings, named)
-        facts.update(repr((*plain, self.env.proxies_id)).encode())
+        facts.update(repr((*plain, self.env.proxies)).encode())
         arrays = [*self.population.keys, self.population.known, *self.population.scores]
         for array in arrays:
             facts.update(np.ascontiguousarray(array).tobytes())

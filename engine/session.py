@@ -172,7 +172,7 @@ class Session:
             connection=self.connection,
             oracles={call.oracle: self.models.bound(call.oracle) for call in query.calls},
             candidates=lambda population: self.models.candidates(query, entries, population),
-            proxies_id=self.models.identity(entries),
+            proxies=tuple(entry.name for entry in entries),
             settings=self.settings,
             store=self.store,
             progress=sink,
