@@ -28,6 +28,9 @@ def _fresh(kind: str) -> str:
     return f"__thresher_{kind}_{next(_names)}"
 
 
+_NO_FUNCTION = {"and", "cast", "in", "not", "or"}
+
+
 class Population:
     """Candidate rows of one query, read once and numbered from 0 in the order of their row keys.
 
@@ -247,7 +250,9 @@ class Population:
         query = self._query
         arguments = [sql for call in query.calls for sql in call.arguments]
         texts = [query.plain or "", *query.from_sql, *arguments, *(sql for _, sql in query.parts)]
-        names = {name.lower() for text in texts for name in _FUNCTION.findall(text)}
+        names = {name.lower() for text in texts for name in _FUNCTION.findall(text)} - _NO_FUNCTION
+        if not names:
+            return
         found = self._connection.execute(
             "SELECT function_name FROM duckdb_functions() "
             "WHERE stability = 'VOLATILE' AND list_contains(?, function_name) LIMIT 1",
