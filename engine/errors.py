@@ -129,17 +129,16 @@ class Error(Exception):
         """Return the same error with its place in the statement, unless it has one."""
         if self.offset is not None:
             return self
-        placed = _rebuild(type(self), self.message, sql, offset, length, self.spent)
-        placed.__cause__ = self.__cause__
-        return placed
+        return self._placed(sql, offset, length)
 
     def within(self, script: str, statement: str, offset: int) -> Error:
         """Return the same error with its place in the script that holds the statement."""
         if self.sql != statement or self.offset is None or statement == script:
             return self
-        placed = _rebuild(
-            type(self), self.message, script, offset + self.offset, self.length, self.spent
-        )
+        return self._placed(script, offset + self.offset, self.length)
+
+    def _placed(self, sql: str, offset: int, length: int) -> Error:
+        placed = _rebuild(type(self), self.message, sql, offset, length, self.spent)
         placed.__cause__ = self.__cause__
         return placed
 

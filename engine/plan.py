@@ -299,8 +299,6 @@ class SelectionQuery:
         What the block calls, what USING names, and its clauses.
     answer : Answer
         The rest of the block (SELECT list, ORDER BY, LIMIT ...).
-    ordered : bool
-        Whether the block has an ORDER BY of its own.
     """
 
     sql: str
@@ -316,7 +314,6 @@ class SelectionQuery:
     proxies: tuple[ProxyTerm, ...]
     tail: Tail
     answer: Answer
-    ordered: bool
 
 
 @dataclass(frozen=True, slots=True)

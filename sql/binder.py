@@ -117,7 +117,6 @@ class _Binder:
             ),
             tail=tail,
             answer=rewrite_answer(source, block, leaves),
-            ordered="order" in block.sections,
         )
 
     def _condition(self) -> tuple[list[str], list[Node]]:
