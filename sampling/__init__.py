@@ -6,11 +6,12 @@ from thresher.sampling.joint import select_joint
 from thresher.sampling.labels import CountedLabels, LabelSource
 from thresher.sampling.precision import select_precision
 from thresher.sampling.recall import select_recall
-from thresher.sampling.selection import Selection, Step, Test
+from thresher.sampling.selection import Grade, Selection, Step, Test
 
 __all__ = [
     "CountEstimate",
     "CountedLabels",
+    "Grade",
     "LabelSource",
     "Selection",
     "Step",

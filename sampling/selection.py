@@ -8,7 +8,17 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Selection", "Step", "Test"]
+__all__ = ["Grade", "Selection", "Step", "Test"]
+
+Grade = Literal[
+    "exact",
+    "distribution-free",
+    "calibrated tail",
+    "proxy quality",
+    "core set closure",
+    "asymptotic",
+]
+"""What a promise rests on; only the first two assume nothing of the proxy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +109,13 @@ class Selection:
         What was done, such as ``recall: sample then verify (T1)``.
     tests : tuple of Test
         The exact tests that the guarantee rests on.
+    grade : Grade
+        What the promise rests on.
+    assumption : str or None
+        In words, with its parameters, what a grade assumes; None where nothing is assumed.
+    free_recall : float or None
+        Lower confidence limit of the recall that holds without the assumption, at the same delta;
+        None where nothing is assumed or nothing can be said.
     """
 
     returned: npt.NDArray[np.bool_]
@@ -112,3 +129,6 @@ class Selection:
     precision_estimate: float
     algorithm: str
     tests: tuple[Test, ...]
+    grade: Grade = "distribution-free"
+    assumption: str | None = None
+    free_recall: float | None = None
