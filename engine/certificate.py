@@ -7,10 +7,15 @@ import html
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from thresher.targets import Targets
+
+if TYPE_CHECKING:
+    from thresher.verify import Verification
 
 __all__ = ["Bounds", "Certificate", "ProxyReport", "StageReport"]
 
@@ -100,7 +105,9 @@ class Certificate:
     versions : mapping of str to str
         Versions of thresher, DuckDB and numpy.
     labels_sha256 : str
-        Hash over the input keys and answers of every label used, in order.
+        Hash of the label log (`thresher.label_log.log_sha256`).
+    log : pyarrow.Table or None
+        The label log, where it is at hand; it is no part of the certificate's text or identity.
     """
 
     sql: str
@@ -125,6 +132,7 @@ class Certificate:
     oracles: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     labels_sha256: str = ""
+    log: pa.Table | None = field(default=None, compare=False, repr=False)
 
     @property
     def delta(self) -> float:
@@ -134,7 +142,7 @@ class Certificate:
     @property
     def id(self) -> str:
         """Short hash of everything but the clock: equal for equal runs."""
-        facts = {k: v for k, v in asdict(self).items() if k not in ("elapsed_s", "cost_usd")}
+        facts = {k: v for k, v in self._fields().items() if k not in ("elapsed_s", "cost_usd")}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
@@ -178,7 +186,37 @@ class Certificate:
     def to_dict(self) -> dict[str, Any]:
         """Return every field and the derived ones as plain values."""
         derived = {"id": self.id, "statement": self.statement, "delta": self.delta}
-        return {**derived, **asdict(self)}
+        return {**derived, **self._fields()}
+
+    def _fields(self) -> dict[str, Any]:
+        """Every field but the log, as plain values."""
+        fields = asdict(replace(self, log=None))
+        del fields["log"]
+        return fields
+
+    def verify(self, log: pa.Table | None = None) -> Verification:
+        """Derive every bound again from the label log alone.
+
+        Parameters
+        ----------
+        log : pyarrow.Table, optional
+            The label log (`thresher.label_log.LOG_SCHEMA`); None: the one that the certificate
+            carries.
+
+        Raises
+        ------
+        ValueError
+            If there is no log.
+        """
+        from thresher.verify import verify  # scipy.stats takes a second to load
+
+        log = self.log if log is None else log
+        if log is None:
+            raise ValueError(
+                f"certificate {self.id} carries no label log. Give one: verify(log), with the "
+                "log that the label store keeps for it."
+            )
+        return verify(self.to_dict(), log)
 
     def to_json(self, indent: int | None = None) -> str:
         """Return `to_dict` as JSON; NaN never occurs in it."""

@@ -16,7 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from thresher.errors import OperationalError
+from thresher.label_log import pack_log, unpack_log
 
 __all__ = ["CERTIFICATE_COLUMNS", "LABEL_COLUMNS", "Label", "LabelStore", "Run"]
 
@@ -41,6 +44,9 @@ CREATE TABLE IF NOT EXISTS runs (
     begun_at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS certificates (
     id TEXT PRIMARY KEY, made_at REAL NOT NULL, summary TEXT NOT NULL, json TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS certificate_labels (
+    certificate TEXT NOT NULL, step INTEGER NOT NULL, stage TEXT NOT NULL,
+    rows BLOB NOT NULL, truth BLOB, value BLOB, PRIMARY KEY (certificate, step));
 """
 LABEL_COLUMNS = (
     ("oracle", "VARCHAR"),
@@ -118,6 +124,17 @@ class LabelStore:
                 "with connect(labels='path'), or connect(labels=None) to keep labels in memory."
             ) from error
 
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Commit what is done inside, or nothing of it."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
     def close(self) -> None:
         """Close the file."""
         with self._lock:
@@ -166,17 +183,12 @@ class LabelStore:
                 (oracle, bytes.fromhex(key), answer, sure, each, now)
                 for key, answer, sure in zip(keys, answers, confidence, strict=True)
             ]
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
+            with self._transaction():
                 self._db.executemany(
                     "INSERT OR IGNORE INTO labels (oracle, key, answer, confidence, cost_usd, "
                     "bought_at) VALUES (?, ?, ?, ?, ?, ?)",
                     rows,
                 )
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
 
     def facts(self, version: str, known_until: int) -> tuple[list[str], list[Label]]:
         """Return keys (hex) and answers of one oracle version up to a sequence number."""
@@ -209,13 +221,36 @@ class LabelStore:
             first_seed, known_until = row.fetchone()
         return Run(int(first_seed), int(known_until))
 
-    def keep_certificate(self, identity: str, summary: str, facts: Mapping[str, object]) -> None:
-        """Store one certificate."""
-        with self._lock, self._translated():
+    def keep_certificate(
+        self,
+        identity: str,
+        summary: str,
+        facts: Mapping[str, object],
+        log: pa.Table | None = None,
+    ) -> None:
+        """Store one certificate, and the log of its labels, in one transaction."""
+        packed = [] if log is None else pack_log(log)
+        text = json.dumps(facts, default=str)
+        with self._lock, self._translated(), self._transaction():
             self._db.execute(
                 "INSERT OR REPLACE INTO certificates VALUES (?, ?, ?, ?)",
-                (identity, time.time(), summary, json.dumps(facts, default=str)),
+                (identity, time.time(), summary, text),
             )
+            self._db.execute("DELETE FROM certificate_labels WHERE certificate = ?", (identity,))
+            self._db.executemany(
+                "INSERT INTO certificate_labels VALUES (?, ?, ?, ?, ?, ?)",
+                [(identity, *record) for record in packed],
+            )
+
+    def certificate_labels(self, identity: str) -> pa.Table:
+        """Return the log of a certificate (`label_log.LOG_SCHEMA`), empty if there is none."""
+        with self._lock, self._translated():
+            packed = self._db.execute(
+                "SELECT step, stage, rows, truth, value FROM certificate_labels "
+                "WHERE certificate = ? ORDER BY step",
+                (identity,),
+            ).fetchall()
+        return unpack_log(packed)
 
     def certificates(self) -> list[tuple[str, float, str, str]]:
         """Return a row per certificate, oldest first: `CERTIFICATE_COLUMNS`."""

@@ -1,0 +1,268 @@
+"""One test of a certificate checked against the label log, by its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from thresher.label_log import KNOWN, SAME_INPUT
+from thresher.recompute import (
+    COUNTED,
+    CountCheck,
+    allowed,
+    fixed_cut,
+    is_upper_limit,
+    ratio_cut,
+    upper_limit,
+)
+from thresher.recounts import Drawn, Log
+
+__all__ = ["KINDS", "Check", "accuracy_limit", "check_test", "precision_limit"]
+
+Record = Mapping[str, Any]
+
+_ABOVE, _BOX = 0.6, 0.02  # shares of the level of a count: of the upper limit, of the ranges
+_ALLOWANCE = 20_000  # places at which a count with three strata is tried
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One fact of a certificate, as it is claimed and as it comes out of the label log.
+
+    Parameters
+    ----------
+    name : str
+        What is checked.
+    claimed, recomputed : object
+        A number or a few words.
+    ok : bool
+        Whether the claim is no stronger than what was recomputed.
+    explanation : str
+        How it was recomputed.
+    """
+
+    name: str
+    claimed: object
+    recomputed: object
+    ok: bool
+    explanation: str
+
+    def __str__(self) -> str:
+        mark = "ok   " if self.ok else "FAILS"
+        figures = f"claimed {_text(self.claimed)}, recomputed {_text(self.recomputed)}"
+        return f"  {mark} {self.name}: {figures} ({self.explanation})"
+
+
+def _text(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def check_test(test: Record, certificate: Record, log: Log) -> list[Check]:
+    """Check one test record by the function that `KINDS` has for its kind."""
+    kind = str(test["kind"])
+    if kind not in KINDS:
+        text = f"only {', '.join(KINDS)} can be checked"
+        return [Check("kind of test", kind, "unknown", False, text)]
+    return KINDS[kind](test, certificate, log)
+
+
+def _equal(name: str, test: Record, field: str, found: int, text: str) -> Check:
+    return Check(f"{name}: {field}", test[field], found, int(test[field]) == found, text)
+
+
+def _counts(name: str, test: Record, drawn: Drawn, n_found: int) -> list[Check]:
+    """Check what every sample has in common."""
+    stages = " and ".join(test["stages"])
+    n_failed = drawn.n_sample - drawn.n_positive - drawn.n_negative
+    return [
+        _equal(name, test, "n_sample", drawn.n_sample, f"rows of {stages} in the log"),
+        _equal(name, test, "n_found", n_found, f"counted in {stages}"),
+        Check(f"{name}: labels without a truth", 0, n_failed, not n_failed, "A3 asks for all"),
+    ]
+
+
+def _target(name: str, test: Record, certificate: Record, which: str) -> Check:
+    asked = certificate["targets"].get(which)
+    text = f"the {which} target of the statement"
+    return Check(f"{name}: target", test["target"], asked, test["target"] == asked, text)
+
+
+def _check_recall(test: Record, certificate: Record, log: Log) -> list[Check]:
+    """T1 and T2."""
+    name = f"{test['kind']} test on {', '.join(test['stages'])}"
+    drawn = log.drawn(test["stages"])
+    n_rows, population = int(test["n_rows"]), int(certificate["n_rows"])
+    place = drawn.first if drawn.n_sample else population - n_rows
+    n_known = log.positives_before(place)
+    checks = [
+        *_counts(name, test, drawn, drawn.n_positive),
+        _target(name, test, certificate, "recall"),
+        _equal(name, test, "n_known", n_known, "positives in the log before the sample"),
+        _equal(name, test, "n_rows", population - place, "rows unlabelled before the sample"),
+    ]
+    claim = int(test["cut"]), int(test["bound"])
+    target, level = float(test["target"]), float(test["level"])
+    size = n_rows, int(test["n_sample"])
+    if test["kind"] == "fixed":
+        cut = fixed_cut(*size, int(test["n_known"]), target, level)
+        text = "T2, by scipy: the deepest cut such that it and all smaller ones are safe"
+        return [*checks, Check(f"{name}: cut", claim[0], cut, claim[0] <= cut, text)]
+    bound = upper_limit(*size, drawn.n_positive, COUNTED * level)
+    stands = is_upper_limit(*size, drawn.n_positive, COUNTED * level, claim[1])
+    text = f"exact upper limit of the positives at level {COUNTED * level:.4g}"
+    checks.append(Check(f"{name}: bound", claim[1], bound, stands, text))
+    cut = ratio_cut(drawn.n_positive, int(test["n_known"]), claim[1], target, level)
+    text = "T1, by scipy: the deepest cut that is safe for every number of positives"
+    return [*checks, Check(f"{name}: cut", claim[0], cut, claim[0] <= cut, text)]
+
+
+def _check_limit(test: Record, certificate: Record, log: Log) -> list[Check]:
+    """T4: negatives in a head. C2 of accuracy: rows on which proxy and oracle disagree."""
+    which = "precision" if test["kind"] == "negatives" else "accuracy"
+    name = f"{test['kind']} of {', '.join(test['stages'])}"
+    drawn = log.drawn(test["stages"])
+    size, level = (int(test["n_rows"]), int(test["n_sample"])), float(test["level"])
+    free = int(certificate["n_rows"]) - drawn.first if drawn.n_sample else size[0]
+    bound = upper_limit(*size, drawn.n_negative, level)
+    stands = is_upper_limit(*size, drawn.n_negative, level, int(test["bound"]))
+    cut, least = int(test["cut"]), int(test["bound"]) - drawn.n_negative
+    return [
+        *_counts(name, test, drawn, drawn.n_negative),
+        _target(name, test, certificate, which),
+        Check(f"{name}: n_rows", size[0], f"<= {free}", size[0] <= free, "unlabelled before"),
+        Check(f"{name}: bound", test["bound"], bound, stands, f"exact upper limit at {level:.4g}"),
+        Check(f"{name}: left", cut, least, cut >= least, "the limit less those in the sample"),
+    ]
+
+
+def _check_cut(test: Record, certificate: Record, log: Log) -> list[Check]:
+    """C1 of accuracy: a cut among the sampled disagreements that is fixed before the sample."""
+    name = f"cut of {', '.join(test['stages'])}"
+    drawn = log.drawn(test["stages"])
+    n_rows, n_sample, cut = int(test["n_rows"]), int(test["n_sample"]), int(test["cut"])
+    free = int(certificate["n_rows"]) - drawn.first if drawn.n_sample else n_rows
+    most = allowed(float(test["target"]), int(certificate["n_rows"]))
+    safe = cut < 0 or is_upper_limit(n_rows, n_sample, cut, float(test["level"]), cut + most)
+    text = "so few sampled disagreements if more than allowed lay below the cut: within the level"
+    return [
+        *_counts(name, test, drawn, drawn.n_negative),
+        _target(name, test, certificate, "accuracy"),
+        _equal(name, test, "n_rows", free, "rows unlabelled before the sample"),
+        _equal(name, test, "n_allowed", most, "disagreements that the target allows"),
+        Check(f"{name}: cut", cut, "safe" if safe else "not safe", safe, text),
+    ]
+
+
+def accuracy_limit(certificate: Record, log: Log) -> tuple[int, str]:
+    """Bound how many rows may have another label than the oracle's.
+
+    Truth in the log of an accuracy query is whether the proxy's label is the oracle's.
+    """
+    n_rows = int(certificate["n_rows"])
+    limits = [(n_rows - len(log.row), "rows that the oracle did not label")]
+    for test in certificate["tests"]:
+        since = log.negatives_after(log.drawn(test["stages"]).last)
+        if test["kind"] == "limit":
+            limits.append((max(0, int(test["cut"]) - since), "limit, less those found since"))
+        elif test["kind"] == "cut" and int(test["cut"]) >= 0:
+            limits.append((int(test["n_allowed"]), "what the cut leaves below"))
+    return min(limits)
+
+
+def precision_limit(certificate: Record, log: Log) -> tuple[int, str]:
+    """Bound how many rows of the answer may be negative, as the tests and the log allow at best.
+
+    Rows labelled after a sample of the head are taken to lie in it, which is so where recall is
+    asked for as well; else it is the reading most favourable to the claim.
+    """
+    tests = [t for t in certificate["tests"] if t["kind"] == "negatives" and t["n_sample"]]
+    returned = int(certificate["n_returned"])
+    free = returned - log.n_positive
+    if not tests:
+        return free, "no sample of the unlabelled rows returned: all may be negative"
+    limits = []
+    for test in tests:
+        since = log.negatives_after(log.drawn(test["stages"]).last)
+        limits.append(max(0, int(test["cut"]) - since))
+    last = tests[-1]
+    drawn = log.drawn(last["stages"])
+    head = int(last["n_rows"]) - drawn.n_sample
+    if certificate["targets"]["recall"] is not None:
+        head -= len(log.row) - drawn.last - log.n_of(SAME_INPUT)
+    text = "limit of the negatives in the head, less those found since, and rows beyond the head"
+    return min(limits) + max(0, free - head), text
+
+
+def _check_count(test: Record, certificate: Record, log: Log) -> list[Check]:
+    """C1 to C4."""
+    strata, n_known = test["strata"], log.positives_before(log.n_of(KNOWN))
+    checks = [_equal("count", test, "n_known", n_known, "positives known before the query")]
+    rows = int(certificate["n_rows"]) - log.n_of(KNOWN)
+    for stratum in strata:
+        drawn = log.drawn([stratum["stage"]])
+        name = f"count, {stratum['stage']}"
+        record = {**stratum, "stages": [stratum["stage"]]}
+        checks += _counts(name, record, drawn, drawn.n_positive)
+    counts = [(int(s["n_rows"]), int(s["n_sample"]), int(s["n_found"])) for s in strata]
+    low, high = int(test["low"]) - n_known, int(test["high"]) - n_known
+    if not strata:
+        left = int(certificate["n_rows"]) - len(log.row)
+        most = log.n_positive - n_known
+        ok = low <= most and high >= most + left
+        text = "positives in the log, and with all rows that were not labelled"
+        return [*checks, Check("count", [low, high], [most, most + left], ok, text)]
+    covered = sum(c[0] for c in counts)
+    text = "rows of the strata: all that were not known before"
+    checks.append(Check("count: rows", covered, rows, covered == rows, text))
+    return [*checks, *_count_limits(counts, low, high, float(test["level"]))]
+
+
+def _count_limits(
+    strata: list[tuple[int, int, int]], low: int, high: int, level: float
+) -> list[Check]:
+    """Check both limits of the positives that were not known before."""
+    certain = sum(x for n, m, x in strata if m == n)
+    open_ = sorted([s for s in strata if s[1] < s[0]], key=lambda s: s[1] - s[0])
+    rows = sum(s[0] for s in open_)
+    negatives = [(n, m, m - x) for n, m, x in open_]
+    if len(open_) < 2 or any(m == 0 for _, m, _ in open_):
+        part = level / max(1, len(open_))
+        top = sum(upper_limit(*s, _ABOVE * part) for s in open_)
+        least = rows - sum(upper_limit(*s, (1 - _ABOVE) * part) for s in negatives)
+        return [
+            Check("count: high", high, certain + top, high >= certain + top, "exact limits"),
+            Check("count: low", low, certain + least, low <= certain + least, "exact limits"),
+        ]
+    boxed, rest = _BOX * level / (len(open_) - 1), (1 - _BOX) * level
+    return [
+        _refused("count: high", high, open_, high - certain, _ABOVE * rest, boxed),
+        _refused("count: low", low, negatives, rows - (low - certain), (1 - _ABOVE) * rest, boxed),
+    ]
+
+
+def _refused(
+    name: str,
+    claimed: int,
+    strata: list[tuple[int, int, int]],
+    limit: int,
+    level: float,
+    boxed: float,
+) -> Check:
+    """Check that the next total is refused: its chance of so low an outcome is within the level."""
+    chance, complete = CountCheck(strata, level, boxed).worst(limit + 1, _ALLOWANCE)
+    where = "for every way" if complete else "for the ways tried (a grid, no proof)"
+    text = f"chance of so low an outcome one step beyond the limit, {where} to share it out"
+    found = f"{chance:.6g} <= {level:.6g}"
+    return Check(name, claimed, found, chance <= level * (1 + 1e-6), text)
+
+
+KINDS: dict[str, Callable[[Record, Record, Log], list[Check]]] = {
+    "ratio": _check_recall,
+    "fixed": _check_recall,
+    "negatives": _check_limit,
+    "limit": _check_limit,
+    "cut": _check_cut,
+    "count": _check_count,
+}
+"""By kind of test, the function of (test, certificate, log) that checks a record of it."""
