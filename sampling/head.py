@@ -6,9 +6,13 @@ import numpy as np
 
 from thresher.sampling.bounds import Share, marked_upper
 from thresher.sampling.ledger import Ledger, Ranks
+from thresher.sampling.looks import Look, early_looks
+from thresher.sampling.permutation import Permutation
 from thresher.sampling.selection import Test
 
 __all__ = ["Head"]
+
+_LAST_LOOK = 0.8  # share of a look's level that its full sample has, if labels may stop before
 
 
 class Head:
@@ -27,6 +31,8 @@ class Head:
     limit : int or None
         Upper limit of the unlabelled negatives in the head; None before the first look.
     tests : list of Test
+    n_looks : int
+        Fresh samples begun.
     """
 
     def __init__(self, ledger: Ledger, target: float, end: int = 0) -> None:
@@ -34,11 +40,12 @@ class Head:
         self.end = end
         self.limit: int | None = None
         self.tests: list[Test] = []
+        self.n_looks = 0
 
     @property
     def n_free(self) -> int:
         """Unlabelled rows in the head."""
-        return int(np.count_nonzero(self.ledger.label[: self.end] < 0))
+        return self.ledger.count(0, self.end)
 
     @property
     def certified(self) -> bool:
@@ -68,31 +75,49 @@ class Head:
         """Sample `count` unlabelled rows of [0, end) uniformly and bound the negatives left.
 
         After a first look, `end` must not exceed the end before: the older limit then holds for
-        the smaller head too, and both hold together at the sum of their levels.
+        the smaller head too, and both hold together at the sum of their levels. Where the labels
+        may stop, prefixes of the sample are tested too, until the head is certified (T7).
         """
         if self.limit is not None and end > self.end:
             raise ValueError(f"a head may only shrink, got {end} after {self.end}")
         self.end = end
-        pool = self.ledger.unknown(0, end)
-        count = min(count, len(pool), self.ledger.remaining)
-        stage = f"head {len(self.tests) + 1}"
-        sampled = rng.choice(pool, count, replace=False)
-        wrong = count - int(self.ledger.buy(sampled, stage).sum())
-        bound = marked_upper(len(pool), count, wrong, level)
-        limit = bound - wrong
-        self.tests.append(
-            Test(
-                "negatives", (stage,), len(pool), count, wrong, 0, limit, bound, self.target, level
-            )
-        )
-        self.limit = limit if self.limit is None else max(0, min(self.limit - wrong, limit))
+        self.n_looks += 1
+        n_rows, before = self.n_free, len(self.tests)
+        order = Permutation(self.ledger, rng, 0, end)
+        size = wrong = 0
+        for look in self._looks(min(count, n_rows, self.ledger.remaining), level):
+            stage = f"head {len(self.tests) + 1}"
+            ranks = order.take(look.size - size)
+            answers = self.ledger.buy(ranks, stage)
+            found = len(answers) - int(answers.sum())
+            self._lower(found)
+            if len(answers) < len(ranks):
+                return
+            size, wrong = look.size, wrong + found
+            bound = marked_upper(n_rows, size, wrong, look.level)
+            stages = (*(t.stages[-1] for t in self.tests[before:]), stage)
+            counts = n_rows, size, wrong, 0, bound - wrong, bound
+            self.tests.append(Test("negatives", stages, *counts, self.target, look.level))
+            self.limit = min(bound - wrong, self.limit if self.limit is not None else bound)
+            if self.certified:
+                return
+
+    def _looks(self, count: int, level: float) -> tuple[Look, ...]:
+        """Fix the prefixes to be tested, and their levels."""
+        if not self.ledger.interruptible:
+            return (Look(count, level),)
+        last = _LAST_LOOK * level
+        return (*early_looks(count, level - last), Look(count, last))
+
+    def _lower(self, found: int) -> None:
+        """Count negatives of the head that are now labelled."""
+        if self.limit is not None:
+            self.limit = max(0, min(self.limit - found, self.n_free))
 
     def verify(self, ranks: Ranks) -> None:
         """Label ranks of the head: each negative found lowers the limit by one."""
         answers = self.ledger.buy(ranks, "verify")
-        if self.limit is not None:
-            wrong = len(answers) - int(answers.sum())
-            self.limit = max(0, min(self.limit - wrong, self.n_free))
+        self._lower(len(answers) - int(answers.sum()))
 
     def shrink(self, end: int) -> None:
         """Leave the ranks from `end` on to others; the limit holds for what remains."""

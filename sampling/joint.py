@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,10 @@ from thresher.sampling.head import Head
 from thresher.sampling.joint_plan import best_sample, make_tails, plan_head_below, tail_cost
 from thresher.sampling.labels import LabelSource
 from thresher.sampling.ledger import Ledger, Ranks
+from thresher.sampling.looks import Look, early_looks, take_looks
+from thresher.sampling.permutation import Permutation
 from thresher.sampling.picture import Buckets, Picture, draw_pilot, make_buckets, make_pictures
-from thresher.sampling.recall import certify_recall, check_level, cut_rank, estimate_answer
+from thresher.sampling.recall import check_level, estimate_answer
 from thresher.sampling.recall_plan import RecallTest, plan_sample
 from thresher.sampling.selection import Selection, Test
 
@@ -25,6 +27,7 @@ _RECALL_SHARES = (0.75, 0.92)
 _CENSUS_DENSITIES = (0.5, 0.25, 0.12, 0.06)
 _CENSUS_GAIN = 0.88  # a census is forecast too hopefully
 _HEAD_SHARES = (0.8, 0.2)  # of the rest of delta
+_EARLY = 0.1  # share of recall's delta of looks before the first, if the labels may stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class _Plan:
 
     labels: float
     census: int
-    sizes: tuple[int, ...]
+    looks: tuple[Look, ...]
     test: RecallTest
     recall_level: float
     head_level: float
@@ -63,12 +66,13 @@ def select_joint(
     delta: float,
     rng: np.random.Generator,
     known: npt.NDArray[np.int8] | None = None,
+    interruptible: bool = False,
 ) -> Selection:
     """Return rows that meet a recall and a precision target, for as few labels as possible.
 
     Parameters
     ----------
-    scores, labels, delta, rng, known
+    scores, labels, delta, rng, known, interruptible
         As in `select_recall`; `labels.remaining` is a limit that is never passed.
     recall, precision : float
         Targets in (0, 1].
@@ -91,56 +95,63 @@ def select_joint(
     fixed before the first (theorem T3), set the recall cut; the rows above it are verified from
     the cut upwards and the head is certified as in `select_precision` (T4). The levels of all
     tests add up to at most delta.
+
+    With `interruptible` there are looks at a half of the first size too, at a quarter, and so on,
+    with a tenth of recall's share of delta, and the head is sampled as in `select_precision`.
+    Wherever the labels end, both bounds of the answer hold (T7); `met` is false where they end
+    before both targets are certified.
     """
     targets = _Targets(recall, precision, delta)
     Share.beyond(recall)
     Share.beyond(precision)
     check_level(delta)
-    ledger = Ledger(scores, labels, rng, known)
+    ledger = Ledger(scores, labels, rng, known, interruptible=interruptible)
+    order = Permutation(ledger, rng)
     if not ledger.n_unknown:
-        return ledger.close(ledger.unknown(), algorithm="exact")
+        return ledger.close(0, algorithm="exact")
     buckets = make_buckets(ledger)
     plan = _plan(ledger, buckets, targets, rng)
     if plan.census and plan.labels <= ledger.remaining:
-        ledger.buy(ledger.unknown()[: plan.census], "census")
+        ledger.buy(ledger.first(plan.census), "census")
         plan = _best_plan(ledger, buckets, targets, census=False)
     if ledger.affords_all and plan.labels >= ledger.n_unknown:
-        ledger.buy_all()
-        return ledger.close(ledger.unknown(), algorithm="exact")
+        if not interruptible:
+            ledger.buy_all()
+            return ledger.close(0, algorithm="exact")
+        every = _schedule(ledger, ledger.n_unknown, plan.recall_level, ledger.n_unknown)
+        plan = replace(plan, looks=every)
     short = plan.labels > ledger.remaining
     if short:
         plan = _short_plan(ledger, buckets, targets)
-    pool = rng.permutation(ledger.unknown())
-    tests, sampled, cut = _look(ledger, buckets, pool, plan, targets)
+    n_pool = ledger.n_unknown
+    tests, sampled, cut = _look(ledger, buckets, order, plan, targets)
     head = Head(ledger, precision, cut)
     if not short:
         _certify(ledger, head, buckets, plan.head_level, rng)
     _finish(ledger, head, plan.head_level, rng)
-    return _close(ledger, head, sampled, cut, len(pool), tests, targets)
+    return _close(ledger, head, (tests, sampled, cut), n_pool, targets)
 
 
 def _close(
     ledger: Ledger,
     head: Head,
-    sampled: Ranks,
-    cut: int,
+    looked: tuple[list[Test], Ranks, int],
     n_pool: int,
-    tests: list[Test],
     targets: _Targets,
 ) -> Selection:
     """Return the known positives and the head, which holds all that is unlabelled above the cut."""
-    free = ledger.unknown(0, head.end)
-    recall_estimate, precision_estimate = estimate_answer(ledger, sampled, free, cut, n_pool)
-    how = "T1" if tests[0].kind == "ratio" else "T2"
-    looks = f"{len(tests)} look{'s' * (len(tests) > 1)}"
+    tests, sampled, cut = looked
+    estimates = estimate_answer(ledger, sampled, head.end, cut, n_pool)
+    looks = f"{len(tests)} look{'s' * (len(tests) != 1)}"
+    how = f" ({'T1' if tests[0].kind == 'ratio' else 'T2'})" if tests else ""
     return ledger.close(
-        free,
-        algorithm=f"joint: {looks} ({how}), head certified by {len(head.tests)} (T4)",
+        head.end,
+        algorithm=f"joint: {looks}{how}, head certified by {len(head.tests)} (T4)",
         met=head.certified,
         recall_bound=targets.recall,
         precision_bound=head.precision_bound,
-        recall_estimate=recall_estimate,
-        precision_estimate=precision_estimate,
+        recall_estimate=estimates[0],
+        precision_estimate=estimates[1],
         tests=tests + head.tests,
     )
 
@@ -167,7 +178,7 @@ def _best_plan(
     part, without = best.recall_level / targets.delta, best.labels
     for low in _CENSUS_DENSITIES if census else ():
         end = int(buckets.edges[np.searchsorted(-density, -low, side="right")])
-        count = len(ledger.unknown(0, end))
+        count = ledger.count(0, end)
         if 0 < count < best.labels:
             plan = _price(ledger, buckets, targets, pictures, count, part)
             if plan.labels < min(best.labels, _CENSUS_GAIN * without):
@@ -190,9 +201,27 @@ def _price(
     none = np.zeros(0, dtype=np.int64)
     tails = make_tails(ledger, buckets, pictures, none, targets.wrong, _HEAD_SHARES[0] * rest)
     known = pictures[0].known
-    labels, size, test = best_sample(tails, known, targets.missed, _LOOKS[0][1] * level)
-    sizes = tuple(min(ledger.n_unknown - census, int(ratio * size)) for ratio, _ in _LOOKS)
-    return _Plan(labels + census, census, sizes, test, level, rest)
+    share = (1 - _EARLY) if ledger.interruptible else 1.0
+    first = share * _LOOKS[0][1] * level
+    labels, size, test = best_sample(tails, known, targets.missed, first)
+    looks = _schedule(ledger, size, level, ledger.n_unknown - census)
+    return _Plan(labels + census, census, looks, test, level, rest)
+
+
+def _schedule(
+    ledger: Ledger,
+    size: int,
+    level: float,
+    most: int,
+    pattern: tuple[tuple[float, float], ...] = _LOOKS,
+) -> tuple[Look, ...]:
+    """Return looks that spend `level`, the main ones from `size` on and none beyond `most`."""
+    share = (1 - _EARLY) if ledger.interruptible else 1.0
+    sizes = [min(most, int(ratio * size)) for ratio, _ in pattern]
+    early = early_looks(sizes[0], (1 - share) * level)
+    looks = [Look(n, share * part * level) for n, (_, part) in zip(sizes, pattern, strict=True)]
+    grows = [look for i, look in enumerate(looks) if look.size not in sizes[:i]]
+    return (*(early if ledger.interruptible else ()), *grows)
 
 
 def _short_plan(ledger: Ledger, buckets: Buckets, targets: _Targets) -> _Plan:
@@ -201,7 +230,8 @@ def _short_plan(ledger: Ledger, buckets: Buckets, targets: _Targets) -> _Plan:
     first = _LOOKS[0][1] * targets.delta
     plan = plan_sample(make_pictures(ledger, buckets), left, targets.missed, first)
     # There is one look only, which spends its own share of delta; the head has all the rest.
-    return _Plan(np.inf, 0, (plan.sample,), plan.test, targets.delta, targets.delta - first)
+    looks = _schedule(ledger, plan.sample, first, plan.sample, ((1.0, 1.0),))
+    return _Plan(np.inf, 0, looks, plan.test, targets.delta, targets.delta - first)
 
 
 def _reserve(remaining: int) -> int:
@@ -210,25 +240,15 @@ def _reserve(remaining: int) -> int:
 
 
 def _look(
-    ledger: Ledger, buckets: Buckets, pool: Ranks, plan: _Plan, targets: _Targets
+    ledger: Ledger, buckets: Buckets, order: Permutation, plan: _Plan, targets: _Targets
 ) -> tuple[list[Test], Ranks, int]:
     """Take looks at prefixes of the permutation until another does not pay; keep the best cut."""
-    known, cut, done = ledger.n_positive, ledger.n_rows, 0
-    tests: list[Test] = []
-    for number, size in enumerate(plan.sizes):
-        if size - done > ledger.remaining or (tests and size <= done):
-            break
-        ledger.buy(pool[done:size], f"look {number + 1}")
-        done = size
-        found = int(np.count_nonzero(ledger.label[pool[:done]] > 0))
-        stages = tuple(f"look {i + 1}" for i in range(number + 1))
-        level = _LOOKS[number][1] * plan.recall_level
-        counts = (len(pool), done, found, known)
-        tests.append(certify_recall(plan.test, stages, counts, targets.recall, level))
-        cut = min(cut, cut_rank(ledger, pool[:done], tests[-1].cut))
-        if done == len(pool) or not _pays(ledger, buckets, pool[:done], cut, plan, targets, known):
-            break
-    return tests, pool[:done], cut
+    known, n_pool = ledger.n_positive, ledger.n_unknown
+
+    def go_on(sampled: Ranks, cut: int) -> bool:
+        return len(sampled) < n_pool and _pays(ledger, buckets, sampled, cut, plan, targets, known)
+
+    return take_looks(ledger, order, plan.looks, plan.test, targets.recall, go_on)
 
 
 def _pays(
@@ -241,19 +261,19 @@ def _pays(
     known: int,
 ) -> bool:
     """Return whether any later look is forecast to save labels."""
-    sizes = [s for s in plan.sizes if s > len(sampled)]
-    if not sizes:
+    later = [look for look in plan.looks if look.size > len(sampled)]
+    if not later:
         return False
     pictures = make_pictures(ledger, buckets)
     head_level = _HEAD_SHARES[0] * plan.head_level
     now = plan_head_below(pictures, cut, targets.wrong, head_level).labels
     tails = make_tails(ledger, buckets, pictures, sampled, targets.wrong, head_level)
     so_far = len(sampled), int(np.count_nonzero(ledger.label[sampled] > 0))
-    for size, (_, share) in zip(sizes[::-1], _LOOKS[::-1], strict=False):
-        level = share * plan.recall_level
-        total = np.array([float(size)])
+    for look in later[::-1]:
+        total = np.array([float(look.size)])
         cost = [
-            tail_cost(t, total, so_far, known, targets.missed, level, plan.test)[0] for t in tails
+            tail_cost(t, total, so_far, known, targets.missed, look.level, plan.test)[0]
+            for t in tails
         ]
         if np.mean(cost) <= min(0.95 * now, ledger.remaining):
             return True
@@ -271,26 +291,26 @@ def _certify(
                 return
             pictures = make_pictures(ledger, buckets)
             plan = plan_head_below(pictures, head.end, 1 - head.target, share * level)
-            ranks = ledger.unknown(plan.end, head.end)
-            sample = min(plan.sample, head.n_free - len(ranks))
-            if len(ranks) + sample > ledger.remaining:
+            count = ledger.count(plan.end, head.end)
+            sample = min(plan.sample, head.n_free - count)
+            if count + sample > ledger.remaining:
                 return
-            head.verify(ranks)
+            head.verify(ledger.last(count, head.end))
+            if ledger.count(plan.end, head.end):
+                return  # cut short: what is left above the recall cut must be returned
             head.shrink(plan.end)
-            if not len(ranks):
+            if not count:
                 break
         head.look(head.end, sample, share * level, rng)
 
 
 def _finish(ledger: Ledger, head: Head, level: float, rng: np.random.Generator) -> None:
     """Verify upwards until the head is certified or the labels are spent."""
-    looks = len(head.tests)
-    if not head.certified and not ledger.affords_all and looks < len(_HEAD_SHARES):
-        spare = ledger.remaining - _reserve(ledger.remaining)
-        if spare:
-            head.verify(ledger.unknown(0, head.end)[-spare:][::-1])
-        rest = level if not looks else _HEAD_SHARES[1] * level
+    left = ledger.remaining
+    if left and not head.certified and not ledger.affords_all and head.n_looks < len(_HEAD_SHARES):
+        head.verify(ledger.last(left - _reserve(left), head.end))
+        rest = _HEAD_SHARES[1] * level if head.n_looks else level
         head.look(head.end, ledger.remaining, rest, rng)
     block = max(1, head.n_free // 100)
     while not head.certified and (count := ledger.remaining):
-        head.verify(ledger.unknown(0, head.end)[-min(block, count) :][::-1])
+        head.verify(ledger.last(min(block, count), head.end))

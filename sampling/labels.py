@@ -1,4 +1,4 @@
-"""Where labels come from: the protocol of a label source, and one with a budget over a callable."""
+"""Where labels come from: the protocol of a label source, how one stops, and one with a budget."""
 
 from __future__ import annotations
 
@@ -8,7 +8,26 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CountedLabels", "LabelSource"]
+__all__ = ["CountedLabels", "LabelSource", "OutOfLabelsError"]
+
+
+class OutOfLabelsError(Exception):
+    """Raised by a label source that stops: at a deadline, or when it is interrupted.
+
+    Parameters
+    ----------
+    answers : array_like of bool, shape (k,)
+        Answers for the first k of the rows that were asked for, so that none is lost.
+
+    Notes
+    -----
+    A selection with ``interruptible=True`` keeps the answers, asks for no more and returns what is
+    proved so far. Otherwise the exception passes through.
+    """
+
+    def __init__(self, answers: npt.ArrayLike = ()) -> None:
+        self.answers = np.asarray(answers, dtype=np.bool_)
+        super().__init__(f"the label source stopped; it answered {self.answers.size} more rows")
 
 
 class LabelSource(Protocol):
@@ -18,11 +37,18 @@ class LabelSource(Protocol):
     def remaining(self) -> int:
         """Rows that can still be labelled for certain; it never promises too much.
 
-        It may fall by less than the rows asked for, where equal inputs are labelled once.
+        It may fall by less than the rows asked for, where equal inputs are labelled once. In an
+        interruptible selection it may fall to 0 at any time.
         """
 
     def __call__(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Label distinct, unlabelled rows, at most `remaining` of them, in the order given."""
+        """Label distinct, unlabelled rows, at most `remaining` of them, in the order given.
+
+        Raises
+        ------
+        OutOfLabelsError
+            If the source stops; with the answers of the rows labelled before it did.
+        """
 
 
 class CountedLabels:

@@ -5,81 +5,48 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from thresher.sampling.labels import LabelSource
+from thresher.sampling.labels import LabelSource, OutOfLabelsError
+from thresher.sampling.ranking import blocks, rank_rows
 from thresher.sampling.selection import Selection, Step, Test
 
-__all__ = ["Ledger", "rank_rows"]
+__all__ = ["Ledger", "Ranks", "rank_rows"]
 
 Ranks = npt.NDArray[np.int64]
-_SIGN, _ONE = np.uint64(63), np.uint64(1)
-_MAGNITUDE = np.uint64(2**63 - 1)
-
-
-def _falling_keys(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.uint64]:
-    """Return integers that fall as the score rises, NaN last; -0.0 and 0.0 are one score."""
-    value = scores.astype(np.float64)
-    value += 0.0
-    missing = np.isnan(value)
-    key = value.view(np.uint64)
-    flip = key >> _SIGN
-    flip -= _ONE  # all ones for a positive score, 0 for a negative one
-    flip &= _MAGNITUDE
-    key ^= flip
-    key[missing] = ~np.uint64(0)
-    return key
-
-
-def rank_rows(scores: npt.NDArray[np.floating], rng: np.random.Generator) -> Ranks:
-    """Return the positions of the rows, best score first, NaN last, ties in random order.
-
-    Parameters
-    ----------
-    scores : ndarray of float32 or float64, shape (n,)
-        Any values.
-    rng : numpy.random.Generator
-        Orders the ties; the order of the rows themselves never matters.
-
-    Returns
-    -------
-    ndarray of int64, shape (n,)
-
-    Notes
-    -----
-    One sort in place of unsigned integers: the leading bits of the score (44 of 64 at a million
-    rows), then the position. Rows that agree in the leading bits are put right afterwards.
-    """
-    n = len(scores)
-    width = np.uint64(max(1, (n - 1).bit_length()))
-    key = _falling_keys(scores)
-    key >>= width
-    key <<= width
-    key |= np.arange(n, dtype=np.uint64)
-    key.sort()
-    rows = (key & ((_ONE << width) - _ONE)).astype(np.int64)
-    key >>= width
-    same = key[1:] == key[:-1]
-    if same.any():
-        tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
-        rows[tied] = _settle(rows[tied], scores, rng)
-    return rows
-
-
-def _settle(rows: Ranks, scores: npt.NDArray[np.floating], rng: np.random.Generator) -> Ranks:
-    """Order rows that are sorted by their leading bits by the whole score, then at random."""
-    key = _falling_keys(scores[rows])
-    if (key[1:] < key[:-1]).any():
-        order = np.argsort(key)
-        rows, key = rows[order], key[order]
-    group = np.cumsum(np.append(False, key[1:] != key[:-1])).astype(np.uint64)
-    group <<= np.uint64(32)
-    group |= rng.permutation(len(rows)).astype(np.uint64)
-    return np.asarray(rows[np.argsort(group)], dtype=np.int64)
+_BLOCK = 1 << 12  # ranks whose unlabelled ones are counted together
+_BATCHES, _LEAST_BATCH = 16, 64  # of a purchase that may be interrupted
 
 
 class Ledger:
     """Rows in rank order with their labels, and the labels that were bought.
 
-    Ranks count from 0, the best score. A label is -1 where unknown, else 0 or 1.
+    Ranks count from 0, the best score. A label is -1 where unknown, else 0 or 1. Beside the
+    scores it holds 5 bytes a row, and 8 while it sorts them; no method but `unknown` returns more
+    ranks than it is asked for.
+
+    Parameters
+    ----------
+    scores : ndarray of float, shape (n_rows,)
+    labels : LabelSource
+    rng : numpy.random.Generator
+        Orders the ties.
+    known : ndarray of int8, shape (n_rows,), optional
+        Labels known before: 1 positive, 0 negative, -1 unknown.
+    interruptible : bool
+        Whether the label source may stop: purchases are made in batches, and one that is cut short
+        is kept as far as it went.
+
+    Attributes
+    ----------
+    rows : ndarray of uint32, shape (n_rows,)
+        Position of the row at each rank.
+    label : ndarray of int8, shape (n_rows,)
+        By rank; written by `buy` alone.
+    n_unknown, n_positive : int
+        Unlabelled rows, and known positives.
+    stopped : bool
+        Whether the label source has stopped.
+    steps : list of Step
+        What was bought.
     """
 
     def __init__(
@@ -88,6 +55,8 @@ class Ledger:
         labels: LabelSource,
         rng: np.random.Generator,
         known: npt.NDArray[np.int8] | None = None,
+        *,
+        interruptible: bool = False,
     ) -> None:
         self.scores = np.asarray(scores)
         if self.scores.ndim != 1 or self.scores.dtype.kind != "f":
@@ -98,62 +67,120 @@ class Ledger:
         self.n_rows = len(self.scores)
         if known is not None and np.shape(known) != (self.n_rows,):
             raise ValueError(f"known must have shape ({self.n_rows},), got {np.shape(known)}")
-        self._source = labels
+        self._source, self.interruptible, self.stopped = labels, interruptible, False
         self.rows = rank_rows(self.scores, rng)
         self.label = np.full(self.n_rows, -1, dtype=np.int8)
         if known is not None:
-            self.label = np.sign(np.asarray(known)[self.rows]).astype(np.int8)
-        self.n_unknown = int(np.count_nonzero(self.label < 0))
+            facts = np.asarray(known)
+            for part in blocks(self.n_rows):
+                self.label[part] = np.sign(facts[self.rows[part]])
+        parts = [self.label[part] for part in blocks(self.n_rows, _BLOCK)]
+        self._free = np.array([np.count_nonzero(p < 0) for p in parts], dtype=np.int64)
+        self.n_unknown = int(self._free.sum())
         self.n_positive = int(np.count_nonzero(self.label > 0))
         self.steps: list[Step] = []
 
     @property
     def remaining(self) -> int:
         """Unlabelled rows that can be labelled now."""
-        return max(0, min(self._source.remaining, self.n_unknown))
+        return 0 if self.stopped else max(0, min(self._source.remaining, self.n_unknown))
 
     @property
     def affords_all(self) -> bool:
         """Whether every unlabelled row can be labelled."""
-        return self._source.remaining >= self.n_unknown
+        return self.remaining == self.n_unknown
 
     def unknown(self, low: int = 0, high: int | None = None) -> Ranks:
         """Return the unlabelled ranks of [low, high), ascending."""
         return np.flatnonzero(self.label[low:high] < 0) + low
 
+    def count(self, low: int, high: int) -> int:
+        """Return how many ranks of [low, high) are unlabelled."""
+        first, last = -(-low // _BLOCK), high // _BLOCK
+        if first >= last:
+            return int(np.count_nonzero(self.label[low:high] < 0))
+        ends = self.label[low : first * _BLOCK], self.label[last * _BLOCK : high]
+        return int(self._free[first:last].sum() + sum(np.count_nonzero(e < 0) for e in ends))
+
+    def first(self, count: int, low: int = 0) -> Ranks:
+        """Return the best `count` unlabelled ranks from `low` on, ascending; all if fewer."""
+        start = low // _BLOCK
+        reached = np.cumsum(self._free[start:]) - self.count(start * _BLOCK, low)
+        end = start + int(np.searchsorted(reached, count)) + 1
+        return self.unknown(low, end * _BLOCK)[:count]
+
+    def last(self, count: int, high: int) -> Ranks:
+        """Return the lowest `count` unlabelled ranks of [0, high), descending; all if fewer."""
+        end = -(-high // _BLOCK)
+        beyond = self.count(high, min(end * _BLOCK, self.n_rows))
+        reached = np.cumsum(self._free[:end][::-1]) - beyond
+        start = max(0, end - int(np.searchsorted(reached, count)) - 1)
+        return self.unknown(start * _BLOCK, high)[::-1][:count]
+
     def buy(self, ranks: Ranks, stage: str) -> npt.NDArray[np.bool_]:
-        """Label distinct unlabelled ranks and return the answers."""
-        if not len(ranks):
-            return np.zeros(0, dtype=np.bool_)
-        rows = self.rows[ranks]
-        answers = np.asarray(self._source(rows))
+        """Label distinct unlabelled ranks and return the answers.
+
+        If the ledger is interruptible and the label source stops or has no labels left, the
+        answers are fewer than the ranks and belong to the first of them.
+        """
+        size = max(1, len(ranks))
+        if self.interruptible:
+            size = max(_LEAST_BATCH, -(-len(ranks) // _BATCHES))
+        rows = self.rows[ranks].astype(np.int64)
+        answers, done = [np.zeros(0, dtype=np.bool_)], 0
+        while done < len(ranks):
+            batch = ranks[done : done + size]
+            if self.interruptible:
+                batch = batch[: self.remaining]
+            if not len(batch):
+                break
+            answers.append(self._ask(batch, rows[done : done + len(batch)]))
+            done += len(answers[-1])
+        bought = np.concatenate(answers)
+        if done:
+            self.steps.append(Step(stage, rows[:done], bought))
+        return bought
+
+    def _ask(self, ranks: Ranks, rows: Ranks) -> npt.NDArray[np.bool_]:
+        """Ask the label source once and write down its answers."""
+        try:
+            answers = np.asarray(self._source(rows))
+        except OutOfLabelsError as stop:
+            if not self.interruptible:
+                raise
+            self.stopped, answers = True, stop.answers
+            ranks, rows = ranks[: len(answers)], rows[: len(answers)]
         if answers.shape != rows.shape or answers.dtype != np.bool_:
             raise ValueError(
                 f"{len(rows)} truth values were asked for, an array of {answers.dtype} "
                 f"of shape {answers.shape} came back"
             )
         self.label[ranks] = answers
+        self._free -= np.bincount(ranks // _BLOCK, minlength=len(self._free))
         self.n_unknown -= len(ranks)
         self.n_positive += int(answers.sum())
-        self.steps.append(Step(stage, rows, answers))
         return answers
 
     def buy_all(self) -> None:
-        """Label every unlabelled row."""
+        """Label every unlabelled row, as far as the labels go."""
         while count := self.remaining:
-            self.buy(self.unknown()[:count], "all")
+            self.buy(self.first(count), "all")
 
-    def verify_above(self, cut: int, keep: int = 0) -> None:
-        """Label the unlabelled ranks of [0, cut) from the bottom upwards, leaving `keep` labels."""
-        while (spare := self.remaining - keep) > 0:
-            ranks = self.unknown(0, cut)
-            if not len(ranks):
-                return
-            self.buy(ranks[-spare:][::-1], "verify")
+    def verify_above(self, cut: int) -> None:
+        """Label the unlabelled ranks of [0, cut) from the bottom upwards."""
+        while (count := self.remaining) and len(ranks := self.last(count, cut)):
+            self.buy(ranks, "verify")
+
+    def extent(self, free: Ranks | int) -> tuple[int, int]:
+        """Return how many ranks `free` names and the rank after the last: see `close`."""
+        if not isinstance(free, int):
+            return len(free), int(free[-1]) + 1 if len(free) else 0
+        count = self.count(0, free)
+        return count, int(self.last(1, free)[0]) + 1 if count else 0
 
     def close(
         self,
-        free: Ranks,
+        free: Ranks | int,
         *,
         algorithm: str,
         met: bool = True,
@@ -163,15 +190,17 @@ class Ledger:
         precision_estimate: float = float("nan"),
         tests: list[Test] | None = None,
     ) -> Selection:
-        """Build the answer: all known positives and the unlabelled ranks `free` (ascending)."""
-        returned = np.zeros(self.n_rows, dtype=np.bool_)
-        returned[self.rows[self.label > 0]] = True
-        returned[self.rows[free]] = True
-        complete, pure = len(free) == self.n_unknown, not len(free)
+        """Build the answer: all known positives and some unlabelled ranks.
+
+        `free` is the end e of [0, e), of which all unlabelled ranks are returned, or those ranks
+        themselves, ascending.
+        """
+        n_free, top = self.extent(free)
+        complete, pure = n_free == self.n_unknown, not n_free
         return Selection(
-            returned=returned,
+            returned=self._returned(free),
             steps=tuple(self.steps),
-            cut=float("nan") if pure else float(self.scores[self.rows[free[-1]]]),
+            cut=float("nan") if pure else float(self.scores[self.rows[top - 1]]),
             met=met,
             vacuous=complete and not pure,
             recall_bound=1.0 if complete else recall_bound,
@@ -180,4 +209,18 @@ class Ledger:
             precision_estimate=1.0 if pure else precision_estimate,
             algorithm=algorithm,
             tests=tuple(tests or ()),
+            grade="distribution-free" if self.n_unknown else "exact",
         )
+
+    def _returned(self, free: Ranks | int) -> npt.NDArray[np.bool_]:
+        """Return by position whether a row is in the answer."""
+        end = free if isinstance(free, int) else 0
+        returned = np.zeros(self.n_rows, dtype=np.bool_)
+        for part in blocks(self.n_rows):
+            label, inside = self.label[part], max(0, end - part.start)
+            kept = label > 0
+            kept[:inside] |= label[:inside] < 0
+            returned[self.rows[part][kept]] = True
+        if not isinstance(free, int):
+            returned[self.rows[free]] = True
+        return returned

@@ -11,6 +11,7 @@ from thresher.sampling.bounds import Share
 from thresher.sampling.head import Head
 from thresher.sampling.labels import LabelSource
 from thresher.sampling.ledger import Ledger
+from thresher.sampling.permutation import Permutation
 from thresher.sampling.picture import Buckets, Picture, make_buckets, make_pictures
 from thresher.sampling.precision_plan import band_positives, plan_head
 from thresher.sampling.recall import check_level
@@ -30,12 +31,13 @@ def select_precision(
     delta: float,
     rng: np.random.Generator,
     known: npt.NDArray[np.int8] | None = None,
+    interruptible: bool = False,
 ) -> Selection:
     """Return rows of which a share is positive, and as many positives as the labels allow.
 
     Parameters
     ----------
-    scores, labels, delta, rng, known
+    scores, labels, delta, rng, known, interruptible
         As in `select_recall`.
     precision : float
         Share of the returned rows that must be positive, in (0, 1].
@@ -56,19 +58,26 @@ def select_precision(
     Precision is at least the target with probability 1 - delta at any sample size, for any scores
     and any labels (theorems T4 and T5 in the guarantees). Labelling the best rows and returning
     the positives among them is one of the plans, and the one to beat.
+
+    With `interruptible` the sample of a head is tested at a half of its size too, at a quarter, and
+    so on, until the head is certified, with a fifth of its level for all of these. Wherever the
+    labels end, the known positives and the head, if a completed look certifies it, are returned
+    (T7).
     """
     Share.beyond(precision)
     check_level(delta)
-    ledger = Ledger(scores, labels, rng, known)
-    if ledger.affords_all:
+    ledger = Ledger(scores, labels, rng, known, interruptible=interruptible)
+    if ledger.affords_all and not interruptible:
         ledger.buy_all()
-        return ledger.close(ledger.unknown()[:0], algorithm="exact")
+        return ledger.close(0, algorithm="exact")
     if not ledger.remaining:
-        return ledger.close(ledger.unknown()[:0], algorithm="precision: known positives")
+        return ledger.close(0, algorithm="precision: known positives")
     head, buckets = Head(ledger, precision), make_buckets(ledger)
     _pilot(ledger, rng)
     _certify(ledger, head, buckets, delta, rng)
     _spend(ledger, head)
+    if not ledger.n_unknown:
+        return ledger.close(0, algorithm="exact", tests=head.tests)
     return _close(ledger, head, buckets)
 
 
@@ -79,12 +88,11 @@ def _pilot(ledger: Ledger, rng: np.random.Generator) -> None:
     count = max(15, int(0.03 * budget))
     bought = 0
     while True:
-        pool = ledger.unknown(low, high)
-        count = min(count, len(pool), max(0, budget // 4 - bought))
-        ranks = rng.choice(pool, count, replace=False)
+        count = min(count, ledger.count(low, high), max(0, budget // 4 - bought))
+        ranks = Permutation(ledger, rng, low, high).take(count)
         answers = ledger.buy(ranks, "pilot")
         bought += count
-        last = answers[ranks >= (low + high) // 2] if low == 0 else answers
+        last = answers[ranks[: len(answers)] >= (low + high) // 2] if low == 0 else answers
         dense = (last.sum() + 0.5) / (len(last) + 1) >= 0.25
         if high >= ledger.n_rows or bought >= budget // 4 or not dense:
             return
@@ -117,35 +125,32 @@ def _spend(ledger: Ledger, head: Head) -> None:
     """Verify below the head once it is certified, and the bottom of the head until it is."""
     block = max(1, ledger.remaining // 50)
     while (count := ledger.remaining) and not head.certified:
-        head.verify(ledger.unknown(0, head.end)[-min(block, count) :][::-1])
+        head.verify(ledger.last(min(block, count), head.end))
     while count := ledger.remaining:
-        ranks = ledger.unknown(head.end)[:count]
-        if not len(ranks):  # all below is labelled
-            ranks = ledger.unknown(0, head.end)[-count:][::-1]
-            head.verify(ranks)
-        else:
+        ranks = ledger.first(count, head.end)
+        if len(ranks):
             ledger.buy(ranks, "verify")
+        else:  # all below is labelled
+            head.verify(ledger.last(count, head.end))
 
 
 def _close(ledger: Ledger, head: Head, buckets: Buckets) -> Selection:
     """Return the head if it is certified, and rows that may be added even if all are wrong."""
     pictures = make_pictures(ledger, buckets)
-    free, bound = ledger.unknown(0, 0), 1.0
+    end, bound = 0, 1.0
     if head.certified:
-        inside, limit = ledger.unknown(0, head.end), head.limit or 0
-        returned = ledger.n_positive + len(inside)
-        below = ledger.unknown(head.end, max(head.end, _worthwhile(pictures)))
-        extra = below[: head.share.room(limit, returned)]
-        free = np.concatenate([inside, extra])
-        if len(free):
-            returned += len(extra)
-            bound = max(head.target, 1.0 - (limit + len(extra)) / returned)
-    end = int(free[-1]) + 1 if len(free) else 0
+        end, n_free, limit = head.end, head.n_free, head.limit or 0
+        below = ledger.count(end, max(end, _worthwhile(pictures)))
+        extra = min(below, head.share.room(limit, ledger.n_positive + n_free))
+        if extra:
+            end = int(ledger.first(extra, end)[-1]) + 1
+        returned = ledger.n_positive + n_free + extra
+        bound = max(head.target, 1.0 - (limit + extra) / returned) if n_free + extra else 1.0
     right = ledger.n_positive + float(np.mean([float(p.above(end)[1]) for p in pictures]))
     total = float(np.mean([p.total for p in pictures]))
-    returned = ledger.n_positive + len(free)
+    returned = ledger.n_positive + ledger.count(0, end)
     return ledger.close(
-        free,
+        end,
         algorithm=f"precision: {'certified head (T4)' if head.tests else 'best rows labelled'}",
         precision_bound=bound,
         recall_estimate=right / total if total > 0 else float("nan"),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from thresher.sampling.bounds import Share, fixed_cut, ratio_cut
+from thresher.sampling.bounds import Share
 from thresher.sampling.labels import LabelSource
 from thresher.sampling.ledger import Ledger, Ranks
+from thresher.sampling.looks import Look, certify_recall, cut_rank, early_looks, take_looks
+from thresher.sampling.permutation import Permutation
 from thresher.sampling.picture import (
     Buckets,
     Picture,
@@ -22,11 +24,12 @@ from thresher.sampling.recall_plan import (
     plan_census,
     plan_sample,
 )
-from thresher.sampling.selection import Selection, Test
+from thresher.sampling.selection import Selection
 
 __all__ = ["certify_recall", "check_level", "cut_rank", "estimate_answer", "select_recall"]
 
 _NAMES: dict[RecallTest, str] = {"ratio": "T1", "fixed": "T2"}
+_LAST_LOOK = 0.8  # share of delta of the last look, if the labels may stop before it
 
 
 def check_level(delta: float) -> None:
@@ -35,49 +38,24 @@ def check_level(delta: float) -> None:
         raise ValueError(f"delta must be in (0, 1), got {delta}. Write 0.05 for 95 % confidence.")
 
 
-def cut_rank(ledger: Ledger, sampled: Ranks, cut: int) -> int:
-    """Return the rank below which unlabelled rows are left out: n_rows if none may be."""
-    if cut < 0:
-        return ledger.n_rows
-    positive = np.sort(sampled[ledger.label[sampled] > 0])
-    return 0 if cut >= len(positive) else int(positive[len(positive) - 1 - cut]) + 1
-
-
-def certify_recall(
-    kind: RecallTest,
-    stages: tuple[str, ...],
-    counts: tuple[int, int, int, int],
-    target: float,
-    level: float,
-) -> Test:
-    """Run test A or B on (n_rows, n_sample, n_found, n_known)."""
-    n_rows, n_sample, n_found, n_known = counts
-    share = Share.beyond(target)
-    if kind == "ratio":
-        result = ratio_cut(n_rows, n_sample, n_found, n_known, share, level)
-        cut, bound = result.cut, result.bound
-    else:
-        cut, bound = fixed_cut(n_rows, n_sample, n_known, share, level), -1
-    return Test(kind, stages, n_rows, n_sample, n_found, n_known, cut, bound, target, level)
-
-
 def estimate_answer(
-    ledger: Ledger, sampled: Ranks, free: Ranks, cut: int, rows: int
+    ledger: Ledger, sampled: Ranks, free: Ranks | int, cut: int, rows: int
 ) -> tuple[float, float]:
-    """Estimate recall and precision from the uniform sample of `rows` that `sampled` is.
+    """Estimate recall and precision of returning `free` as `Ledger.close` does.
 
-    Positives are missed below `cut` alone: between the last of `free` and the cut all is labelled.
+    `sampled` is a uniform sample of `rows` rows. Positives are missed below `cut` alone: between
+    the last row returned and the cut all is labelled.
     """
     if not len(sampled):
         return float("nan"), float("nan")
     found = ledger.label[sampled] > 0
-    top = int(free[-1]) + 1 if len(free) else 0
+    n_free, top = ledger.extent(free)
     weight = rows / len(sampled) - 1  # unlabelled rows that each sampled row stands for
     below = weight * float(np.count_nonzero(found & (sampled >= cut)))
     inside = sampled < top
     rate = float(found[inside].mean()) if inside.any() else float("nan")
-    right = ledger.n_positive + (rate * len(free) if len(free) else 0.0)
-    returned = ledger.n_positive + len(free)
+    right = ledger.n_positive + (rate * n_free if n_free else 0.0)
+    returned = ledger.n_positive + n_free
     recall = right / (right + below) if right + below > 0 else float("nan")
     return recall, right / returned if returned else float("nan")
 
@@ -90,6 +68,7 @@ def select_recall(
     delta: float,
     rng: np.random.Generator,
     known: npt.NDArray[np.int8] | None = None,
+    interruptible: bool = False,
 ) -> Selection:
     """Return rows that hold a share of all positives, and as few negatives as the labels allow.
 
@@ -107,6 +86,9 @@ def select_recall(
         Every random choice; it must not depend on the labels.
     known : ndarray of int8, shape (n_rows,), optional
         Labels known before: 1 positive, 0 negative, -1 unknown. They may depend on anything past.
+    interruptible : bool, default False
+        Whether `labels` may stop at any time, for any reason: by raising `OutOfLabelsError`, or
+        because `remaining` falls to 0. The answer then holds what was proved until then.
 
     Returns
     -------
@@ -126,6 +108,13 @@ def select_recall(
     certifying sample is drawn and costs nothing of delta. What is left of the budget labels rows
     above the cut, which can only remove negatives.
 
+    With `interruptible` the sample is tested at a half of its size too, at a quarter, and so on,
+    with a fifth of delta for all of these, and wherever the labels end the deepest cut of a
+    completed look holds (T7). Before the first look every row that is not known to be negative is
+    returned. The same call with the same generator, facts and `remaining` asks for the same rows in
+    the same order, and all its answers, wherever it stops, hold together with probability
+    1 - delta.
+
     Examples
     --------
     >>> from thresher.sampling import CountedLabels
@@ -139,30 +128,38 @@ def select_recall(
     """
     Share.beyond(recall)
     check_level(delta)
-    ledger = Ledger(scores, labels, rng, known)
-    if ledger.affords_all:
+    ledger = Ledger(scores, labels, rng, known, interruptible=interruptible)
+    order = Permutation(ledger, rng)
+    exhaustive = ledger.affords_all
+    if exhaustive and not interruptible:
         ledger.buy_all()
-        return ledger.close(ledger.unknown(), algorithm="exact")
+        return ledger.close(0, algorithm="exact")
     buckets = make_buckets(ledger)
     budget = ledger.remaining
     if budget >= 40:
         pilot = int(np.clip(0.015 * budget, 10, 150))
         ledger.buy(draw_pilot(ledger, buckets, pilot, rng), "pilot")
-    plan = _prepare(ledger, buckets, recall, delta)
-    counted = plan.census > 0
-    test, sampled, rows = _sample(ledger, plan, recall, delta, rng)
-    cut = cut_rank(ledger, sampled, test.cut)
+    last = _LAST_LOOK * delta if interruptible else delta
+    plan = _prepare(ledger, buckets, recall, last)
+    size, rows = min(plan.sample, ledger.remaining), ledger.n_unknown
+    early = early_looks(size, delta - last) if interruptible else ()
+    looks = (*early, Look(size, last))
+    tests, sampled, cut = take_looks(ledger, order, looks, plan.test, recall)
     ledger.verify_above(cut)
-    free = ledger.unknown(0, cut)
-    estimates = estimate_answer(ledger, sampled, free, cut, rows)
-    how = "census then sample" if counted else "sample then verify"
+    if exhaustive:
+        ledger.buy_all()
+    if not ledger.n_unknown:
+        return ledger.close(0, algorithm="exact", tests=tests)
+    estimates = estimate_answer(ledger, sampled, cut, cut, rows)
+    how = "census then sample" if plan.census else "sample then verify"
+    done = f", {len(tests)} of {len(looks)} looks" if interruptible else ""
     return ledger.close(
-        free,
-        algorithm=f"recall: {how} ({_NAMES[plan.test]})",
+        cut,
+        algorithm=f"recall: {how} ({_NAMES[plan.test]}){done}",
         recall_bound=recall,
         recall_estimate=estimates[0],
         precision_estimate=estimates[1],
-        tests=[test],
+        tests=tests,
     )
 
 
@@ -185,26 +182,11 @@ def _take_census(
     bought = 0
     pictures: tuple[Picture, ...]
     for share in (0.6, 0.6, 1.0):
-        ranks = ledger.unknown()[: max(1, int(share * census.census))]
-        ranks = ranks[: ledger.remaining]
-        ledger.buy(ranks, "census")
-        bought += len(ranks)
+        count = min(max(1, int(share * census.census)), ledger.remaining)
+        bought += len(ledger.buy(ledger.first(count), "census"))
         pictures = make_pictures(ledger, buckets)
         plan = plan_after_census(pictures, ledger.remaining, wrong, delta)
         census = plan_census(pictures, ledger.remaining, wrong, delta, again=True)
         if census.precision <= plan.precision:
             break
     return RecallPlan(plan.precision, bought, plan.sample, plan.test)
-
-
-def _sample(
-    ledger: Ledger, plan: RecallPlan, recall: float, delta: float, rng: np.random.Generator
-) -> tuple[Test, Ranks, int]:
-    """Draw and label the uniform sample, and test it."""
-    pool = ledger.unknown()
-    known = ledger.n_positive
-    size = min(plan.sample, ledger.remaining)
-    sampled = rng.choice(pool, size, replace=False)
-    found = int(ledger.buy(sampled, "sample").sum())
-    counts = (len(pool), size, found, known)
-    return certify_recall(plan.test, ("sample",), counts, recall, delta), sampled, len(pool)

@@ -20,7 +20,8 @@ from thresher.sampling import (
 )
 from thresher.sampling.bounds import Share, marked_upper
 from thresher.sampling.head import Head
-from thresher.sampling.ledger import Ledger, rank_rows
+from thresher.sampling.ledger import Ledger
+from thresher.sampling.ranking import rank_rows
 
 Select = Callable[..., Selection]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import combinations, permutations, product
-from math import comb, factorial
+from itertools import combinations, islice, permutations, product
+from math import comb, perm
 from typing import TypeVar
 
 import numpy as np
@@ -23,6 +23,7 @@ from thresher.sampling.bounds import RatioCut, fixed_cut, marked_upper, ratio_cu
 from thresher.sampling.head import Head
 from thresher.sampling.joint_plan import HeadCost
 from thresher.sampling.ledger import Ledger
+from thresher.sampling.permutation import Permutation
 from thresher.sampling.precision_plan import HeadPlan
 from thresher.sampling.recall_plan import RecallTest
 
@@ -33,7 +34,7 @@ class EveryChoice:
     """Stands in for a generator: replays a script of choices and records how many there were."""
 
     def __init__(self, script: list[int]) -> None:
-        self.script, self.options, self.ranked = script, [], False
+        self.script, self.options = script, []
 
     def _next(self, options: int) -> int:
         if len(self.options) == len(self.script):
@@ -41,22 +42,34 @@ class EveryChoice:
         self.options.append(options)
         return self.script[len(self.options) - 1]
 
-    def choice(self, pool: np.ndarray, size: int, *, replace: bool) -> np.ndarray:
-        assert not replace
-        index = self._next(comb(len(pool), size))
-        for i, places in enumerate(combinations(range(len(pool)), size)):
-            if i == index:
-                return pool[list(places)]
-        raise AssertionError(index)
+    def integers(self, high: int, *, size: int) -> np.ndarray:
+        """Stand in for seeds: of the order of ties, which the scores here do not have."""
+        return np.zeros(size, dtype=np.int64)
 
-    def permutation(self, pool: int | np.ndarray) -> np.ndarray:
-        if isinstance(pool, int):  # the order of ties: the scores here have none
-            return np.arange(pool)
-        index = self._next(factorial(len(pool)))
-        for i, places in enumerate(permutations(range(len(pool)))):
-            if i == index:
-                return pool[list(places)]
-        raise AssertionError(index)
+    def draw(self, pool: np.ndarray, size: int, *, ordered: bool) -> np.ndarray:
+        """Draw without replacement; a set in one order only where the order plays no part."""
+        places = permutations if ordered else combinations
+        index = self._next(perm(len(pool), size) if ordered else comb(len(pool), size))
+        return pool[list(next(islice(places(range(len(pool)), size), index, None)))]
+
+
+@pytest.fixture(autouse=True)
+def every_permutation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have permutations drawn by EveryChoice; test_selection_draws.py tests the real ones."""
+
+    def begin(
+        self: Permutation, ledger: Ledger, rng: object, low: int = 0, high: int | None = None
+    ) -> None:
+        self._ledger, self._rng, self._low = ledger, rng, low  # type: ignore[assignment]
+        self._high = ledger.n_rows if high is None else high
+
+    def take(self: Permutation, count: int) -> np.ndarray:
+        ledger = self._ledger
+        pool = ledger.unknown(self._low, self._high)
+        return self._rng.draw(pool, count, ordered=ledger.interruptible)  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(Permutation, "__init__", begin)
+    monkeypatch.setattr(Permutation, "take", take)
 
 
 def outcomes(run: Callable[[EveryChoice], T]) -> Iterator[tuple[Fraction, T]]:
@@ -167,7 +180,7 @@ def triple_recall_level(monkeypatch: pytest.MonkeyPatch) -> None:
         def spendthrift(*arguments: object, cut: Callable[..., object] = cut) -> object:
             return cut(*arguments[:-1], min(3 * arguments[-1], 0.999))  # type: ignore[operator]
 
-        monkeypatch.setattr(f"thresher.sampling.recall.{cut.__name__}", spendthrift)
+        monkeypatch.setattr(f"thresher.sampling.looks.{cut.__name__}", spendthrift)
 
 
 # Recall: target, delta, rows, budget, share of the outcomes that leave out unlabelled rows.
@@ -206,8 +219,8 @@ def test_a_wrong_cut_would_be_found(
         result = ratio_cut(*arguments)  # type: ignore[arg-type]
         return replace(result, cut=min(result.cut + 1, arguments[2]))
 
-    monkeypatch.setattr("thresher.sampling.recall.ratio_cut", too_deep)
-    monkeypatch.setattr("thresher.sampling.recall.fixed_cut", lambda *a: fixed_cut(*a) + 1)
+    monkeypatch.setattr("thresher.sampling.looks.ratio_cut", too_deep)
+    monkeypatch.setattr("thresher.sampling.looks.fixed_cut", lambda *a: fixed_cut(*a) + 1)
     assert judge(select_recall, 5, 3, delta, {"recall": target}).worst > Fraction(repr(delta))
 
 

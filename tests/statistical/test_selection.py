@@ -149,7 +149,7 @@ def test_a_wrong_recall_level_would_be_found(monkeypatch: pytest.MonkeyPatch) ->
         def spendthrift(*arguments: object, cut: Callable[..., object] = cut) -> object:
             return cut(*arguments[:-1], min(3 * arguments[-1], 0.999))  # type: ignore[operator]
 
-        monkeypatch.setattr(f"thresher.sampling.recall.{cut.__name__}", spendthrift)
+        monkeypatch.setattr(f"thresher.sampling.looks.{cut.__name__}", spendthrift)
     failed, trials = recall_failures(0.2)
     assert failed > allowed(trials, 0.2)
 
