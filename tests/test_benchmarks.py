@@ -3,8 +3,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,14 +33,24 @@ def module(name: str) -> ModuleType:
 
 
 baselines = module("baselines")
+clairvoyant = module("clairvoyant")
 coverage = module("coverage")
 datasets = module("datasets")
+grid = module("grid")
+guarantee = module("guarantee")
+guarantee_figures = module("guarantee_figures")
+guarantee_picture = module("guarantee_picture")
+guarantee_report = module("guarantee_report")
+hostile = module("hostile")
+journal = module("journal")
+methods = module("methods")
 picture = module("picture")
 provenance = module("provenance")
 report = module("report")
 run = module("run")
 speed = module("speed")
 trials = module("trials")
+versions = module("versions")
 
 SCORES = np.linspace(1, 0, 400)
 LABELS = np.arange(400) < 40
@@ -289,3 +300,334 @@ def test_with_both_targets_only_supg_takes_a_budget() -> None:
     both = [(c.method, c.query.budget) for c in cells if c.query.kind == "both"]
     assert both == [("thresher", None), ("bargain", None), ("supg", 20), ("supg", 80)]
     assert sum(c.query.kind == "recall" for c in cells) == 8
+
+
+def test_a_version_is_that_of_the_code_reached_by_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in (("one", "from benchmarks import two\n"), ("two", "a = 1\n"), ("far", "")):
+        (tmp_path / f"{name}.py").write_text(text)
+    package = importlib.util.module_from_spec(
+        importlib.util.spec_from_loader("benchmarks", loader=None, is_package=True)  # type: ignore[arg-type]
+    )
+    package.__path__ = [str(tmp_path)]
+    monkeypatch.setitem(sys.modules, "benchmarks", package)
+    assert set(versions.reached(["benchmarks.one"])) == {"benchmarks.one", "benchmarks.two"}
+    before = versions.version_of(["benchmarks.one"])
+    (tmp_path / "two.py").write_text('"""What it is."""\n# why\na = 1\n')
+    (tmp_path / "far.py").write_text("b = 1\n")
+    assert versions.version_of(["benchmarks.one"]) == before
+    (tmp_path / "two.py").write_text("a = 2\n")
+    assert versions.version_of(["benchmarks.one"]) != before
+    assert versions.version_of(["benchmarks.one"], ["numpy", "pytest"]) != before
+
+
+def test_versions_reach_the_exact_bounds_and_no_other_kind() -> None:
+    files = versions.reached(["thresher.sampling.recall"])
+    assert "thresher.sampling.bounds" in files
+    assert "thresher.sampling.counts" not in files
+
+
+def test_every_set_is_in_one_half_and_the_hostile_ones_have_their_shape() -> None:
+    assert set(grid.SETS) >= datasets.TUNING
+    assert len(set(grid.SETS)) == len(grid.SETS)
+    assert set(grid.SETS) >= grid.CORE | grid.CROSSED
+    assert replace(TOY, name="onto").half == "tuning"
+    assert replace(TOY, name="tacred").half == "held-out"
+    for name in hostile.RECIPES:
+        one, again = hostile.make(name, 300), hostile.make(name, 300)
+        assert one.fingerprint == again.fingerprint
+        assert one.n_rows == 300
+    assert len(np.unique(hostile.make("ties").scores)) == 5
+    assert hostile.make("one-positive").n_positive == 1
+    assert hostile.make("all-positive").n_positive == hostile.make("all-positive").n_rows
+    assert hostile.make("none-positive").n_positive == 0
+    missing = np.isnan(hostile.make("nan").scores)
+    assert missing[hostile.make("nan").labels].mean() > 0.2
+    for name, beyond in (("just-above-1", 1), ("just-above-10", 10)):
+        data = hostile.make(name)
+        assert grid.budgets_of(data) == [data.n_rows - beyond]
+
+
+def test_the_published_populations_are_those_of_the_recipes() -> None:
+    beta, rare, clump = (hostile.make(name) for name in hostile.PUBLISHED)
+    assert (beta.n_rows, rare.n_rows, clump.n_rows) == (200_000, 100_000, 100_000)
+    assert (rare.n_positive, clump.n_positive) == (100, 1000)
+    assert beta.auc == pytest.approx(0.994, abs=0.001)
+    assert rare.auc == pytest.approx(0.90, abs=0.02)
+    assert clump.auc == pytest.approx(0.85, abs=0.01)
+
+
+def test_the_real_sets_leave_out_the_rows_that_trained_their_proxies() -> None:
+    if not (datasets.data_folder() / "spamassassin_emails.parquet").is_file():
+        pytest.skip("no shared data here")
+    expected = {"movie-minilm": 2300, "spam-150": 5896, "abt-buy": 9575, "dblp-acm": 12363}
+    expected |= {"routing-gsm8k": 1071, "mmlu-law": 1240, "footwear": 10_000, "sms-ham": 5375}
+    for name, n_rows in expected.items():
+        data = datasets.load(name)
+        assert (data.name, data.n_rows) == (name, n_rows)
+        assert 0 < data.n_positive < n_rows
+        assert np.isfinite(data.scores).all()
+    assert datasets.load("sms-ham").auc == pytest.approx(datasets.load("sms").auc)
+
+
+@pytest.mark.parametrize("size", grid.SIZES)
+def test_no_cell_stands_twice_and_peers_stand_at_the_usual_question(size: str) -> None:
+    data = replace(TOY, name="onto", scores=np.tile(SCORES, 10), labels=np.tile(LABELS, 10))
+    cells = grid.cells_of(data, size)
+    keys = [cell.key for cell in cells]
+    assert len(set(keys)) == len(keys)
+    ours = {(c.query.kind, c.query.target, c.query.delta) for c in cells if c.method == "thresher"}
+    assert {("recall", 0.9, 0.05), ("both", 0.9, 0.05), ("count", 0.9, 0.05)} <= ours
+    assert all(
+        (c.query.target, c.query.delta) == (0.9, 0.05) for c in cells if c.method != "thresher"
+    )
+    if size == "full":
+        crossed = {(c.query.budget, c.query.target, c.query.delta) for c in cells}
+        assert {(100, 0.5, 0.01), (800, 0.99, 0.2)} <= crossed
+    assert {c.query.budget for c in cells if c.query.kind == "recall"} <= {100, 200, 800}
+
+
+def test_peers_are_not_asked_about_missing_scores() -> None:
+    assert {c.method for c in grid.cells_of(hostile.make("nan"), "full")} == {"thresher"}
+
+
+def toy_cell(method: str = "top-n", kind: str = "recall", n: int | None = 30) -> Any:
+    return journal.Cell("toy", method, query(kind, n))
+
+
+def ended(failed: bool = False, utility: float = 0.5, seconds: float = 0.01) -> Any:
+    return journal.Trial(methods.Outcome(failed, True, utility, 30), seconds)
+
+
+def test_a_journal_gives_back_what_was_written_and_survives_a_cut(tmp_path: Path) -> None:
+    path, cell = tmp_path / "trials.jsonl", toy_cell()
+    book = journal.Journal(path)
+    raised = journal.Trial(None, 0.2, "ValueError: no")
+    book.append(cell, "v1", 0, [ended(), ended(True, 1 / 3)])
+    book.append(cell, "v1", 2, [raised])
+    book.append(cell, "v1", 9, [ended()])  # a gap: 3 to 8 never came
+    path.write_text(path.read_text() + '{"cell": "toy/rec')
+    again = journal.Journal(path)
+    assert len(again.trials(cell, "v1")) == 3
+    assert again.trials(cell, "v1")[1].outcome.utility == pytest.approx(1 / 3, rel=1e-5)
+    assert again.trials(cell, "v1")[2] == raised
+    assert again.trials(cell, "v2") == []
+    again.append(cell, "v1", 3, [ended()])
+    assert len(journal.Journal(path).trials(cell, "v1")) == 4
+
+
+def test_a_stamp_changes_with_the_data_the_seed_and_the_method() -> None:
+    cell = toy_cell()
+    stamps = {
+        cell.stamp(TOY, 1),
+        cell.stamp(TOY, 2),
+        cell.stamp(replace(TOY, labels=~LABELS), 1),
+        toy_cell("thresher").stamp(TOY, 1),
+    }
+    assert len(stamps) == 4
+    assert cell.seed(1, 0) != cell.seed(1, 1) != toy_cell("supg").seed(1, 1)
+
+
+def test_a_cell_is_done_at_its_trials_or_its_time() -> None:
+    limits = guarantee.Limits(n_trials=10, cap_s=1.0)
+    drawn, fixed = toy_cell("supg"), toy_cell("top-n")
+    assert limits.lacks(drawn, [ended()] * 9, 300)
+    assert not limits.lacks(drawn, [ended()] * 10, 300)
+    assert not limits.lacks(drawn, [ended()] * 5, 5)
+    assert not limits.lacks(drawn, [ended(seconds=0.5)] * 2, 300)
+    assert limits.lacks(fixed, [], 300)
+    assert not limits.lacks(fixed, [ended()], 300)
+
+
+@dataclass(frozen=True)
+class Liar:
+    """Returns nothing and says that it is everything."""
+
+    name: str = "liar"
+    kind: str = "recall"
+    promise: str = "finite"
+    deterministic: bool = False
+    version: str = "1"
+
+    def __call__(self, data: Any, oracle: Any, query: Any, seed: int) -> Any:
+        return methods.judge_rows(np.empty(0, dtype=np.int64), data, query, oracle.n_calls)
+
+
+def test_a_new_method_is_measured_and_a_false_promise_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(methods.METHODS, ("recall", "liar"), Liar())
+    cell = toy_cell("liar")
+    runs = [guarantee.run_trial(cell, TOY, i, 1, 5.0) for i in range(20)]
+    figures = guarantee_figures.summarise(cell, runs, TOY)
+    assert (figures["failures"], figures["trials"]) == (20, 20)
+    assert figures["p"] == pytest.approx(0.05**20)
+    line = guarantee_figures.summary([figures])[0]
+    assert line["holm_rejects"] == 1
+    ours = [line | {"method": "thresher"}]
+    assert "**1 cells fail more often" in guarantee_figures.verdict(ours)
+
+
+def test_a_trial_that_raises_is_counted_as_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("no such thing")
+
+    monkeypatch.setitem(baselines.METHODS, "supg", broken)
+    outcome = guarantee.run_trial(toy_cell("supg"), TOY, 0, 1, 5.0)
+    figures = guarantee_figures.summarise(toy_cell("supg"), [outcome, ended()], TOY)
+    assert (figures["trials"], figures["unfinished"]) == (1, 1)
+    assert guarantee_report.errors_of([figures]) == [
+        "- supg: RuntimeError: no such thing (1 cells, such as toy, recall, n = 30, target 0.9, "
+        "delta 0.05)"
+    ]
+
+
+@pytest.mark.parametrize("kind", ["recall", "precision", "both", "both-limited", "count"])
+def test_thresher_is_judged_for_each_kind(kind: str) -> None:
+    cell = toy_cell("thresher", kind, None if kind == "both" else 100)
+    outcome = guarantee.run_trial(cell, TOY, 0, 1, 30.0)
+    assert outcome.error == ""
+    assert not outcome.outcome.failed
+    assert 0 < outcome.outcome.n_labels <= (400 if kind == "both" else 100)
+
+
+def selection(**values: Any) -> Any:
+    from thresher.sampling import Selection
+
+    fields: dict[str, Any] = {"steps": (), "cut": 0.0, "met": True, "vacuous": False, "tests": ()}
+    fields |= {"recall_bound": 0.9, "precision_bound": 0.9, "algorithm": ""}
+    fields |= {"recall_estimate": 1.0, "precision_estimate": 1.0}
+    return Selection(**(fields | values))
+
+
+@pytest.mark.parametrize(
+    ("returned", "changes", "failed"),
+    [
+        (40, {}, False),
+        (35, {}, True),  # recall 0.875
+        (35, {"met": False, "recall_bound": 0.8}, False),
+        (35, {"met": False, "recall_bound": 0.88}, True),
+        (44, {}, False),
+        (45, {}, True),  # precision 0.889
+        (80, {"met": False, "precision_bound": 0.5}, False),
+        (81, {"met": False, "precision_bound": 0.5}, True),
+        (35, {"recall_bound": None}, True),  # a target that is said to be met counts
+    ],
+)
+def test_an_answer_is_held_to_what_it_says(
+    returned: int, changes: dict[str, Any], failed: bool
+) -> None:
+    answer = selection(returned=np.arange(400) < returned, **changes)
+    assert methods.judge_selection(answer, TOY, query("both"), 50).failed is failed
+
+
+def test_an_interval_is_judged_by_its_ends() -> None:
+    assert not methods.judge_interval(40, 40, TOY, 1).failed
+    assert methods.judge_interval(41, 60, TOY, 1).failed
+    assert methods.judge_interval(20, 39, TOY, 1).failed
+    assert methods.judge_interval(20, 60, TOY, 1).utility == 1.0
+    empty = replace(TOY, labels=np.zeros(400, dtype=np.bool_))
+    assert methods.judge_interval(0, 7, empty, 1).utility == 7.0
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("ppi_py") is None, reason="ppi-python is not installed"
+)
+def test_ppi_runs_where_it_is_installed() -> None:
+    outcome = guarantee.run_trial(toy_cell("ppi++", "count", 100), TOY, 0, 1, 30.0)
+    assert outcome.error == ""
+    assert outcome.outcome.utility < 2
+
+
+def test_the_p_value_is_the_exact_upper_tail() -> None:
+    assert guarantee_figures.p_value(0, 50, 0.05) == 1.0
+    assert guarantee_figures.p_value(2, 2, 0.1) == pytest.approx(0.01)
+    assert guarantee_figures.p_value(1, 3, 0.2) == pytest.approx(1 - 0.8**3)
+
+
+def test_holm_steps_down() -> None:
+    assert guarantee_figures.holm([0.01, 0.04, 0.03]) == 1
+    assert guarantee_figures.holm([0.01, 0.02, 0.03]) == 3
+    assert guarantee_figures.holm([0.02, 0.5, 0.6]) == 0
+    assert guarantee_figures.holm([]) == 0
+
+
+def test_the_clairvoyant_is_no_worse_with_more_labels() -> None:
+    data = hostile.make("strays", 1000)
+    for kind in ("recall", "precision"):
+        plans = [clairvoyant.plan(data, query(kind, n)) for n in (100, 400, 1000)]
+        assert plans == sorted(plans)
+        assert plans[-1] == 1.0
+
+
+def test_the_clairvoyant_on_scores_that_say_everything() -> None:
+    assert clairvoyant.plan(TOY, query("precision", 40)) == 1.0
+    strict = clairvoyant.plan(TOY, query("both", None))
+    assert clairvoyant.plan(TOY, baselines.Query("both", None, 0.5, 0.05)) <= strict < 300
+    none = replace(TOY, labels=np.zeros(400, dtype=np.bool_))
+    assert clairvoyant.plan(none, query("precision", 40)) == 1.0
+
+
+def toy_result(figure: float = 0.6, method: str = "supg") -> dict[str, Any]:
+    pairs = [("thresher", 0.5), (method, figure), ("clairvoyant", 0.9)]
+    cells = [
+        guarantee_figures.summarise(toy_cell(name), [ended(utility=value)] * 20, TOY)
+        for name, value in pairs
+    ]
+    return {
+        "machine": {"date": "now", "commit": "0"},
+        "settings": {"grid": "short", "trials": 20, "cap_s": 1.0, "cells_left": 0}
+        | {"target": 0.9, "delta": 0.05},
+        "datasets": [guarantee.describe(TOY)],
+        "summary": guarantee_figures.summary(cells),
+        "cells": cells,
+    }
+
+
+def test_the_report_lists_every_cell_in_which_another_is_ahead() -> None:
+    text = guarantee_report.markdown(toy_result())
+    assert "| toy | 30 | 0.500, 0.0 % | 0.600 ▲, 0.0 % | 0.900 |" in text
+    assert "- toy, recall, n = 30, target 0.9, delta 0.05: supg 0.600 against 0.500" in text
+    assert "Nowhere in this run." in guarantee_report.markdown(toy_result(0.4))
+
+
+def test_a_single_outcome_that_misses_the_target_is_never_ahead() -> None:
+    result = toy_result(0.6, "top-n")
+    assert guarantee_report.behind(result, "held-out") != []
+    result["cells"][1]["failures"] = 1
+    assert guarantee_report.behind(result, "held-out") == []
+
+
+def test_fewer_labels_are_better_with_both_targets() -> None:
+    assert methods.is_better("both", 90.0, 100.0)
+    assert not methods.is_better("both", 100.2, 100.4)
+    assert methods.is_better("recall", 0.51, 0.5)
+    assert not methods.is_better("recall", 0.5004, 0.5)
+    assert not methods.is_better("recall", float("nan"), 0.5)
+
+
+def test_the_picture_is_drawn_with_and_without_figures(tmp_path: Path) -> None:
+    for k, result in enumerate((toy_result(), toy_result() | {"cells": []})):
+        guarantee_picture.draw(result, tmp_path / f"{k}.png")
+        assert (tmp_path / f"{k}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_command_goes_on_where_it_was(tmp_path: Path) -> None:
+    words = [sys.executable, "-P", str(FOLDER / "guarantee.py"), "--grid", "short"]
+    words += ["--data", "just-above-1", "--kinds", "precision", "--workers", "1"]
+    words += ["--methods", "thresher", "top-n", "--out", str(tmp_path)]
+    words += ["--journal", str(tmp_path / "trials.jsonl")]
+    written = []
+    for n_trials in (2, 2, 3):
+        done = subprocess.run(
+            [*words, "--trials", str(n_trials)], capture_output=True, text=True, check=True
+        )
+        assert "wrote guarantee.json" in done.stdout
+        written.append((tmp_path / "trials.jsonl").read_text())
+    assert written[0] == written[1]
+    assert written[2].startswith(written[1])
+    result = json.loads((tmp_path / "guarantee.json").read_text())
+    ours = [cell for cell in result["cells"] if cell["method"] == "thresher"]
+    assert {cell["trials"] for cell in ours} == {3}
+    assert (tmp_path / "guarantee.png").is_file()
