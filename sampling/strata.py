@@ -140,7 +140,7 @@ def _candidates(chance: Floats, budget: int) -> npt.NDArray[np.int64]:
     return np.unique(np.concatenate([[0], inner, [n]])).astype(np.int64)
 
 
-def plan_strata(chance: Floats, budget: int, z: float) -> StrataPlan:
+def plan_strata(chance: Floats, budget: int, z: float, most: int = 3) -> StrataPlan:
     """Choose strata and samples with the least predicted width.
 
     Parameters
@@ -151,15 +151,19 @@ def plan_strata(chance: Floats, budget: int, z: float) -> StrataPlan:
         Labels to spend, in [1, n).
     z : float
         Normal deviate of the width that is predicted.
+    most : {2, 3}
+        Strata that there may be.
 
     Returns
     -------
     StrataPlan
-        One to three strata; the samples add up to `budget`, and each has at least one row.
+        One to `most` strata; the samples add up to `budget`, and each has at least one row.
     """
     cuts = _candidates(chance, budget)
     first, second = (a.ravel() for a in np.meshgrid(cuts, cuts, indexing="ij"))
     kept = first <= second
+    if most < 3:
+        kept &= first == 0
     if budget < 4 * _LEAST:
         kept &= (first == 0) & (second == 0)
     edges = np.stack([first, second], axis=1)[kept]

@@ -1,0 +1,257 @@
+"""Aggregates over rows that an oracle decides on: estimates with limits that hold together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from thresher.sampling.group_counts import count_groups
+from thresher.sampling.lines import LinearMeasure
+from thresher.sampling.measures import (
+    AggregateEstimate,
+    BettingTest,
+    Column,
+    CountTest,
+    ErrorTarget,
+    ExtremeTest,
+    Measure,
+    MeasureEstimate,
+    QuantileTest,
+)
+from thresher.sampling.sequential import SequentialRun, Target
+from thresher.sampling.tally import tally
+from thresher.sampling.value_forecasts import first_forecast
+from thresher.sampling.values import ValueLedger, ValueSource
+
+__all__ = ["estimate_aggregates"]
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+def estimate_aggregates(
+    scores: npt.NDArray[np.floating],
+    source: ValueSource,
+    columns: Sequence[Column],
+    measures: Sequence[Measure],
+    *,
+    delta: float,
+    rng: np.random.Generator,
+    groups: Integers | None = None,
+    n_groups: int = 1,
+    known: tuple[npt.NDArray[np.bool_], Floats] | None = None,
+    error: ErrorTarget | None = None,
+) -> AggregateEstimate:
+    """Estimate aggregates over the rows that count, with limits that hold at this sample size.
+
+    Parameters
+    ----------
+    scores : ndarray of float, shape (n,)
+        Proxy's chance that a row counts; NaN: no information. Scores decide how wide the intervals
+        are, never whether they hold.
+    source : ValueSource
+        Sells the values with which rows count.
+    columns : sequence of Column
+        What is known of the values beforehand.
+    measures : sequence of Measure
+        What is asked for.
+    delta : float
+        Failure probability in (0, 1) of all intervals of all groups together.
+    rng : numpy.random.Generator
+        Source of all random choices.
+    groups : ndarray of int64, shape (n,), optional
+        Group of each row, in [0, n_groups); one group without it.
+    n_groups : int
+    known : (ndarray of bool (n,), ndarray of float64 (n, n_columns)), optional
+        Which rows are known beforehand, and their values: facts, and no part of any sample.
+    error : ErrorTarget, optional
+        Stop as soon as every interval keeps it; without it the budget is spent.
+
+    Returns
+    -------
+    AggregateEstimate
+
+    Raises
+    ------
+    ValueError
+        If delta, a target or a measure is outside its range, if shapes do not fit, if a sum, a
+        mean or a ratio is asked for of a column without a range, or if the source returns a value
+        outside its bounds.
+
+    Notes
+    -----
+    Counts with a budget: stratified samples and exact limits (C4 in the guarantees of COUNT). All
+    else: bets on weighted draws without replacement (Ville 1939; Waudby-Smith and Ramdas 2024),
+    valid at every stopping time. Statements and proofs: the guarantees of aggregates.
+
+    Examples
+    --------
+    >>> from thresher.sampling import Column, CountedValues, Measure
+    >>> rng = np.random.default_rng(1)
+    >>> price = rng.uniform(0, 10, 5000)
+    >>> sold = rng.random(5000) < 0.3
+    >>> source = CountedValues(lambda rows: np.where(sold[rows], price[rows], np.nan), 800)
+    >>> answer = estimate_aggregates(
+    ...     np.where(sold, 0.8, 0.1), source, [Column(price, price)], [Measure("mean", 0)],
+    ...     delta=0.05, rng=rng,
+    ... )
+    >>> mean = answer.measures[0]
+    >>> bool(mean.low[0] <= price[sold].mean() <= mean.high[0]), source.remaining
+    (True, 0)
+    """
+    chance: Floats = np.asarray(scores, dtype=np.float64)
+    low, high = _bounds(columns, len(chance))
+    by_group = np.zeros(len(chance), np.int64) if groups is None else np.asarray(groups, np.int64)
+    _check_shapes(chance, by_group, n_groups, delta, error)
+    for measure in measures:
+        _check_measure(measure, low, high)
+    ledger = ValueLedger(source, low, high, known)
+    places = (by_group, n_groups)
+    asked = list(measures)
+    if ledger.affords_all:
+        ledger.buy(ledger.unknown(), "all")
+        return _answer(ledger, asked, places, delta, [], (), "aggregates: exact", error)
+    if error is None and all(m.kind == "count" for m in asked):
+        counts = count_groups(chance, ledger, asked, by_group, n_groups, delta, rng)
+        limits = list(zip(counts.estimate, counts.low, counts.high, strict=True))
+        name = "aggregates: counts from stratified samples, exact limits"
+        return _answer(ledger, asked, places, delta, limits, counts.tests, name, error)
+    run = _run(chance, ledger, columns, asked, places, delta, rng)
+    if error is None:
+        run.spend()
+        name = "aggregates: bets on weighted draws"
+    else:
+        run.until(lambda _k, _g, *limits: _missing(error, *limits))
+        name = "aggregates: bets on weighted draws until the error target"
+    found = np.full((len(asked), 3, n_groups), np.nan)
+    for item in run.groups:
+        for k, bets in enumerate(item.bets):
+            found[k, :, item.place] = bets.limits()
+    tests = tuple(bets.record() for item in run.groups for bets in item.bets)
+    return _answer(ledger, asked, places, delta, [tuple(f) for f in found], tests, name, error)
+
+
+def _bounds(columns: Sequence[Column], n_rows: int) -> tuple[Floats, Floats]:
+    """Return the bounds of all columns, shape (n_columns, n) each."""
+    low, high = np.empty((len(columns), n_rows)), np.empty((len(columns), n_rows))
+    for c, column in enumerate(columns):
+        low[c], high[c] = column.low, column.high
+    never = np.isnan(low) | np.isnan(high)
+    low[never] = high[never] = np.nan
+    wrong = np.flatnonzero((low > high).any(axis=1))
+    if len(wrong):
+        raise ValueError(f"column {wrong[0]} has rows whose low is above their high")
+    return low, high
+
+
+def _check_shapes(
+    scores: Floats, groups: Integers, n_groups: int, delta: float, error: ErrorTarget | None
+) -> None:
+    if not 0.0 < delta < 1.0:
+        raise ValueError(f"delta must be in (0, 1), got {delta}. Write 0.05 for 95 % confidence.")
+    if scores.ndim != 1 or groups.shape != scores.shape:
+        raise ValueError(
+            f"scores and groups must be of one dimension and equal length, "
+            f"got shapes {scores.shape} and {groups.shape}"
+        )
+    if len(groups) and not (groups.min() >= 0 and groups.max() < n_groups):
+        raise ValueError(f"groups must be in [0, {n_groups})")
+    if error is not None:
+        most = 1.0 if error.relative else math.inf
+        if not 0.0 < error.value < most:
+            raise ValueError(f"an error target must be in (0, {most:g}), got {error.value}")
+
+
+def _check_measure(measure: Measure, low: Floats, high: Floats) -> None:
+    """Refuse a measure that is not defined or has no limits."""
+    used = [measure.column]
+    if measure.kind == "ratio":
+        if measure.denominator is None:
+            raise ValueError("a ratio needs a denominator")
+        used.append(measure.denominator)
+    for column in used:
+        if not 0 <= column < len(low):
+            raise ValueError(f"there is no column {column}")
+        unbounded = np.isinf(low[column]) | np.isinf(high[column])
+        if measure.kind in ("sum", "mean", "ratio") and unbounded.any():
+            raise ValueError(
+                f"column {column} needs a range: a {measure.kind} has no limits where a single "
+                f"row could count with any value"
+            )
+    if measure.kind == "quantile" and not 0.0 < (measure.share or 0.0) <= 1.0:
+        raise ValueError(f"a quantile needs a share in (0, 1], got {measure.share}")
+
+
+def _run(
+    scores: Floats,
+    ledger: ValueLedger,
+    columns: Sequence[Column],
+    measures: list[Measure],
+    places: tuple[Integers, int],
+    delta: float,
+    rng: np.random.Generator,
+) -> SequentialRun:
+    """Return the draws and bets for what is not known."""
+    low, high = ledger.low, ledger.high
+    forecasts = [
+        first_forecast(scores, low[c], high[c], column) for c, column in enumerate(columns)
+    ]
+    targets: list[Target] = [LinearMeasure(m, low, high) for m in measures]
+    return SequentialRun(ledger, targets, forecasts, *places, delta, rng)
+
+
+def _missing(error: ErrorTarget, estimate: float, low: float, high: float) -> float:
+    """Return 0 if an interval keeps the target, else the half width that it should have."""
+    if not high > low:  # also where the measure is not defined
+        return 0.0
+    if not error.relative:
+        return 0.0 if high - low <= 2 * error.value else error.value
+    near, far = sorted((abs(low), abs(high)))
+    if low * high > 0 and (1 - error.value) * far <= (1 + error.value) * near:
+        return 0.0
+    return error.value * max(abs(estimate), 1e-300)
+
+
+def _settle(error: ErrorTarget, estimate: Floats, low: Floats, high: Floats) -> Floats:
+    """Move estimates to where they keep the target for every value of the interval, if they can."""
+    if not error.relative:
+        least, most = high - error.value, low + error.value
+    else:
+        shrink, grow = 1 - error.value, 1 + error.value
+        least = np.where(high > 0, shrink * high, grow * high)
+        most = np.where(low > 0, grow * low, shrink * low)
+    moved = np.minimum(np.maximum(estimate, least), most)
+    return np.where(least <= most, moved, estimate)
+
+
+def _answer(
+    ledger: ValueLedger,
+    measures: list[Measure],
+    places: tuple[Integers, int],
+    delta: float,
+    limits: list[tuple[Floats, Floats, Floats]],
+    tests: tuple[CountTest | BettingTest | QuantileTest | ExtremeTest, ...],
+    algorithm: str,
+    error: ErrorTarget | None,
+) -> AggregateEstimate:
+    """Put the limits together, exact where every row of a group is known."""
+    groups, n_groups = places
+    whole = np.bincount(groups[ledger.unknown()], minlength=n_groups) == 0
+    found, met = [], True
+    for k, measure in enumerate(measures):
+        certain = tally(measure, ledger.values, groups, n_groups)
+        estimate, low, high = limits[k] if limits else (certain, certain, certain)
+        if measure.kind == "count":  # the truth is a whole number
+            low, high = np.ceil(low - 1e-6), np.floor(high + 1e-6)
+            estimate = np.clip(np.round(estimate), low, high)
+        estimate, low, high = (np.where(whole, certain, a) for a in (estimate, low, high))
+        if error is not None:
+            estimate = _settle(error, estimate, low, high)
+            triples = zip(estimate, low, high, strict=True)
+            met = met and not any(_missing(error, *map(float, t)) for t in triples)
+        found.append(MeasureEstimate(estimate, low, high))
+    steps = tuple(ledger.steps)
+    return AggregateEstimate(tuple(found), met, steps, tests, delta, algorithm)

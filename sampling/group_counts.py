@@ -1,0 +1,164 @@
+"""Counts in every group, with exact limits from stratified samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtri
+
+from thresher.sampling.counts import Stratum, count_limits
+from thresher.sampling.draw_plan import Costs, allocate
+from thresher.sampling.ledger import rank_rows
+from thresher.sampling.measures import CountTest, Measure
+from thresher.sampling.strata import forecast, plan_strata
+from thresher.sampling.values import ValueLedger
+
+__all__ = ["GroupCounts", "count_groups"]
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+_MANY = 8  # groups; with more, two strata in each
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupCounts:
+    """Counts by measure and group, shape (n_measures, n_groups), and what they rest on."""
+
+    estimate: Floats
+    low: Floats
+    high: Floats
+    tests: tuple[CountTest, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """One stratum of one group, before it is labelled."""
+
+    group: int
+    stage: str
+    members: Integers
+    drawn: Integers
+
+
+def count_groups(
+    scores: npt.NDArray[np.floating],
+    ledger: ValueLedger,
+    measures: list[Measure],
+    groups: Integers,
+    n_groups: int,
+    delta: float,
+    rng: np.random.Generator,
+) -> GroupCounts:
+    """Count the rows that count, in every group and for every measure.
+
+    Parameters
+    ----------
+    scores : ndarray of float, shape (n,)
+        Proxy's chance that a row counts.
+    ledger : ValueLedger
+        All that it can label for certain is spent.
+    measures : list of Measure
+        Counts only.
+    groups : ndarray of int64, shape (n,)
+    n_groups : int
+    delta : float
+        Failure probability of all limits together.
+    rng : numpy.random.Generator
+        Source of the samples.
+
+    Returns
+    -------
+    GroupCounts
+
+    Notes
+    -----
+    Every group is stratified by score and sampled apart, each of its intervals fails with
+    probability at most delta over the number of intervals (G1 in the guarantees of aggregates).
+    """
+    columns = [m.column for m in measures]
+    base = np.array([_counted(ledger, c, groups, n_groups) for c in columns])
+    rows = ledger.unknown()
+    sizes = np.bincount(groups[rows], minlength=n_groups)
+    level = delta / max(1, len(measures) * np.count_nonzero(sizes))
+    parts = _plan(scores, ledger, groups, sizes, level, rng)
+    for stage in sorted({p.stage for p in parts}):
+        chosen = [p.drawn for p in parts if p.stage == stage]
+        ledger.buy(np.concatenate(chosen), stage)
+    estimate, low, high = base.copy(), base.copy(), base.copy()
+    tests = []
+    for g in np.flatnonzero(sizes):
+        mine = [p for p in parts if p.group == g]
+        for k, column in enumerate(columns):
+            strata = tuple(_stratum(p, scores, ledger.values[column]) for p in mine)
+            counts = [(s.n_rows, s.n_sample, s.n_found) for s in strata]
+            bottom, top = count_limits(counts, level)
+            guess = float(sum(s.n_rows * s.n_found / max(s.n_sample, 1) for s in strata))
+            estimate[k, g] += min(max(round(guess), bottom), top)
+            low[k, g] += bottom
+            high[k, g] += top
+            tests.append(CountTest(k, int(g), int(base[k, g]), strata, level))
+    return GroupCounts(estimate, low, high, tuple(tests))
+
+
+def _counted(ledger: ValueLedger, column: int, groups: Integers, n_groups: int) -> Floats:
+    """Return how many known rows count in a column, by group."""
+    counted = ledger.known & ~np.isnan(ledger.values[column])
+    return np.bincount(groups[counted], minlength=n_groups).astype(np.float64)
+
+
+def _plan(
+    scores: npt.NDArray[np.floating],
+    ledger: ValueLedger,
+    groups: Integers,
+    sizes: Integers,
+    level: float,
+    rng: np.random.Generator,
+) -> list[_Part]:
+    """Choose the strata of every group and draw their samples, from the scores alone."""
+    rows = ledger.unknown()
+    rows = rows[rank_rows(np.asarray(scores)[rows], rng)]
+    chance, z = forecast(np.asarray(scores)[rows]), -float(ndtri(level / 2))
+    of = groups[rows]
+    order = np.argsort(of, kind="stable")
+    rows, chance = rows[order], chance[order]
+    spread = np.bincount(of[order], weights=np.sqrt(chance * (1 - chance)), minlength=len(sizes))
+    variance = np.asarray((2 * z * spread) ** 2, dtype=np.float64)
+    costs = Costs(variance, np.asarray((z * z * sizes) ** 2.0, dtype=np.float64))
+    samples = allocate(costs, sizes, ledger.remaining, np.minimum(sizes, 1))
+    most = 3 if np.count_nonzero(sizes) <= _MANY else 2
+    parts, ends = [], np.cumsum(sizes)
+    for g in np.flatnonzero(sizes):
+        mine = slice(ends[g] - sizes[g], ends[g])
+        parts += _cut(int(g), rows[mine], chance[mine], int(samples[g]), z, most, rng)
+    return parts
+
+
+def _cut(
+    group: int,
+    rows: Integers,
+    chance: Floats,
+    count: int,
+    z: float,
+    most: int,
+    rng: np.random.Generator,
+) -> list[_Part]:
+    """Cut one group into strata and draw `count` rows of it."""
+    if count in (0, len(rows)):
+        return [_Part(group, "census" if count else "stratum 1", rows, rows[:count])]
+    plan = plan_strata(chance, count, z, most)
+    parts = []
+    for i, size in enumerate(plan.samples):
+        members = rows[plan.edges[i] : plan.edges[i + 1]]
+        census = size == len(members)
+        drawn = members if census else np.sort(rng.choice(members, size, replace=False))
+        parts.append(_Part(group, "census" if census else f"stratum {i + 1}", members, drawn))
+    return parts
+
+
+def _stratum(part: _Part, scores: npt.NDArray[np.floating], values: Floats) -> Stratum:
+    """Return what a labelled stratum holds."""
+    found = int(np.count_nonzero(~np.isnan(values[part.drawn])))
+    ends = (float(scores[part.members[0]]), float(scores[part.members[-1]]))
+    return Stratum(part.stage, *ends, len(part.members), len(part.drawn), found)

@@ -1,0 +1,286 @@
+"""Bets on every measure in every group: a pilot, a plan, then draws to the budget or the target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from thresher.sampling.draw_plan import DrawPlan, Spread, allocate, plan_draws
+from thresher.sampling.draws import Batch, GroupDraws
+from thresher.sampling.measures import BettingTest, ExtremeTest, QuantileTest
+from thresher.sampling.value_forecasts import Forecast, refit
+from thresher.sampling.values import ValueLedger
+
+__all__ = ["Bets", "Group", "SequentialRun", "Target"]
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Missing = Callable[[int, int, float, float, float], float]
+_PILOT = 0.15
+_LEAST_PILOT = 40  # fewer labels would teach nothing
+_FEW = 4  # labels that every group gets first, as far as they go
+_BATCH = 25
+_FIRST = (100, 15)  # labels of the first round towards an error target, and more for each group
+_REFIT = 4  # forecasts are refitted when the labels have grown so many times
+_STEP = 0.5  # of the labels that seem to be missing are bought in one round
+
+
+class Bets(Protocol):
+    """The bets on one measure in one group."""
+
+    def begin(self, draws: GroupDraws) -> None:
+        """Prepare for draws with new weights and the present forecasts."""
+
+    def absorb(self, batch: Batch, start: int, n_left: float) -> None:
+        """Bet on draws that began at place `start` of the order; `n_left` are planned in all."""
+
+    def limits(self) -> tuple[float, float, float]:
+        """Return the estimate and the limits so far."""
+
+    def half_width(self, n_left: float) -> float:
+        """Predict the half width after `n_left` further draws."""
+
+    def record(self) -> BettingTest | QuantileTest | ExtremeTest:
+        """Return what is needed to recompute the interval."""
+
+
+class Target(Protocol):
+    """One measure, of which every group has its bets."""
+
+    def prepare(self, forecasts: list[Forecast]) -> None:
+        """Use these forecasts from now on."""
+
+    def known(self, values: Floats, group: Integers, n_groups: int) -> tuple[Floats, Floats]:
+        """Return what labelled rows contribute to the two sums of the measure, by group."""
+
+    def spread(self, rows: Integers, group: Integers, known: tuple[Floats, Floats]) -> Spread:
+        """Return what the measure would like of the draws."""
+
+    def start(
+        self,
+        place: tuple[int, int],
+        rows: Integers,
+        known: tuple[float, float],
+        guess: tuple[float, float],
+        level: float,
+    ) -> Bets:
+        """Return the bets for one group whose unknown rows are `rows`."""
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """One group with rows that are not labelled.
+
+    Parameters
+    ----------
+    place : int
+        Its number.
+    bets : list of Bets
+        One for each measure.
+    draws : GroupDraws, optional
+        The order in which its rows are drawn.
+    """
+
+    place: int
+    bets: list[Bets]
+    draws: GroupDraws | None = None
+
+
+class SequentialRun:
+    """Draws and bets for the groups that are not known entirely.
+
+    Parameters
+    ----------
+    ledger : ValueLedger
+        What is known, and where more is bought.
+    targets : sequence of Target
+        The measures.
+    forecasts : list of Forecast
+        One for each column.
+    groups : ndarray of int64, shape (n,)
+        Group of every row.
+    n_groups : int
+    delta : float
+        Failure probability of all intervals together.
+    rng : numpy.random.Generator
+        Source of the draws.
+    """
+
+    def __init__(
+        self,
+        ledger: ValueLedger,
+        targets: list[Target],
+        forecasts: list[Forecast],
+        groups: Integers,
+        n_groups: int,
+        delta: float,
+        rng: np.random.Generator,
+    ) -> None:
+        self.ledger, self.targets, self.rng = ledger, targets, rng
+        self.first = self.forecasts = forecasts
+        self.by_group, self.n_groups = groups, n_groups
+        self.drawn = np.zeros(n_groups, dtype=np.int64)
+        self.groups: list[Group] = []
+        active = np.flatnonzero(self._left())
+        self.level = delta / max(1, len(targets) * len(active))
+        self._active = active
+        self._chances: list[tuple[Integers, Floats]] = []
+
+    def _left(self) -> Integers:
+        """Return how many rows of each group are not known."""
+        return np.bincount(self.by_group[self.ledger.unknown()], minlength=self.n_groups)
+
+    def spend(self) -> None:
+        """Draw until the budget is spent."""
+        budget = self.ledger.remaining
+        rows = self._left()
+        plan = self._phase(rows.astype(np.float64) * (budget / max(1, int(rows.sum()))))
+        few = np.minimum(_FEW, rows)
+        totals = allocate(plan.costs, rows, budget, few)
+        pilot = int(_PILOT * budget)
+        if pilot >= _LEAST_PILOT:
+            first = allocate(plan.costs, rows, pilot, np.minimum(few, totals))
+            self._buy(first, "pilot", np.maximum(totals, first).astype(np.float64))
+            self._refit()
+            plan = self._phase((totals - first).astype(np.float64))
+            totals = allocate(plan.costs, rows, budget, self.drawn)
+        more = np.minimum(totals - self.drawn, self._left())
+        self._buy(more, "sample", more.astype(np.float64))
+
+    def until(self, missing: Missing) -> None:
+        """Draw until every interval is narrow enough, or the budget is spent.
+
+        `missing(measure, group, estimate, low, high)` returns 0 for an interval that is, else the
+        half width that would be.
+        """
+        rows, budget = self._left(), self.ledger.remaining
+        size = min(budget, _FIRST[0] + _FIRST[1] * (len(self._active) - 1))
+        plan = self._phase(rows.astype(np.float64) * (size / max(1, int(rows.sum()))))
+        first = allocate(plan.costs, rows, size, np.minimum(_FEW, rows))
+        self._buy(first, "pilot", 4 * first.astype(np.float64))
+        fitted, number = 0, 0
+        while self.ledger.remaining:
+            wanted = np.array([self._wanted(g, missing) for g in self.groups])
+            if not wanted.any():
+                return
+            if self.drawn.sum() >= _REFIT * fitted:
+                fitted = int(self.drawn.sum())
+                self._refit()
+                self._phase(np.maximum(self._dense(wanted), 1.0))
+                wanted = np.array([self._wanted(g, missing) for g in self.groups])
+            number += 1
+            self._round(self._dense(wanted), f"sample {number}")
+
+    def _dense(self, value: Floats) -> Floats:
+        """Spread values of the active groups over all groups."""
+        out = np.zeros(self.n_groups)
+        out[self._active] = value
+        return out
+
+    def _round(self, wanted: Floats, stage: str) -> None:
+        """Buy about half of the labels that seem to be missing."""
+        left = self._left()
+        step = np.where(wanted > 0, np.maximum(np.ceil(_STEP * wanted), 1.0), 0.0)
+        if step.sum() < _BATCH:
+            step = np.ceil(np.maximum(step, _BATCH * wanted / wanted.sum()))
+        step = np.minimum(step, left)
+        budget = self.ledger.remaining
+        if step.sum() > budget:
+            step = np.floor(step * (budget / step.sum()))
+            step[np.argmax(wanted)] += min(budget - step.sum(), (left - step)[np.argmax(wanted)])
+        if not step.any():
+            step[np.argmax(left * (wanted > 0))] = 1.0
+        self._buy(step.astype(np.int64), stage, np.maximum(wanted, step))
+
+    def _wanted(self, group: Group, missing: Missing) -> float:
+        """Predict how many more draws a group needs; 0 if none."""
+        left = group.draws.left if group.draws else 0
+        most = 0.0
+        for k, bets in enumerate(group.bets):
+            half = missing(k, group.place, *bets.limits()) if left else 0.0
+            if half > 0:
+                most = max(most, _draws_for(bets, half, left))
+        return most
+
+    def _phase(self, counts: Floats) -> DrawPlan:
+        """Plan new draws with the present forecasts, and start the bets if there are none."""
+        ledger, n_groups = self.ledger, self.n_groups
+        rows = ledger.unknown()
+        group = self.by_group[rows]
+        labelled = np.flatnonzero(ledger.known)
+        values, of = ledger.values[:, labelled].T, self.by_group[labelled]
+        known, spreads = [], []
+        for target in self.targets:
+            target.prepare(self.forecasts)
+            known.append(target.known(values, of, n_groups))
+            spreads.append(target.spread(rows, group, known[-1]))
+        plan = plan_draws(spreads, group, n_groups, counts, self.level)
+        order = np.argsort(group, kind="stable")
+        ends = np.cumsum(np.bincount(group, minlength=n_groups))
+        if not self.groups:
+            self.groups = [Group(int(g), []) for g in self._active]
+        halves = [plan.half_width(k, counts) for k in range(len(self.targets))]
+        for item in self.groups:
+            g = item.place
+            mine = order[ends[g - 1] if g else 0 : ends[g]]
+            item.draws = GroupDraws(rows[mine], plan.weights[mine], self.rng)
+            if not item.bets:
+                for k, target in enumerate(self.targets):
+                    sums = (float(known[k][0][g]), float(known[k][1][g]))
+                    guess = (float(spreads[k].centre[g]), float(halves[k][g]))
+                    item.bets.append(target.start((k, g), rows[mine], sums, guess, self.level))
+            for bets in item.bets:
+                bets.begin(item.draws)
+        return plan
+
+    def _buy(self, counts: Integers, stage: str, n_left: Floats) -> None:
+        """Draw so many rows of each group, in one call of the source, and bet on them."""
+        places, rows = [], []
+        for item in self.groups:
+            if item.draws is None:
+                continue
+            part = item.draws.take(int(counts[item.place]))
+            if part.stop > part.start:
+                places.append((item, item.draws, part))
+                rows.append(item.draws.rows[part])
+        if not rows:
+            return
+        values = self.ledger.buy(np.concatenate(rows), stage)
+        at = 0
+        for item, draws, part in places:
+            size = part.stop - part.start
+            batch = Batch(
+                draws.rows[part], draws.weights[part], draws.totals[part], values[at : at + size]
+            )
+            at += size
+            self.drawn[item.place] += size
+            self._chances.append(
+                (batch.rows, np.minimum(1.0, size * batch.weights / batch.totals[0]))
+            )
+            for bets in item.bets:
+                bets.absorb(batch, part.start, float(n_left[item.place]))
+
+    def _refit(self) -> None:
+        """Fit the forecasts to the labels drawn so far."""
+        rows = np.concatenate([r for r, _ in self._chances])
+        weights = 1 / np.concatenate([c for _, c in self._chances])
+        ledger = self.ledger
+        self.forecasts = [
+            refit(first, ledger.low[c], ledger.high[c], rows, ledger.values[c, rows], weights)
+            for c, first in enumerate(self.first)
+        ]
+
+
+def _draws_for(bets: Bets, half: float, left: int) -> float:
+    """Return how many further draws seem to bring the half width down to `half`."""
+    low, high = 0.0, float(left)
+    if bets.half_width(high) > half:
+        return high
+    while high - low > max(1.0, 0.02 * high):
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if bets.half_width(middle) <= half else (middle, high)
+    return max(high, 1.0)
