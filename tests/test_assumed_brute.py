@@ -20,6 +20,13 @@ from thresher.sampling.calibrated import (
     select_recall_calibrated,
 )
 from thresher.sampling.calibrated_plan import CalibratedTail, TailPlan
+from thresher.sampling.core_set import (
+    _designs,
+    _free_recall,
+    core_set_design,
+    select_precision_core_set,
+    select_recall_core_set,
+)
 from thresher.sampling.ledger import Ledger
 from thresher.sampling.recall import certify_recall
 from thresher.sampling.recall_plan import RecallTest
@@ -293,3 +300,132 @@ def test_a_true_calibration_is_seldom_refuted(
 def test_seven_rows_refute_nothing_at_one_per_cent() -> None:
     true, _ = false_alarm(0.01, 3, 1.0)
     assert true == 0
+
+
+# ---------------------------------------------------------------- core set closure
+
+RANKED = np.linspace(0.9, 0.1, 6)
+
+
+@pytest.fixture
+def _one_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several samples are too many outcomes to enumerate; their chance is judged alone."""
+    monkeypatch.setattr("thresher.sampling.core_set._FEW", 1)
+    for name, function in (("_designs", _designs), ("_free_recall", _free_recall)):
+        monkeypatch.setattr(f"thresher.sampling.core_set.{name}", cache(function))
+
+
+def core_of(truth: np.ndarray, target: Fraction) -> int:
+    """Count the best-ranked positives up to the first that ends too impure a prefix."""
+    places = np.flatnonzero(truth)
+    good = [Fraction(i + 1, int(place) + 1) >= target for i, place in enumerate(places)]
+    return good.index(False) if False in good else len(good)
+
+
+def judge_core_set(
+    select: Callable[..., Selection],
+    budget: int,
+    delta: float,
+    target: float,
+    declared: Callable[[np.ndarray], dict[str, int]],
+    known: np.ndarray | None = None,
+) -> tuple[Fraction, Fraction, int]:
+    """Return the worst chances of a miss and of a false free limit, and how many leave out."""
+    kind = "recall" if select is select_recall_core_set else "precision"
+    worst, worst_free, useful = Fraction(0), Fraction(0), 0
+    for pattern in product((False, True), repeat=len(RANKED)):
+        truth = np.array(pattern)
+        facts = None if known is None else np.where(known, truth, -1).astype(np.int8)
+
+        def run(
+            rng: EveryChoice, truth: np.ndarray = truth, facts: np.ndarray | None = facts
+        ) -> Selection:
+            labels = CountedLabels(lambda rows: truth[rows], budget)
+            extra = {kind: target, **declared(truth)}
+            return select(RANKED, labels, delta=delta, rng=rng, known=facts, **extra)
+
+        failed = free = Fraction(0)
+        for chance, result in outcomes(run):
+            got = recall_of(result, truth) if kind == "recall" else precision_of(result, truth)
+            failed += chance * (got < Fraction(repr(target)))
+            if result.free_recall is not None:
+                free += chance * below(recall_of(result, truth), result.free_recall)
+            useful += result.grade == "core set closure"
+        worst, worst_free = max(worst, failed), max(worst_free, free)
+    return worst, worst_free, useful
+
+
+@pytest.mark.usefixtures("_one_sample")
+@pytest.mark.parametrize(("target", "delta", "budget"), [(0.5, 0.3, 5), (0.7, 0.6, 3)])
+def test_core_set_recall_of_every_population(target: float, delta: float, budget: int) -> None:
+    for less in (0, 1):
+        worst, free, useful = judge_core_set(
+            select_recall_core_set,
+            budget,
+            delta,
+            target,
+            lambda truth, less=less: {"n_positive": max(0, int(truth.sum()) - less)},
+        )
+        assert worst <= Fraction(repr(delta))
+        assert free <= Fraction(repr(delta))
+        assert useful > 100
+
+
+@pytest.mark.usefixtures("_one_sample")
+def test_core_set_recall_beside_known_rows() -> None:
+    known = np.array([True, False, False, True, False, False])
+    worst, free, useful = judge_core_set(
+        select_recall_core_set, 3, 0.4, 0.5, lambda t: {"n_positive": int(t.sum())}, known
+    )
+    assert worst <= Fraction("0.4")
+    assert free <= Fraction("0.4")
+    assert useful > 10
+
+
+@pytest.mark.usefixtures("_one_sample")
+def test_free_recall_holds_whatever_was_declared() -> None:
+    worst, free, useful = judge_core_set(
+        select_recall_core_set, 4, 0.4, 0.5, lambda _: {"n_positive": 5}
+    )
+    assert worst > Fraction("0.4")  # the declaration is false, and the answer may fail
+    assert free <= Fraction("0.4")
+    assert useful > 100
+
+
+@pytest.mark.usefixtures("_one_sample")
+@pytest.mark.parametrize(("target", "delta", "budget"), [(0.5, 0.3, 5), (0.7, 0.6, 4)])
+def test_core_set_precision_of_every_population(target: float, delta: float, budget: int) -> None:
+    worst, _, useful = judge_core_set(
+        select_precision_core_set,
+        budget,
+        delta,
+        target,
+        lambda truth: {"n_core": core_of(truth, Fraction(repr(target)))},
+    )
+    assert worst <= Fraction(repr(delta))
+    assert useful > 10
+
+
+@pytest.mark.usefixtures("_one_sample")
+@pytest.mark.parametrize("select", [select_recall_core_set, select_precision_core_set])
+def test_estimated_core_sets_assume_nothing(select: Callable[..., Selection]) -> None:
+    worst, _, useful = judge_core_set(select, 5, 0.4, 0.6, lambda _: {})
+    assert worst <= Fraction("0.4")
+    assert not useful
+
+
+def test_a_core_set_is_hit_with_the_chance_that_is_stated() -> None:
+    for n_rows, n_core in product((4, 7), (1, 2, 3)):
+        for delta in (0.5, 0.2, 0.1):
+            design = core_set_design(n_rows, n_core, delta)
+            every = list(combinations(range(n_rows), design.size))
+            missed = sum(min(rows) >= n_core for rows in every)
+            chance = Fraction(missed, len(every)) ** design.n_samples
+            assert chance <= Fraction(repr(delta))
+            assert float(chance) == pytest.approx(design.miss, rel=1e-5)
+
+
+def test_one_sample_is_as_good_as_several_up_to_one_row() -> None:
+    for n_rows, n_core in ((50, 1), (50, 4), (1000, 7), (1000, 90)):
+        designs = _designs(n_rows, n_core, 0.05)
+        assert designs[0].n_labels <= min(d.n_labels for d in designs) + 1
