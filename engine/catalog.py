@@ -34,6 +34,18 @@ class OracleEntry:
     sql: str
     function: Function | None = None
 
+    @property
+    def value_range(self) -> tuple[float | None, float | None]:
+        """Least and largest value of an answer, None where nothing is declared."""
+        if self.signature.returns.upper() in ("BOOLEAN", "BOOL", "LOGICAL"):
+            return 0.0, 1.0
+        low, high = (self.options.get(name) for name in ("minimum", "maximum"))
+        return _number(low), _number(high)
+
+
+def _number(value: OptionValue) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
 
 @dataclass(frozen=True, slots=True)
 class ProxyEntry:

@@ -17,7 +17,7 @@ from thresher.targets import Targets
 if TYPE_CHECKING:
     from thresher.verify import Verification
 
-__all__ = ["Bounds", "Certificate", "ProxyReport", "StageReport"]
+__all__ = ["Bounds", "Certificate", "Interval", "ProxyReport", "StageReport"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,41 @@ class Bounds:
     """Certified lower bounds and point estimates of the returned set, each in [0, 1].
 
     A bound holds with probability 1 - delta; None where nothing is certified. An estimate is a best
-    guess and promises nothing; None where there is none.
+    guess and promises nothing; None where there is none. `free_recall` is the bound of the recall
+    that holds even if what the statement assumes is false.
     """
 
-    recall: float | None
-    precision: float | None
-    recall_estimate: float | None
-    precision_estimate: float | None
+    recall: float | None = None
+    precision: float | None = None
+    recall_estimate: float | None = None
+    precision_estimate: float | None = None
+    accuracy: float | None = None
+    accuracy_estimate: float | None = None
+    free_recall: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with the limits that hold for it, one for each aggregate of each group.
+
+    Parameters
+    ----------
+    name : str
+        Column of the answer.
+    group : tuple of str
+        Values of the GROUP BY columns, as text; empty without GROUP BY.
+    estimate, low, high : float or None
+        None where there is no value, as the mean over no rows.
+    beyond : float or None
+        For min and max: the share of the rows that may lie beyond the estimate.
+    """
+
+    name: str
+    group: tuple[str, ...]
+    estimate: float | None
+    low: float | None
+    high: float | None
+    beyond: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +105,8 @@ class Certificate:
     targets : Targets
         What was asked for.
     grade : str
-        ``exact``, or ``distribution-free``: finite-sample, nothing assumed of the proxy.
+        ``exact``, or ``distribution-free``: finite-sample, nothing assumed of the proxy; the others
+        rest on what `assumption` says.
     met : bool
         Whether every target is certified.
     note : str or None
@@ -106,6 +135,12 @@ class Certificate:
         Versions of thresher, DuckDB and numpy.
     labels_sha256 : str
         Hash of the label log (`thresher.label_log.log_sha256`).
+    assumption : str or None
+        What the promise assumes, in words; None where it assumes nothing.
+    intervals : tuple of Interval
+        The estimates of an aggregate query; they hold together.
+    session : str or None
+        How the delta of this statement was taken from that of the session.
     log : pyarrow.Table or None
         The label log, where it is at hand; it is no part of the certificate's text or identity.
     """
@@ -132,6 +167,9 @@ class Certificate:
     oracles: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     labels_sha256: str = ""
+    assumption: str | None = None
+    intervals: tuple[Interval, ...] = ()
+    session: str | None = None
     log: pa.Table | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -148,6 +186,8 @@ class Certificate:
     @property
     def statement(self) -> str:
         """The promise in words."""
+        if self.targets.estimated:
+            return self._estimates_statement()
         rows = f"the {_plural(self.n_returned, 'row')} returned"
         if self.grade == "exact":
             return f"Every candidate is labelled: {rows} are exactly the positive ones."
@@ -158,10 +198,36 @@ class Certificate:
         if self.bounds.precision is not None:
             share = _percent(self.bounds.precision)
             promises.append(f"are at least {share} positive (precision)")
+        if self.bounds.accuracy is not None:
+            rows = f"the labels of the {_plural(self.n_rows, 'row')}"
+            share = _percent(self.bounds.accuracy)
+            promises.append(f"agree with the oracle on at least {share} of them (accuracy)")
         if not promises:
             return f"Nothing is certified of {rows}."
-        sure = f"With probability at least {_percent(1 - self.delta)}"
-        return f"{sure}, {rows} {' and '.join(promises)}; nothing is assumed of the proxy."
+        return f"{self._sure}, {rows} {' and '.join(promises)}; {self._resting_on}."
+
+    @property
+    def _sure(self) -> str:
+        about = "about " if self.grade == "asymptotic" else "at least "
+        return f"With probability {about}{_percent(1 - self.delta)}"
+
+    @property
+    def _resting_on(self) -> str:
+        if self.assumption is None:
+            return "nothing is assumed of the proxy"
+        text = f"this assumes that {self.assumption}"
+        if self.bounds.free_recall is not None:
+            text += f" (without it, recall is at least {_percent(self.bounds.free_recall)})"
+        return text
+
+    def _estimates_statement(self) -> str:
+        if self.grade == "exact":
+            return "Every row that can count is labelled: the aggregates are exact."
+        limits = "limits hold" if len(self.intervals) == 1 else "limits hold all together"
+        return (
+            f"{self._sure}, the {limits} for {_plural(len(self.intervals), 'estimate')}; "
+            f"{self._resting_on}."
+        )
 
     @property
     def summary(self) -> str:
@@ -176,7 +242,15 @@ class Certificate:
             f"{self.n_returned:,} of {_plural(self.n_rows, 'row')}",
             f"{_plural(self.n_labels, 'label')} bought, {self.n_reused:,} reused",
         ]
-        if self.grade != "exact":
+        if self.assumption is not None:
+            parts.append(f"assuming {self.assumption}")
+        if self.targets.estimated:
+            parts[1] = (
+                f"{_plural(len(self.intervals), 'estimate')} over {_plural(self.n_rows, 'row')}"
+            )
+        elif self.targets.accuracy is not None:
+            parts.append(f"est. accuracy {_percent(self.bounds.accuracy_estimate)}")
+        elif self.grade != "exact":
             recall, precision = self.bounds.recall_estimate, self.bounds.precision_estimate
             parts.append(f"est. recall {_percent(recall)}, precision {_percent(precision)}")
         if self.cost_usd:
@@ -224,18 +298,16 @@ class Certificate:
 
     def _facts(self) -> list[tuple[str, str]]:
         """Rows of the text and HTML forms."""
-        bounds = self.bounds
         facts = [
             ("certificate", self.id),
             ("promise", self.statement),
             ("targets", f"{self.targets}, probability {1 - self.delta:.4g}"),
             ("grade", self.grade),
+            ("assumes", self.assumption or "nothing"),
             ("population", _plural(self.n_rows, "row")),
             ("returned", _plural(self.n_returned, "row")),
             ("labels", f"{self.n_labels:,} bought, {self.n_reused:,} reused"),
-            ("recall", _bound(bounds.recall, bounds.recall_estimate)),
-            ("precision", _bound(bounds.precision, bounds.precision_estimate)),
-            ("cut", "none" if self.cut is None else f"proxy score {self.cut:.6g}"),
+            *self._bound_facts(),
             ("algorithm", self.algorithm),
             ("stages", ", ".join(f"{s.stage} {s.n_positive}/{s.n_rows}" for s in self.stages)),
             ("proxies", ", ".join(_proxy_text(p) for p in self.proxies) or "none"),
@@ -244,7 +316,24 @@ class Certificate:
             ("oracles", ", ".join(f"{k} {v[:12]}" for k, v in self.oracles.items())),
             ("versions", ", ".join(f"{k} {v}" for k, v in self.versions.items())),
         ]
-        return [*facts, ("note", self.note)] if self.note else facts
+        more = (("session", self.session), ("note", self.note))
+        return [*facts, *((name, text) for name, text in more if text)]
+
+    def _bound_facts(self) -> list[tuple[str, str]]:
+        """Rows of the text and HTML forms that say what holds of the answer."""
+        bounds = self.bounds
+        if self.targets.estimated:
+            return [(f"  {_interval_name(i)}", _interval_text(i)) for i in self.intervals[:20]]
+        if self.targets.accuracy is not None:
+            return [("accuracy", _bound(bounds.accuracy, bounds.accuracy_estimate))]
+        facts = [
+            ("recall", _bound(bounds.recall, bounds.recall_estimate)),
+            ("precision", _bound(bounds.precision, bounds.precision_estimate)),
+            ("cut", "none" if self.cut is None else f"proxy score {self.cut:.6g}"),
+        ]
+        if bounds.free_recall is not None:
+            facts.insert(1, ("recall if not", _bound(bounds.free_recall, None)))
+        return facts
 
     def __str__(self) -> str:
         return "\n".join(f"{name:<12} {text}" for name, text in self._facts())
@@ -256,6 +345,20 @@ class Certificate:
             for name, text in self._facts()
         )
         return f"<table>{rows}</table>"
+
+
+def _interval_name(interval: Interval) -> str:
+    group = f" [{', '.join(interval.group)}]" if interval.group else ""
+    return f"{interval.name}{group}"
+
+
+def _interval_text(interval: Interval) -> str:
+    if interval.estimate is None:
+        return "no value"
+    low = "-inf" if interval.low is None else f"{interval.low:.6g}"
+    high = "inf" if interval.high is None else f"{interval.high:.6g}"
+    beyond = "" if interval.beyond is None else f", at most {interval.beyond:.2%} beyond"
+    return f"{interval.estimate:.6g} in [{low}, {high}]{beyond}"
 
 
 def _proxy_text(proxy: ProxyReport) -> str:

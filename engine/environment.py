@@ -29,17 +29,29 @@ class Environment:
         The oracles that the query calls.
     candidates : callable
         Makes the proxies that the query may use, once the expressions of USING are computed.
+    predictors : callable
+        Makes the proxies that predict values which an oracle gives to an aggregate.
     proxies : tuple of str
         Names of the declared ones among them. Where their models lie is left out, so that a run is
         the same on every machine.
     settings, store, progress
         Of the session.
+    interrupted : callable
+        Whether the user has asked a query that can answer early to stop.
+    delta : float
+        Failure probability that this statement may spend.
+    share : str or None
+        How `delta` was taken from that of the session; None where there is none.
     """
 
     connection: duckdb.DuckDBPyConnection
     oracles: Mapping[str, BoundOracle]
     candidates: Callable[[Population], Sequence[Candidate]]
+    predictors: Callable[[Population], Sequence[Candidate]]
     proxies: tuple[str, ...]
     settings: Settings
     store: LabelStore
     progress: ProgressSink
+    interrupted: Callable[[], bool]
+    delta: float
+    share: str | None = None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from thresher.labels import Label, LabelStore, Run
 from thresher.oracles import Answers, Oracle, Signature
 from thresher.plan import OracleCall, SelectionQuery
 from thresher.population import Population
+from thresher.sampling import OutOfLabelsError
 
 __all__ = ["BoundOracle", "Labeller"]
 
@@ -105,6 +106,8 @@ class Labeller:
         Most labels this query may be charged for.
     on_batch : callable
         Called with no argument after each committed batch.
+    allowed : callable, optional
+        Asked before each batch how many rows a budget other than labels still allows; 0: stop.
 
     Attributes
     ----------
@@ -117,6 +120,8 @@ class Labeller:
         very query bought.
     cost_usd : float
         Price of the labels bought.
+    n_asked, asked_s : int, float
+        Rows asked for, whether bought or known, and the seconds that took.
     """
 
     def __init__(
@@ -128,48 +133,106 @@ class Labeller:
         run: Run | None,
         limit: int,
         on_batch: Callable[[], None],
+        allowed: Callable[[], int] | None = None,
     ) -> None:
         self._query, self._oracles = query, oracles
         self._population, self._store, self._run = population, store, run
-        self._limit, self._on_batch = limit, on_batch
+        self._limit, self._on_batch, self._allowed = limit, on_batch, allowed
         self._answers: dict[str, dict[str, Label]] = {}
         self._seen: list[pa.Table] = []
-        self._hash = hashlib.sha256()
         self.n_labels = self.n_reused = self.charged = 0
-        self.cost_usd = 0.0
+        self.cost_usd, self.n_asked, self.asked_s = 0.0, 0, 0.0
 
     @property
     def remaining(self) -> int:
-        """Rows that can still be labelled for certain, were all their inputs new."""
-        return max(0, self._limit - self.charged) // max(1, len(self._query.calls))
+        """Rows that can still be labelled for certain, were all inputs new; 0 once stopped."""
+        left = max(0, self._limit - self.charged) // max(1, len(self._query.calls))
+        return left if self._allowed is None else min(left, self._allowed())
 
     def raise_limit(self, limit: int) -> None:
         """Allow more labels, as ON SHORTFALL EXACT asks."""
         self._limit = max(limit, self._limit)
 
-    @property
-    def sha256(self) -> str:
-        """Hash over oracle, input key and answer of every label used, in order."""
-        return self._hash.hexdigest()
-
     def __call__(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Return whether the formula is true, one truth value per row, in order."""
+        """Return whether the formula is true, one truth value per row, in order.
+
+        Raises
+        ------
+        OutOfLabelsError
+            It must stop; the error holds the answers until then.
+        """
+        answers: list[npt.NDArray[np.bool_]] = [np.zeros(0, dtype=np.bool_)]
+        for batch in self._batches(rows):
+            if self._allowed is not None and not self._allowed():
+                raise OutOfLabelsError(np.concatenate(answers))
+            answers.append(np.equal(self._ask(batch)[2], 1))
+        return np.concatenate(answers)
+
+    def _batches(self, rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
+        """Cut rows into batches where it may have to stop between them."""
+        size = len(rows)
+        if self._allowed is not None:
+            size = max(self._bound(call).oracle.batch_size for call in self._query.calls)
+        for start in range(0, len(rows), max(size, 1)):
+            yield rows[start : start + size]
+
+    def answers(self, rows: npt.NDArray[np.int64], call: OracleCall) -> pa.Array:
+        """Return the answers of one call for rows, in order.
+
+        Raises
+        ------
+        OutOfLabelsError
+            It must stop; the labels bought by then are kept.
+        """
+        found = [self._bound(call).typed([])]
+        for batch in self._batches(rows):
+            if self._allowed is not None and not self._allowed():
+                raise OutOfLabelsError
+            found.append(self._ask(batch)[1][call.value])
+        return pa.concat_arrays(found)
+
+    def measure(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Return what rows count with in each `Measured` of an estimation.
+
+        Returns
+        -------
+        ndarray of float64, shape (k, n_measured)
+            NaN where a row does not count.
+        """
         if not len(rows):
-            return np.zeros(0, dtype=np.bool_)
+            return np.empty((0, self._population.values.shape[1]))
+        table, values, _ = self._ask(rows)
+        return self._population.measure(table, values)
+
+    def _ask(
+        self, rows: npt.NDArray[np.int64]
+    ) -> tuple[pa.Table, dict[str, pa.Array], npt.NDArray[np.int8]]:
+        """Ask the calls of rows, in turn and only where they matter: inputs, answers, truth."""
+        began = time.perf_counter()
         table = self._population.inputs(np.asarray(rows, dtype=np.int64))
         self._seen.append(table)
-        truth: npt.NDArray[np.int8] = np.full(len(rows), -1, dtype=np.int8)
+        estimation = self._query.estimation
+        n_conditions = len(self._query.calls) if estimation is None else estimation.n_conditions
+        truth: npt.NDArray[np.int8] = np.full(len(rows), -1 if n_conditions else 1, dtype=np.int8)
         values = {
             call.value: self._bound(call).typed([None] * len(rows)) for call in self._query.calls
         }
-        for call in self._query.calls:
-            open_rows = np.flatnonzero(truth < 0) if self._query.monotone else np.arange(len(rows))
+        for number, call in enumerate(self._query.calls, 1):
+            if number > n_conditions:
+                needed = truth != 0
+            else:
+                needed = (truth < 0) | (not self._query.monotone)
+            open_rows = np.flatnonzero(needed)
             if not len(open_rows):
-                break
+                continue
             values[call.value] = self._values(call, table, open_rows)
-            if self._query.monotone or call is self._query.calls[-1]:
+            if number <= n_conditions and (self._query.monotone or number == n_conditions):
                 truth = self._population.evaluate(table, values)
-        return np.equal(truth, 1)
+                if number == n_conditions:
+                    truth = np.equal(truth, 1).astype(np.int8)
+        self.n_asked += len(rows)
+        self.asked_s += time.perf_counter() - began
+        return table, values, truth
 
     def duplicates(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int8]]:
         """Return the rows that this query's answers decide, whether they were asked for or not.
@@ -273,4 +336,3 @@ class Labeller:
 
     def _remember(self, call: OracleCall, key: str, value: Label) -> None:
         self._memory(call)[key] = value
-        self._hash.update(f"{call.oracle} {key} {value!r}\n".encode())

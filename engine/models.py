@@ -158,18 +158,55 @@ class Models:
         population: Population,
     ) -> list[Candidate]:
         """Return the proxies a query may use: those of USING, else declared and default ones."""
-        expressions = [term for term in query.proxies if term.name is None]
-        candidates: list[Candidate] = [
+        return self._all_candidates(query, entries, population)[0]
+
+    def predictors(
+        self,
+        query: plan.SelectionQuery,
+        entries: Sequence[ProxyEntry],
+        population: Population,
+    ) -> list[Candidate]:
+        """Return the proxies that predict a value which an oracle gives to an aggregate.
+
+        They are the declared proxies of oracles that stand in aggregates only; and the SQL
+        expression in USING, the last where the first ones score the condition.
+        """
+        return self._all_candidates(query, entries, population)[1]
+
+    def _all_candidates(
+        self,
+        query: plan.SelectionQuery,
+        entries: Sequence[ProxyEntry],
+        population: Population,
+    ) -> tuple[list[Candidate], list[Candidate]]:
+        """Return the candidates that score rows, and those that predict values."""
+        expressions: list[Candidate] = [
             Expression(term.text, scores)
-            for term, scores in zip(expressions, population.scores, strict=True)
+            for term, scores in zip(
+                (term for term in query.proxies if term.name is None),
+                population.scores,
+                strict=True,
+            )
         ]
-        candidates += [self._candidate(query, entry) for entry in entries]
-        if not query.proxies:
-            inputs = tuple(column for call in query.calls for column in call.inputs)
+        estimation, conditions = query.estimation, query.calls
+        values = estimation is not None and any(m.plain is None for m in estimation.measured)
+        predicting: list[Candidate] = []
+        if estimation is not None:
+            conditions = query.calls[: estimation.n_conditions]
+            if values:
+                first = 1 if conditions else 0
+                expressions, predicting = expressions[:first], expressions[first:]
+        scoring = {call.oracle for call in conditions or (() if values else query.calls)}
+        candidates = list(expressions)
+        for entry in entries:
+            serves = candidates if entry.oracle in scoring else predicting
+            serves.append(self._candidate(query, entry))
+        if not query.proxies and conditions:
+            inputs = tuple(column for call in conditions for column in call.inputs)
             declared = {entry.provider for entry in entries}
             models = self._default_proxies(query, declared)
             candidates += [Trainable(model, inputs) for model in models]
-        return candidates
+        return candidates, predicting
 
     def _candidate(self, query: plan.SelectionQuery, entry: ProxyEntry) -> Candidate:
         call = next(call for call in query.calls if call.oracle == entry.oracle)

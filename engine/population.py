@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from thresher.errors import DataError, NotSupportedError
+from thresher.oracles.answers import arrow_type
 from thresher.plan import Leaf, ProxyTerm, SelectionQuery
 from thresher.sql import lowering
 
@@ -47,8 +49,19 @@ class Population:
     ----------
     known : ndarray of int8, shape (n_rows,)
         1 or 0 where the formula is decided without a label, else -1.
+    free : ndarray of int8, shape (n_rows,)
+        `known` before any fact of the store was taken.
     scores : list of ndarray of float64, shape (n_rows,)
         One array per SQL expression in USING; NaN where the expression is NULL.
+    plain : list of (ndarray of float64, shape (n_rows,), or None)
+        One per `Measured` of an estimation: its value where no oracle gives it, NaN where the row
+        never counts.
+    values : ndarray of float64, shape (n_rows, n_measured)
+        What known rows count with in each `Measured`; NaN elsewhere and where they do not count.
+    predictions : pyarrow.Array or None
+        The proxy's label of every row, where USING has one.
+    groups : pyarrow.Table
+        The columns of GROUP BY, a row for each row.
 
     Raises
     ------
@@ -64,13 +77,18 @@ class Population:
     ) -> None:
         self._connection, self._query = connection, query
         self._temporary: list[str] = []
-        self.known: npt.NDArray[np.int8] = np.empty(0, dtype=np.int8)
+        self.known = self.free = np.empty(0, dtype=np.int8)
+        self.values: npt.NDArray[np.float64] = np.empty((0, 0))
+        self.groups = pa.table({})
+        self.predictions: pa.Array | None = None
         self.scores: list[npt.NDArray[np.float64]] = []
+        self.plain: list[npt.NDArray[np.float64] | None] = []
         try:
             self._refuse_volatile()
             self._sources = [self._source(leaf) for leaf in query.leaves]
-            with self._bound_answer([np.empty(0, dtype=np.int64)] * len(query.leaves)):
-                pass  # a mistake in the SELECT list must show before a label is bought
+            if query.estimation is None:  # a mistake in the SELECT list must show before a label
+                with self._bound_answer([np.empty(0, dtype=np.int64)] * len(query.leaves)):
+                    pass
             self._read(facts)
         except BaseException:
             self.close()
@@ -104,8 +122,8 @@ class Population:
                 self._connection.execute(f"DROP TABLE IF EXISTS temp.{table}")
         self._temporary = []
 
-    def known_with(self, facts: Sequence[pa.Table | None]) -> npt.NDArray[np.int8]:
-        """Return `known` as it would be with other facts (row order unchanged)."""
+    def learn(self, facts: Sequence[pa.Table | None]) -> None:
+        """Take facts: `known` and `values` become what they decide (row order unchanged)."""
         table = self._run_population(facts)
         keys = [_integers(table, leaf.row) for leaf in self._query.leaves]
         order = self._order(keys)
@@ -114,7 +132,8 @@ class Population:
         )
         if not same:
             raise DataError("the rows changed while the query ran; run it again")
-        return _known(table)[order]
+        self.known = _known(table)[order]
+        self.values = self._values(table)[order]
 
     def inputs(self, rows: npt.NDArray[np.int64]) -> pa.Table:
         """Fetch model inputs, their keys and the formula's other parts.
@@ -195,33 +214,80 @@ class Population:
         ndarray of int8, shape (k,)
             1 true, 0 false, -1 NULL.
         """
+        truths = self._over(table, values, lowering.formula_sql)
+        column = truths.column("truth").combine_chunks().fill_null(-1)
+        return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.int8)
+
+    def measure(self, table: pa.Table, values: Mapping[str, pa.Array]) -> npt.NDArray[np.float64]:
+        """Return what labelled rows count with in each `Measured`: shape (k, n_measured).
+
+        `table` and `values` are as for `evaluate`; NaN where a row does not count.
+        """
+        return self._values(self._over(table, values, lowering.values_sql))
+
+    def _over(
+        self,
+        table: pa.Table,
+        values: Mapping[str, pa.Array],
+        written: Callable[[SelectionQuery, str, Sequence[str]], str],
+    ) -> pa.Table:
+        """Run a statement over labelled rows, in their order."""
         number = "__thresher_number"
         columns = {name: table.column(name) for name, _ in self._query.parts}
         numbers = {number: pa.array(np.arange(table.num_rows))}
         name = _fresh("labelled")
         self._connection.register(name, pa.table({**numbers, **columns, **values}))
         try:
-            sql = f"{lowering.formula_sql(self._query, name, [number])} ORDER BY {number}"
-            truths = self._connection.execute(sql).to_arrow_table()
+            sql = f"{written(self._query, name, [number])} ORDER BY {number}"
+            return self._connection.execute(sql).to_arrow_table()
         finally:
             self._connection.unregister(name)
-        column = truths.column("truth").combine_chunks().fill_null(-1)
-        return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.int8)
 
-    def answer(self, returned: npt.NDArray[np.bool_]) -> duckdb.DuckDBPyRelation:
-        """Run the user's query over the returned rows; the result is materialised."""
-        with self._bound_answer([column[returned] for column in self._keys]) as relation:
+    def _values(self, table: pa.Table) -> npt.NDArray[np.float64]:
+        estimation = self._query.estimation
+        n_measured = len(estimation.measured) if estimation else 0
+        found = np.empty((table.num_rows, n_measured))
+        for i in range(n_measured):
+            found[:, i] = _doubles(table, f"__thresher_v{i}")
+        return found
+
+    def estimates(self, table: pa.Table) -> duckdb.DuckDBPyRelation:
+        """Run the user's SELECT list, ORDER BY and LIMIT over estimates; materialised."""
+        name = _fresh("estimates")
+        self._connection.register(name, table)
+        try:
+            relation = self._connection.sql(lowering.estimates_sql(self._query, name))
+            relation.execute()
+        finally:
+            self._connection.unregister(name)
+        return relation
+
+    def answer(
+        self, returned: npt.NDArray[np.bool_], labels: pa.Array | None = None
+    ) -> duckdb.DuckDBPyRelation:
+        """Run the user's query over the returned rows; the result is materialised.
+
+        `labels` are those of all rows, where the query has `Labelled`.
+        """
+        keys = [column[returned] for column in self._keys]
+        with self._bound_answer(keys, labels) as relation:
             relation.execute()
         return relation
 
     @contextmanager
     def _bound_answer(
-        self, keys: Sequence[npt.NDArray[np.int64]]
+        self, keys: Sequence[npt.NDArray[np.int64]], labels: pa.Array | None = None
     ) -> Iterator[duckdb.DuckDBPyRelation]:
         """Bind the user's query over the rows with these keys, without running it."""
-        rows = [leaf.row for leaf in self._query.leaves]
+        labelled = self._query.labelled
+        rows = [leaf.row for leaf in self._query.leaves] if labelled is None else labelled.rows
+        columns: dict[str, Any] = dict(zip(rows, keys, strict=True))
+        if labelled is not None:
+            call = self._query.calls[labelled.call]
+            none = pa.nulls(len(keys[0]), arrow_type(call.returns))
+            columns[labelled.column] = none if labels is None else labels
         name = _fresh("keep")
-        self._connection.register(name, pa.table(dict(zip(rows, keys, strict=True))))
+        self._connection.register(name, pa.table(columns))
         try:
             yield self._bind(name)
         finally:
@@ -312,9 +378,21 @@ class Population:
         keys = [_integers(table, leaf.row) for leaf in self._query.leaves]
         order = self._order(keys)
         self._keys = [column[order] for column in keys]
-        self.known = _known(table)[order]
+        self.known = self.free = _known(table)[order]
         terms = [term for term in self._query.proxies if term.name is None]
         self.scores = [_scores(table, term, self._query)[order] for term in terms]
+        self.values = self._values(table)[order]
+        if self._query.labelled is not None and self._query.labelled.prediction is not None:
+            column = table.column("__thresher_prediction").combine_chunks()
+            self.predictions = column if isinstance(order, slice) else column.take(pa.array(order))
+        if (estimation := self._query.estimation) is not None:
+            self.plain = [
+                None if m.plain is None else _doubles(table, m.plain)[order]
+                for m in estimation.measured
+            ]
+            names = [name for name, _ in estimation.groups]
+            groups = table.select(names)
+            self.groups = groups if isinstance(order, slice) else groups.take(pa.array(order))
 
     @staticmethod
     def _order(keys: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64] | slice:
@@ -326,6 +404,10 @@ class Population:
 
 def _integers(table: pa.Table, column: str) -> npt.NDArray[np.int64]:
     return np.asarray(table.column(column).to_numpy(), dtype=np.int64)
+
+
+def _doubles(table: pa.Table, column: str) -> npt.NDArray[np.float64]:
+    return np.asarray(table.column(column).to_numpy(), dtype=np.float64)
 
 
 def _known(table: pa.Table) -> npt.NDArray[np.int8]:

@@ -19,6 +19,7 @@ from thresher.errors import DataError
 from thresher.labelling import Labeller
 from thresher.oracles import FittedProxy, Proxy, TrainableProxy
 from thresher.population import Population
+from thresher.sampling import OutOfLabelsError
 
 __all__ = ["Candidate", "Expression", "Scorer", "Trainable", "fit_and_choose", "n_fit"]
 
@@ -218,7 +219,10 @@ def _quality(
 def pilot(
     labeller: Labeller, unknown: npt.NDArray[np.int64], n_rows: int, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Label `n_rows` of the `unknown` rows, drawn uniformly without replacement."""
+    """Label `n_rows` of `unknown`, drawn uniformly without replacement; fewer if it must stop."""
     n_rows = min(n_rows, len(unknown), labeller.remaining)
     rows = np.sort(rng.choice(unknown, size=n_rows, replace=False))
-    return rows, labeller(rows)
+    try:
+        return rows, labeller(rows)
+    except OutOfLabelsError as stop:
+        return rows[: len(stop.answers)], stop.answers

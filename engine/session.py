@@ -25,6 +25,7 @@ from thresher.labels import CERTIFICATE_COLUMNS, LABEL_COLUMNS, LabelStore
 from thresher.models import Models
 from thresher.progress import ProgressSink, Silent, Terminal, terminal_or_silent
 from thresher.settings import SETTINGS, Settings
+from thresher.spending import Share, Spending
 from thresher.sql import parse
 
 __all__ = ["Outcome", "Session"]
@@ -77,6 +78,8 @@ class Session:
         self._sink = sink
         self.catalog = Catalog(connection, settings.names())
         self.models = Models(connection, self.catalog, settings)
+        self._spending: Spending | None = None
+        self._interrupted, self._answers_early = threading.Event(), False
 
     def execute(self, sql: str, parameters: Parameters = None) -> Outcome:
         """Run one statement.
@@ -86,6 +89,8 @@ class Session:
         DatabaseError
             Any failure, as a PEP 249 error of `thresher.errors`.
         """
+        self._interrupted.clear()
+        self._answers_early = False
         with self._interruptible():
             with translated():
                 self.catalog.refresh()
@@ -116,13 +121,34 @@ class Session:
         """Answer one of our queries inside one transaction, so that rows stand still."""
         from thresher.run import run  # brings scipy, which plain SQL does not need
 
+        spending, share = self._share(query)
         sink = self._progress()
+        answers = self.settings.get("on_interrupt") == "ANSWER" or bool(query.tail.budget)
+        self._answers_early = answers
         try:
             with self._transaction():
-                relation, certificate = run(self._environment(query, sink), query)
+                relation, certificate = run(self._environment(query, sink, share), query)
         finally:
             sink.close()
+        if spending is not None and certificate.grade != "exact":
+            spending.spend(share)
         return Outcome(relation, certificate)
+
+    def _share(self, query: plan.SelectionQuery) -> tuple[Spending | None, Share]:
+        """Find out what failure probability a statement may spend."""
+        named = query.tail.probability
+        total = self.settings.get("session_probability")
+        if not isinstance(total, float):
+            self._spending = None
+            probability = float(str(self.settings.get("probability"))) if named is None else named
+            return None, Share(1.0 - probability)
+        if self._spending is None or self._spending.total != 1.0 - total:
+            self._spending = Spending(1.0 - total)
+        try:
+            return self._spending, self._spending.share(None if named is None else 1.0 - named)
+        except ProgrammingError as error:
+            place = query.tail.places.get("WITH PROBABILITY", plan.Place(0, 0))
+            raise error.at(query.sql, place.offset, place.length) from None
 
     def create(
         self,
@@ -163,19 +189,28 @@ class Session:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self._answers_early and not self._interrupted.is_set():
+            self._interrupted.set()  # the query stops by itself; a second Ctrl-C ends it
+            return
         self.connection.interrupt()
         signal.default_int_handler(number, frame)
 
-    def _environment(self, query: plan.SelectionQuery, sink: ProgressSink) -> Environment:
+    def _environment(
+        self, query: plan.SelectionQuery, sink: ProgressSink, share: Share
+    ) -> Environment:
         entries = self.models.entries(query)
         return Environment(
             connection=self.connection,
             oracles={call.oracle: self.models.bound(call.oracle) for call in query.calls},
             candidates=lambda population: self.models.candidates(query, entries, population),
+            predictors=lambda population: self.models.predictors(query, entries, population),
             proxies=tuple(entry.name for entry in entries),
             settings=self.settings,
             store=self.store,
             progress=sink,
+            interrupted=self._interrupted.is_set,
+            delta=share.delta,
+            share=share.text,
         )
 
     def _progress(self) -> ProgressSink:

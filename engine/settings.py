@@ -25,11 +25,17 @@ SETTINGS: Mapping[str, _Setting] = {
     "oracle_limit": _Setting(10_000, "most labels that one statement may buy", "count"),
     "default_budget": _Setting(1_000, "labels for one target without ORACLE LIMIT", "count"),
     "probability": _Setting(0.95, "confidence where a statement names none", "share"),
+    "session_probability": _Setting(
+        None, "confidence that all statements from now on hold together", "share"
+    ),
     "reuse_labels": _Setting(True, "use labels that are already in the store", "flag"),
     "seed": _Setting(None, "seed where a statement names none", "seed"),
     "encoder": _Setting(None, "model folder or hub name for embedding proxies", "name"),
     "progress": _Setting("none", "none, auto or terminal", "word none|auto|terminal"),
     "on_shortfall": _Setting(None, "FAIL, RETURN or EXACT", "word FAIL|RETURN|EXACT"),
+    "on_interrupt": _Setting(
+        "RAISE", "RAISE, or ANSWER with what is proved by then", "word RAISE|ANSWER"
+    ),
     "on_oracle_error": _Setting("FAIL", "FAIL", "word FAIL"),
 }
 

@@ -1,13 +1,78 @@
-"""What a statement asks for: targets, confidence, budget; checked values."""
+"""What a statement asks for: targets, confidence, budget, assumption; checked values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Shortfall", "Targets"]
+__all__ = [
+    "Assumption",
+    "AssumptionName",
+    "BudgetUnit",
+    "ErrorTarget",
+    "OracleErrors",
+    "QueryKind",
+    "Shortfall",
+    "Targets",
+]
 
 Shortfall = Literal["FAIL", "RETURN", "EXACT"]
+OracleErrors = Literal["FAIL"]
+BudgetUnit = Literal["CALLS", "SECONDS", "USD"]
+AssumptionName = Literal["CALIBRATION", "PROXY QUALITY", "CORE SET CLOSURE", "NORMALITY"]
+QueryKind = Literal["exact", "recall", "precision", "joint", "accuracy", "estimate"]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorTarget:
+    """How far an estimate may be from the truth.
+
+    Parameters
+    ----------
+    within : float
+        Largest distance, above 0: in units of the aggregate, or as a share of the true value.
+    relative : bool
+        Whether it is a share of the true value.
+    """
+
+    within: float
+    relative: bool
+
+    def __post_init__(self) -> None:
+        if not self.within > 0.0:
+            raise ValueError(f"an error target must be above 0, got {self.within}")
+        if self.relative and self.within >= 1.0:
+            raise ValueError(f"a relative error target must be below 1, got {self.within}")
+
+    @property
+    def clause(self) -> str:
+        """What stands after ERROR WITHIN, in canonical form."""
+        return f"{self.within:g} {'RELATIVE' if self.relative else 'ABSOLUTE'}"
+
+    def __str__(self) -> str:
+        return f"within {self.within:.4g} {'relative' if self.relative else 'absolute'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Assumption:
+    """What ASSUMING declares.
+
+    Parameters
+    ----------
+    name : AssumptionName
+    value : float or None
+        CALIBRATION WITHIN: the factor; PROXY QUALITY WITHIN: the standard deviation of the
+        oracle's distance round the proxy's; CORE SET CLOSURE OF: the size of the core set. None
+        where it is estimated.
+    """
+
+    name: AssumptionName
+    value: float | None = None
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return self.name
+        return f"{self.name} {'OF' if self.name == 'CORE SET CLOSURE' else 'WITHIN'} {self.value:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,30 +86,47 @@ class Targets:
         be positive.
     delta : float
         Failure probability of the whole statement, in (0, 1).
+    accuracy : float or None
+        Share in (0, 1] of the rows whose label must equal the oracle's.
+    error : ErrorTarget or None
+        How far each aggregate may be from the truth.
+    estimated : bool
+        Whether aggregates are estimated from a sample, with or without an error target.
     """
 
     recall: float | None
     precision: float | None
     delta: float
+    accuracy: float | None = None
+    error: ErrorTarget | None = None
+    estimated: bool = False
 
     def __post_init__(self) -> None:
-        for name, value in (("recall", self.recall), ("precision", self.precision)):
+        shares = (
+            ("recall", self.recall),
+            ("precision", self.precision),
+            ("accuracy", self.accuracy),
+        )
+        for name, value in shares:
             if value is not None and not 0.0 < value <= 1.0:
                 raise ValueError(f"{name} target must be in (0, 1], got {value}")
         if not 0.0 < self.delta < 1.0:
             raise ValueError(f"delta must be in (0, 1), got {self.delta}")
 
     @property
-    def kind(self) -> Literal["exact", "recall", "precision", "joint"]:
-        """Which selection problem this is."""
+    def kind(self) -> QueryKind:
+        """Which problem this is."""
+        if self.estimated:
+            return "estimate"
+        if self.accuracy is not None:
+            return "accuracy"
         if self.recall is None:
             return "exact" if self.precision is None else "precision"
         return "recall" if self.precision is None else "joint"
 
     def __str__(self) -> str:
-        parts = []
-        if self.recall is not None:
-            parts.append(f"recall >= {self.recall:.4g}")
-        if self.precision is not None:
-            parts.append(f"precision >= {self.precision:.4g}")
+        shares = {"recall": self.recall, "precision": self.precision, "accuracy": self.accuracy}
+        parts = [f"{name} >= {value:.4g}" for name, value in shares.items() if value is not None]
+        if self.estimated:
+            parts.append(f"error {self.error}" if self.error else "intervals")
         return " and ".join(parts) or "exact"

@@ -10,7 +10,7 @@ from typing import cast
 from thresher.errors import ProgrammingError, nearest
 from thresher.oracles.answers import arrow_type
 from thresher.oracles.context import Context
-from thresher.oracles.options import Value, check_options
+from thresher.oracles.options import Option, Options, Value, check_options
 from thresher.oracles.protocols import Oracle, Proxy, Signature, TrainableProxy
 
 __all__ = ["PROVIDERS", "create_oracle", "create_proxy"]
@@ -27,6 +27,9 @@ _PROXIES = {
     "python": "thresher.oracles.function",
     "tfidf": "thresher.oracles.proxies",
 }
+
+# The range of a number that an oracle returns; limits of sums and means rest on it.
+_RANGE = {"minimum": Option("number"), "maximum": Option("number")}
 
 PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "oracle": tuple(sorted(_ORACLES)),
@@ -81,8 +84,15 @@ def create_oracle(
     arrow_type(signature.returns)
     if not signature.arguments:
         raise ProgrammingError(f"{who} has no arguments; an oracle needs at least one.")
-    checked = check_options(who, provider, options, module.OPTIONS)
+    checked = check_options(who, provider, options, {**module.OPTIONS, **_RANGE})
+    _check_range(checked)
     return cast("Oracle", module.create_oracle(name, signature, checked, context))
+
+
+def _check_range(options: Options) -> None:
+    low, high = (options.number(name, float("nan")) for name in _RANGE)
+    if low >= high:
+        raise options.error(f"minimum {low:g} must be below maximum {high:g}.", "minimum")
 
 
 def create_proxy(

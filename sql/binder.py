@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from thresher.errors import Error, nearest
-from thresher.plan import ProxyTerm, SelectionQuery, Tail
+from thresher.errors import Error, ProgrammingError, nearest
+from thresher.plan import Answer, Labelled, ProxyTerm, SelectionQuery, Tail
+from thresher.sql.aggregates import bind_estimation
 from thresher.sql.blocks import Block, cut, query_at
 from thresher.sql.clauses import (
     TailClauses,
@@ -14,9 +15,9 @@ from thresher.sql.clauses import (
     parse_tail,
 )
 from thresher.sql.expressions import Node, parse_condition
-from thresher.sql.formula import Formula, call_at, conjuncts
+from thresher.sql.formula import BOOLEANS, Formula, call_at, conjuncts
 from thresher.sql.names import Names
-from thresher.sql.relations import parse_from
+from thresher.sql.relations import ROW_PREFIX, parse_from
 from thresher.sql.selections import first_aggregate, names_row, outer_tokens, rewrite_answer
 from thresher.sql.tokens import Source
 
@@ -97,10 +98,16 @@ class _Binder:
             check_words(source, *block.range(section))
         plain, held = self._condition()
         tail = self.clauses.tail()
+        self._check_targets(tail)
         self._check_aggregates(tail)
         formula = Formula(source, self.names)
         for node in held:
             formula.add(node)
+        estimation = None
+        if self.estimated:
+            limits = bool(tail.error or tail.oracle_limit or tail.budget)
+            estimation = bind_estimation(source, block, formula, self.names, limits=limits)
+        labelled = self._labelled(formula)
         return SelectionQuery(
             sql=source.sql,
             canonical=self._canonical(tail),
@@ -108,24 +115,94 @@ class _Binder:
             leaves=leaves,
             from_sql=self._between(),
             plain=" AND ".join(plain) or None,
-            formula=formula.sql,
+            formula=formula.sql if labelled is None else _label_formula(formula),
             parts=tuple((column, sql) for sql, column in formula.parts.items()),
-            monotone=formula.monotone,
+            monotone=formula.monotone and labelled is None,
             calls=tuple(formula.calls),
             proxies=tuple(
                 self._proxy(i, *item, formula) for i, item in enumerate(self.clauses.using)
             ),
             tail=tail,
-            answer=rewrite_answer(source, block, leaves),
+            answer=(
+                self._answer(labelled, formula.calls[0].arguments)
+                if estimation is None
+                else Answer("")
+            ),
+            estimation=estimation,
+            labelled=labelled,
         )
+
+    def _answer(self, labelled: Labelled | None, arguments: tuple[str, ...]) -> Answer:
+        source, block, leaves = self.source, self.block, self.relations.leaves
+        if labelled is None:
+            return rewrite_answer(source, block, leaves)
+        missing = " OR ".join(f"({sql}) IS NULL" for sql in arguments)
+        label = f"(CASE WHEN NOT ({missing}) THEN {labelled.column} END)"
+        swaps = {(i, source.skip(i + 1)): label for i in self.calls}
+        hidden = (*labelled.rows, labelled.column)
+        return rewrite_answer(source, block, leaves, swaps, hidden)
+
+    def _labelled(self, formula: Formula) -> Labelled | None:
+        """Bind the call in the SELECT list that ACCURACY TARGET labels every row with."""
+        source, (first, last) = self.source, self.block.range("select")
+        calls = [i for i in self.calls if first <= i < last]
+        if not self.labels_rows or not calls:
+            return None
+        before = len(formula.calls)
+        for i in self.calls:
+            node = parse_condition(
+                source, i, source.skip(i + 1), lambda k: call_at(source, k, self.oracles)
+            )
+            formula.expression(node, value=True)
+            if before or len(formula.calls) > 1:
+                raise source.refuse(
+                    "ACCURACY TARGET labels every row with one oracle: a second oracle call is "
+                    "not supported. Keep the labelled rows in a table first.",
+                    i,
+                    source.skip(i + 1),
+                )
+        if self.block.range("select")[0] < last and first_aggregate(source, self.block) is not None:
+            raise source.refuse(
+                "an aggregate over labels with ACCURACY TARGET is not supported: write ERROR "
+                "WITHIN for an estimate with limits, or keep the labelled rows in a table first.",
+                calls[0],
+            )
+        rows = tuple(f"{ROW_PREFIX}k{k}" for k in range(len(self.relations.leaves)))
+        call, prediction = formula.calls[0], None
+        if call.returns.upper() not in BOOLEANS and len(self.clauses.using) == 2:
+            prediction = source.text(*self.clauses.using.pop(0))
+            prediction = f"CAST(({prediction}) AS {call.returns})"
+        return Labelled(0, f"{ROW_PREFIX}l0", rows, prediction)
+
+    @property
+    def labels_rows(self) -> bool:
+        """Whether a call in the SELECT list gives every row a label."""
+        return "ACCURACY TARGET" in self.clauses.values
+
+    @property
+    def estimated(self) -> bool:
+        """Whether the aggregates are estimated from a sample, or over an oracle's values."""
+        values = self.clauses.values
+        if any(target in values for target in ("RECALL TARGET", "PRECISION TARGET")):
+            return False
+        if "ERROR WITHIN" in values:
+            return True
+        first, last = self.block.range("select")
+        if first_aggregate(self.source, self.block) is None:
+            return False
+        asked = any(clause in values for clause in ("ORACLE LIMIT", "BUDGET"))
+        return asked or any(first <= i < last for i in self.calls)
 
     def _condition(self) -> tuple[list[str], list[Node]]:
         """Split WHERE into SQL free of oracle calls, and the conjuncts with calls."""
         source, (first, last) = self.source, self.block.range("where")
+        elsewhere = (self.estimated or self.labels_rows) and bool(self.calls)
         if first >= last:
+            if elsewhere:
+                return [], []
             raise self._no_call()
         node = parse_condition(source, first, last, lambda i: call_at(source, i, self.oracles))
-        if not node.holds:
+        if not node.holds and not elsewhere:
             raise self._no_call()
         parts = conjuncts(node)
         plain = [self._conjunct(part) for part in parts if not part.holds]
@@ -166,7 +243,11 @@ class _Binder:
                     "Call it in the WHERE of the outermost SELECT.", i, end,
                 )  # fmt: skip
             for section, (first, last) in block.sections.items():
-                if section != "where" and first <= i < last:
+                allowed = section == "where" or (
+                    section in ("select", "order")
+                    and (self.labels_rows or (section == "select" and self.estimated))
+                )
+                if not allowed and first <= i < last:
                     raise source.refuse(
                         f"a call of the oracle {name} in {_PLACES.get(section, section)} is not "
                         f"supported yet. Call it in WHERE: {_ways_on(section)}", i, end,
@@ -176,6 +257,30 @@ class _Binder:
                     f"the oracle {name} cannot be its own proxy: USING takes a column, an "
                     "expression without oracle calls, or a declared proxy", i, end,
                 )  # fmt: skip
+
+    def _check_targets(self, tail: Tail) -> None:
+        """Refuse clauses that do not go together."""
+        selects = [n for n in ("RECALL TARGET", "PRECISION TARGET") if n in self.clauses.places]
+        for clause in ("ACCURACY TARGET", "ERROR WITHIN"):
+            if clause in self.clauses.places and selects:
+                what = (
+                    "every row gets a label"
+                    if clause == "ACCURACY TARGET"
+                    else "aggregates are estimated over all positive rows"
+                )
+                raise self._clause_error(
+                    f"{clause} does not go with {selects[0]}: with it {what}. Leave one of them "
+                    "out.",
+                    clause,
+                )
+        if tail.accuracy is not None and tail.error is not None:
+            raise self._clause_error(
+                "ACCURACY TARGET does not go with ERROR WITHIN", "ERROR WITHIN"
+            )
+
+    def _clause_error(self, message: str, clause: str) -> Error:
+        place = self.clauses.places[clause]
+        return ProgrammingError(message).at(self.source.sql, place.offset, place.length)
 
     def _check_aggregates(self, tail: Tail) -> None:
         if "select" in self.block.sections or "group" in self.block.sections:
@@ -313,9 +418,14 @@ class _Binder:
         values = {
             "RECALL TARGET": tail.recall,
             "PRECISION TARGET": tail.precision,
+            "ACCURACY TARGET": tail.accuracy,
+            "ERROR WITHIN": None if tail.error is None else tail.error.clause,
             "WITH PROBABILITY": tail.probability,
             "ORACLE LIMIT": tail.oracle_limit,
+            "BUDGET": ", ".join(f"{amount:g} {unit}" for amount, unit in tail.budget) or None,
+            "ASSUMING": tail.assuming,
             "ON SHORTFALL": tail.on_shortfall,
+            "ON ORACLE ERROR": tail.on_oracle_error,
             "SEED": tail.seed,
         }
         texts = [source.text(self.first, self.end)]
@@ -323,6 +433,12 @@ class _Binder:
             texts.append("USING " + ", ".join(source.text(*item) for item in self.clauses.using))
         texts += [f"{name} {value}" for name, value in values.items() if value is not None]
         return " ".join(texts)
+
+
+def _label_formula(formula: Formula) -> str:
+    """Write what a label decides where no condition holds a call: a BOOLEAN itself, else nothing."""
+    call = formula.calls[0]
+    return call.value if call.returns.upper() in BOOLEANS else f"{call.value} IS NOT NULL"
 
 
 def _ways_on(section: str) -> str:

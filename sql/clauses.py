@@ -7,18 +7,11 @@ cannot be names. So a table called ``oracle`` or a column called ``recall`` stil
 
 from __future__ import annotations
 
-import decimal
-import difflib
-import numbers
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import cast
-
 from thresher.errors import Error, ProgrammingError
-from thresher.plan import Place, Tail
 from thresher.sql.blocks import operand_ends, section_at
+from thresher.sql.clause_heads import SHORTFALLS, WRITTEN, TailClauses, head_at, meant
+from thresher.sql.clause_values import READERS
 from thresher.sql.tokens import Source
-from thresher.targets import Shortfall
 
 __all__ = [
     "TailClauses",
@@ -30,34 +23,8 @@ __all__ = [
     "unknown_clause",
 ]
 
-_HEADS: dict[tuple[str, ...], str] = {
-    ("on", "oracle", "error"): "ON ORACLE ERROR",
-    ("recall", "target"): "RECALL TARGET",
-    ("precision", "target"): "PRECISION TARGET",
-    ("accuracy", "target"): "ACCURACY TARGET",
-    ("with", "probability"): "WITH PROBABILITY",
-    ("at", "confidence"): "WITH PROBABILITY",
-    ("oracle", "limit"): "ORACLE LIMIT",
-    ("on", "shortfall"): "ON SHORTFALL",
-    ("error", "within"): "ERROR WITHIN",
-    ("confidence",): "WITH PROBABILITY",
-    ("seed",): "SEED",
-    ("budget",): "BUDGET",
-    ("assuming",): "ASSUMING",
-    ("using",): "USING",
-}
-_FIRST_WORDS = frozenset(words[0] for words in _HEADS)
-_WRITTEN = [" ".join(words).upper() for words in _HEADS]
-_LATER = {
-    "ACCURACY TARGET": "Write RECALL TARGET and PRECISION TARGET.",
-    "ERROR WITHIN": "Without targets and without ERROR WITHIN an aggregate is exact: every row "
-    "that can count is labelled.",
-    "BUDGET": "Write ORACLE LIMIT n, the number of labels.",
-    "ASSUMING": "Leave it out: the guarantee then needs no assumption on the proxy.",
-    "ON ORACLE ERROR": "Leave it out: the query fails when the oracle fails on a row.",
-}
 _SAMPLES = ("reservoir", "bernoulli", "system")
-_SHORTFALLS = ("FAIL", "RETURN", "EXACT")
+
 _BEFORE_NUMBER = (
     "rows",
     "range",
@@ -70,8 +37,6 @@ _BEFORE_NUMBER = (
     "date",
     "interval",
 )
-_MOST = 2**63 - 1  # of a seed and of labels: what the label store can keep
-_PAST_ANY = 10**40  # stands for larger numbers, which need not fit a float
 _AFTER_WHERE = (
     "where",
     "group",
@@ -83,38 +48,6 @@ _AFTER_WHERE = (
     "offset",
     "fetch",
 )
-
-
-@dataclass(slots=True)
-class TailClauses:
-    """What was read so far: the checked clauses, and the token ranges of the items of USING."""
-
-    values: dict[str, object] = field(default_factory=dict)
-    places: dict[str, Place] = field(default_factory=dict)
-    using: list[tuple[int, int]] = field(default_factory=list)
-
-    def tail(self) -> Tail:
-        """Return the clauses as a plan node."""
-        get = self.values.get
-        return Tail(
-            recall=cast(float | None, get("RECALL TARGET")),
-            precision=cast(float | None, get("PRECISION TARGET")),
-            probability=cast(float | None, get("WITH PROBABILITY")),
-            oracle_limit=cast(int | None, get("ORACLE LIMIT")),
-            on_shortfall=cast(Shortfall | None, get("ON SHORTFALL")),
-            seed=cast(int | None, get("SEED")),
-            places=dict(self.places),
-        )
-
-
-def _head(source: Source, i: int) -> tuple[str, int]:
-    """Return the clause whose words stand at a token, and how many words; or an empty name."""
-    if source.word(i) not in _FIRST_WORDS:
-        return "", 0
-    for words, clause in _HEADS.items():
-        if source.words(i, *words):
-            return clause, len(words)
-    return "", 0
 
 
 def _value_follows(source: Source, i: int) -> bool:
@@ -152,7 +85,7 @@ def find_tail(source: Source, first: int, last: int, *, ours: bool) -> int:
 
 
 def _is_clause(source: Source, i: int, last: int, section: str, *, ours: bool) -> bool:
-    clause, n_words = _head(source, i)
+    clause, n_words = head_at(source, i)
     if not clause or source.mark(i - 1, "."):
         return False
     after, ended = section in _AFTER_WHERE, operand_ends(source, i - 1)
@@ -170,7 +103,7 @@ def _is_clause(source: Source, i: int, last: int, section: str, *, ours: bool) -
             unsigned = source.tokens[i - 1].text != "%" or source.tokens[i + 1].text not in "+-"
             if value:
                 return ended and unsigned
-            return ended and after and (i + 1 == last or bool(_head(source, i + 1)[0]))
+            return ended and after and (i + 1 == last or bool(head_at(source, i + 1)[0]))
         case _:
             return value or (ended and after)
 
@@ -187,10 +120,10 @@ def _is_sample(source: Source, i: int) -> bool:
 def find_clause(source: Source, first: int, last: int) -> int | None:
     """Return the first token of a clause at any depth that cannot be anything else, or None."""
     for i in range(first, last):
-        clause, n_words = _head(source, i)
+        clause, n_words = head_at(source, i)
         certain = n_words > 1 and _value_follows(source, i + n_words)
         if clause == "ON SHORTFALL":
-            certain = source.word(i + 2).upper() in _SHORTFALLS
+            certain = source.word(i + 2).upper() in SHORTFALLS
         if certain and clause != "ORACLE LIMIT" and not source.mark(i - 1, "."):
             return i
     return None
@@ -198,7 +131,7 @@ def find_clause(source: Source, first: int, last: int) -> int | None:
 
 def clause_name(source: Source, i: int) -> str:
     """Return the clause at a token as it is written there."""
-    n_words = _head(source, i)[1]
+    n_words = head_at(source, i)[1]
     return source.text(i, i + n_words).upper()
 
 
@@ -209,23 +142,20 @@ def parse_tail(source: Source, first: int, last: int) -> TailClauses:
     ------
     ProgrammingError
         A clause is misspelt, stands twice, has no value or a wrong one, or is not at the end.
-    NotSupportedError
-        A clause belongs to a later version.
     """
     clauses = TailClauses()
     i = first
     while i < last:
-        clause, n_words = _head(source, i)
+        clause, n_words = head_at(source, i)
         if not clause:
             raise _misplaced(source, i, first)
-        if clause in _LATER:
-            raise source.refuse(f"{clause} is not supported yet. {_LATER[clause]}", i, i + n_words)
         if clause in clauses.places:
             line = source.sql.count("\n", 0, clauses.places[clause].offset) + 1
             raise source.error(
                 f"{clause} stands twice; the first is in line {line}", i, i + n_words
             )
-        end = _READERS[clause](source, i, i + n_words, last, clauses)
+        read = _using if clause == "USING" else READERS[clause]
+        end = read(source, i, i + n_words, last, clauses)
         clauses.places[clause] = source.place(i, end)
         i = end
     return clauses
@@ -247,18 +177,14 @@ def unknown_clause(source: Source, i: int) -> ProgrammingError:
     """Make the error for words that are no clause, with the clause that may be meant."""
     for n_words in (2, 1) if source.word(i + 1) else (1,):
         written = source.text(i, min(i + n_words, len(source.tokens)))
-        if hint := _meant(written, _WRITTEN):
+        if hint := meant(written, WRITTEN):
             return source.error(f"unknown clause {written}.{hint}", i, i + n_words)
     return source.error(
         f"unexpected {source.tokens[i].text}. The clauses are USING, RECALL TARGET, PRECISION "
-        "TARGET, WITH PROBABILITY, ORACLE LIMIT, ON SHORTFALL and SEED.",
+        "TARGET, ACCURACY TARGET, ERROR WITHIN, WITH PROBABILITY, ORACLE LIMIT, BUDGET, ASSUMING, "
+        "ON SHORTFALL, ON ORACLE ERROR and SEED.",
         i,
     )
-
-
-def _meant(written: str, known: Iterable[str]) -> str:
-    found = difflib.get_close_matches(written.upper(), known, n=1, cutoff=0.7)
-    return f" Did you mean {found[0]}?" if found else ""
 
 
 def check_words(source: Source, first: int, last: int) -> None:
@@ -277,86 +203,6 @@ def check_words(source: Source, first: int, last: int) -> None:
                 start -= operand_ends(source, start - 1) and bool(source.word(start - 1))
                 raise unknown_clause(source, start)
         i = source.skip(i)
-
-
-def _number(source: Source, head: int, i: int, last: int, example: str) -> tuple[float, int, bool]:
-    """Read a number, maybe with sign and percent sign: value, next token, whether a percentage."""
-    name = source.text(head, i).upper()
-    negative = i < last and source.tokens[i].text in ("+", "-")
-    sign = -1 if negative and source.tokens[i].text == "-" else 1
-    at = i + negative
-    if at >= last or source.tokens[at].kind not in ("number", "parameter", "string"):
-        if (
-            at < last
-            and source.word(at)
-            and not _head(source, at)[0]
-            and not section_at(source, at)
-        ):
-            raise source.error(f"{name} needs {example}, got {source.tokens[at].text}", at)
-        raise source.error(f"{name} needs a value: write {example}", head, i)
-    token = source.tokens[at]
-    value: object = token.value
-    if token.kind == "number":
-        text = token.text.replace("_", "")
-        value = int(text) if text.isdigit() and len(text) <= 40 else float(text)
-    if isinstance(value, bool) or not isinstance(value, numbers.Real | decimal.Decimal):
-        got = repr(value) if token.kind == "parameter" else token.text
-        raise source.error(f"{name} needs {example}, got {got}", at)
-    percent = at + 1 < last and source.tokens[at + 1].text == "%"
-    percent = percent or source.word(at + 1) == "percent"
-    if isinstance(value, numbers.Integral):
-        return sign * max(-_PAST_ANY, min(int(value), _PAST_ANY)), at + 1 + percent, percent
-    exact = float(value)
-    return sign * exact, at + 1 + percent, percent
-
-
-def _share(closed: bool) -> Callable[[Source, int, int, int, TailClauses], int]:
-    """Make the reader of a share in (0, 1], or in (0, 1) when not `closed`."""
-
-    def read(source: Source, head: int, i: int, last: int, clauses: TailClauses) -> int:
-        name = source.text(head, i).upper()
-        value, end, percent = _number(source, head, i, last, "a share such as 90% or 0.9")
-        share = value / 100 if percent else value
-        if not (0 < share < 1 or (closed and share == 1)):
-            hint = "Write a share such as 90% or 0.9."
-            if not percent and 1 < value < 100:
-                hint = f"Write {value:g}% or {value / 100:g}."
-            interval = "(0, 1]" if closed else "(0, 1)"
-            got = source.text(i, end) if source.tokens[i].kind != "parameter" else f"{value:g}"
-            raise source.error(f"{name} must be in {interval}, got {got}. {hint}", i, end)
-        clauses.values[_head(source, head)[0]] = float(share)
-        return end
-
-    return read
-
-
-def _whole(least: int) -> Callable[[Source, int, int, int, TailClauses], int]:
-    """Make the reader of a whole number from `least` up."""
-
-    def read(source: Source, head: int, i: int, last: int, clauses: TailClauses) -> int:
-        name = source.text(head, i).upper()
-        value, end, percent = _number(source, head, i, last, "a whole number such as 1000")
-        if percent or value != value or (abs(value) < _MOST and value % 1):
-            raise source.error(f"{name} must be a whole number, got {source.text(i, end)}", i, end)
-        if value < least:
-            raise source.error(f"{name} must be at least {least}, got {value:g}", i, end)
-        if value > _MOST:
-            got = source.text(i, end) if source.tokens[i].kind != "parameter" else f"{value:g}"
-            raise source.error(f"{name} must be below 2^63, got {got}", i, end)
-        clauses.values[_head(source, head)[0]] = int(value)
-        return end
-
-    return read
-
-
-def _shortfall(source: Source, head: int, i: int, last: int, clauses: TailClauses) -> int:
-    word = source.word(i).upper() if i < last else ""
-    if word not in _SHORTFALLS:
-        at, got = (i, f", got {source.tokens[i].text}") if i < last else (head, "")
-        hint = _meant(word, _SHORTFALLS)
-        raise source.error(f"ON SHORTFALL needs FAIL, RETURN or EXACT{got}.{hint}", at)
-    clauses.values["ON SHORTFALL"] = word
-    return i + 1
 
 
 def _using(source: Source, head: int, i: int, last: int, clauses: TailClauses) -> int:
@@ -385,14 +231,3 @@ def _ends_item(source: Source, i: int, last: int) -> bool:
         or token.text in ("::", "[")
         or _is_clause(source, i, last, "limit", ours=True)
     )
-
-
-_READERS: dict[str, Callable[[Source, int, int, int, TailClauses], int]] = {
-    "USING": _using,
-    "RECALL TARGET": _share(closed=True),
-    "PRECISION TARGET": _share(closed=True),
-    "WITH PROBABILITY": _share(closed=False),
-    "ORACLE LIMIT": _whole(1),
-    "ON SHORTFALL": _shortfall,
-    "SEED": _whole(0),
-}

@@ -11,8 +11,9 @@ from thresher.sql.expressions import Node
 from thresher.sql.names import DeclaredOracle, Names
 from thresher.sql.tokens import Source
 
-__all__ = ["Formula", "call_at", "conjuncts"]
+__all__ = ["BOOLEANS", "Formula", "call_at", "conjuncts"]
 
+BOOLEANS = ("BOOLEAN", "BOOL", "LOGICAL")
 _CONNECTIVES = ("or", "and", "not", "paren")
 _STRICT = (*_CONNECTIVES, "compare", "in", "between", "arithmetic", "minus", "cast", "call")
 _FALSE_AFTER = {("=", "false"), ("==", "false"), ("<>", "true"), ("!=", "true")}
@@ -61,7 +62,9 @@ class Formula:
 
     @property
     def sql(self) -> str:
-        """The formula over answer columns and parts."""
+        """The formula over answer columns and parts; TRUE where WHERE holds no call."""
+        if not self._conjuncts:
+            return "TRUE"
         if len(self._conjuncts) == 1:
             return self._conjuncts[0]
         return " AND ".join(self._conjuncts)
@@ -73,6 +76,13 @@ class Formula:
         self.monotone = self.monotone and _monotone(node)
         self._conjuncts.append(self._write(node))
 
+    def expression(self, node: Node, *, value: bool) -> str:
+        """Write an expression that stands beside the formula; its calls come after its own."""
+        if not value:
+            self._check_conditions(node)
+        self._collect(node, negated=False)
+        return self._write(node)
+
     def _check_conditions(self, node: Node) -> None:
         """Refuse an answer that is no BOOLEAN where a condition must stand."""
         if node.kind in _CONNECTIVES:
@@ -80,7 +90,7 @@ class Formula:
                 self._check_conditions(child)
         elif node.kind == "call":
             name, returns = self._name(node), self._oracle(node).signature.returns
-            if returns.upper() not in ("BOOLEAN", "BOOL", "LOGICAL"):
+            if returns.upper() not in BOOLEANS:
                 shown = self._source.text(node.first, node.last)
                 value = ">= 0.5" if returns.upper() != "VARCHAR" else "= 'yes'"
                 raise self._source.error(

@@ -15,12 +15,14 @@ from thresher.sql.tokens import identifier
 __all__ = [
     "answer_sql",
     "base_source",
+    "estimates_sql",
     "formula_sql",
     "inputs_sql",
     "leaf_materialise_sql",
     "matches_sql",
     "population_sql",
     "temp_source",
+    "values_sql",
 ]
 
 
@@ -98,7 +100,9 @@ def population_sql(
     str
         Its columns are the row columns (-1 where an outer join found no row), ``__thresher_known``
         (1 or 0 where the formula is decided without a label, else NULL), and the DOUBLE score of
-        each SQL expression in USING.
+        each SQL expression in USING. Where aggregates are estimated, a row is only known to be
+        positive if no call of it is open; then come the columns of GROUP BY, the plain value of
+        each `Measured` that has one and the values ``__thresher_v<i>`` of known rows.
     """
     wanted = list(stores) if stores is not None else [None] * len(query.calls)
     calls = list(zip(query.calls, wanted, strict=True))
@@ -112,12 +116,15 @@ def population_sql(
         if store is not None:
             key = f"__thresher_rows.{call.key}"
             joins.append(f" LEFT JOIN {store} AS {joined} ON {joined}.key = {key}")
-    columns.append(f"{' AND '.join(settled)} AS __thresher_settled")
+    columns.append(f"{' AND '.join(settled) or 'TRUE'} AS __thresher_settled")
     rows = _candidates(query, sources, calls)
     answered = f"SELECT {', '.join(columns)} FROM ({rows}) AS __thresher_rows{''.join(joins)}"
     outer = [leaf.row for leaf in query.leaves]
     outer.append(f"CAST({_known(query)} AS TINYINT) AS __thresher_known")
     outer += [term.column for term in query.proxies if term.name is None]
+    outer += [name for name, _ in _plain_columns(query)]
+    outer += ["__thresher_prediction"] if query.labelled and query.labelled.prediction else []
+    outer += _values(query)
     return f"{query.ctes}SELECT {', '.join(outer)} FROM ({answered}) AS __thresher_answers"
 
 
@@ -134,12 +141,38 @@ def _candidates(
         for term in query.proxies
         if term.name is None
     ]
+    columns += [f"{sql} AS {name}" for name, sql in _plain_columns(query)]
+    if query.labelled and query.labelled.prediction:
+        columns.append(f"{query.labelled.prediction} AS __thresher_prediction")
     where = f" WHERE {query.plain}" if query.plain else ""
     return f"SELECT {', '.join(columns)} FROM {_from(query, sources)}{where}"
 
 
+def _plain_columns(query: SelectionQuery) -> list[tuple[str, str]]:
+    """List name and SQL of what an estimation needs of every row, free of oracle calls."""
+    estimation = query.estimation
+    if estimation is None:
+        return []
+    values = [(m.plain, f"CAST(({m.plain_sql}) AS DOUBLE)") for m in estimation.measured]
+    return [*estimation.groups, *((name, sql) for name, sql in values if name is not None)]
+
+
+def _values(query: SelectionQuery) -> list[str]:
+    """Write the value with which a row counts in each `Measured`; NULL where it does not."""
+    written = []
+    for i, measured in enumerate(query.estimation.measured if query.estimation else ()):
+        condition = f" AND ({measured.condition})" if measured.condition else ""
+        written.append(
+            f"CASE WHEN {_truth(query)}{condition} THEN {measured.value} END AS __thresher_v{i}"
+        )
+    return written
+
+
 def _known(query: SelectionQuery) -> str:
     truth = _truth(query)
+    if query.estimation is not None:
+        false = f"WHEN NOT {truth} THEN FALSE " if query.monotone else ""
+        return f"CASE WHEN __thresher_settled THEN coalesce({truth}, FALSE) {false}END"
     settled = f"CASE WHEN __thresher_settled THEN coalesce({truth}, FALSE)"
     return f"{settled} ELSE {truth} END" if query.monotone else f"{settled} END"
 
@@ -222,6 +255,40 @@ def formula_sql(query: SelectionQuery, relation: str, keys: Sequence[str]) -> st
     return f"SELECT {', '.join(keys)}, {truth} FROM {relation}"
 
 
+def values_sql(query: SelectionQuery, relation: str, keys: Sequence[str]) -> str:
+    """Return the statement that evaluates what the aggregates are over, on labelled rows.
+
+    Parameters
+    ----------
+    query, relation, keys
+        As for `formula_sql`.
+
+    Returns
+    -------
+    str
+        Its columns are `keys` and ``__thresher_v<i>``, DOUBLE, of each `Measured`: NULL where the
+        row does not count.
+    """
+    return f"SELECT {', '.join([*keys, *_values(query)])} FROM {relation}"
+
+
+def estimates_sql(query: SelectionQuery, relation: str) -> str:
+    """Return the user's query over its estimates.
+
+    Parameters
+    ----------
+    query : SelectionQuery
+        The bound query; it has an `estimation`.
+    relation : str
+        Relation with the columns that `Estimation.select` names, a row for each group.
+    """
+    estimation = query.estimation
+    if estimation is None:
+        raise TypeError("a query without estimation has no estimates")
+    pieces = [f"{estimation.select} FROM {relation}", estimation.order, estimation.limit]
+    return " ".join(piece for piece in pieces if piece)
+
+
 def answer_sql(
     query: SelectionQuery, sources: Sequence[str], keep: str, by_row: bool | None = None
 ) -> str:
@@ -232,7 +299,8 @@ def answer_sql(
     query, sources
         As for `population_sql`.
     keep : str
-        Relation with the row columns of the rows to return.
+        Relation with the row columns of the rows to return; or, where the query has `Labelled`,
+        with its `rows` and `column`.
     by_row : bool, optional
         Whether to order by the row columns, instead of `Answer.by_row`. Text alone does not tell
         that a macro aggregates; DuckDB then asks for GROUP BY, and False does without the order.
@@ -248,7 +316,10 @@ def answer_sql(
     if by_row:
         rows = ", ".join(leaf.row for leaf in query.leaves)
         order = [f"{answer.order}, {rows}" if answer.order else f"ORDER BY {rows}"]
-    relation = _rows_of(query, sources, keep, hidden=answer.hidden)
+    if query.labelled is None:
+        relation = _rows_of(query, sources, keep, hidden=answer.hidden)
+    else:
+        relation = _with_labels(query, sources, keep)
     pieces = [f"{answer.select} FROM {relation}", answer.grouping, *order, answer.limit]
     return query.ctes + " ".join(piece for piece in pieces if piece)
 
@@ -272,6 +343,15 @@ def _rows_of(
     rows = ", ".join(leaf.row for leaf in query.leaves)
     found = ", ".join(f"coalesce({leaf.row}, -1)" for leaf in query.leaves)
     return f"{relation} WHERE ({found}) IN (SELECT {rows} FROM {wanted})"
+
+
+def _with_labels(query: SelectionQuery, sources: Sequence[str], labels: str) -> str:
+    """Join the labels to their rows."""
+    rows = query.labelled.rows if query.labelled else ()
+    equal = [
+        f"coalesce({leaf.row}, -1) = {row}" for leaf, row in zip(query.leaves, rows, strict=True)
+    ]
+    return f"{_from(query, sources)}, {labels} AS __thresher_labels WHERE {' AND '.join(equal)}"
 
 
 def _cut(leaf: Leaf, source: str, wanted: str, *, hidden: bool) -> str:

@@ -39,6 +39,10 @@ class DeclaredOracle(Protocol):
     def signature(self) -> Signature:
         """What it takes and gives."""
 
+    @property
+    def value_range(self) -> tuple[float | None, float | None]:
+        """Least and largest value of an answer, None where nothing is declared."""
+
 
 class DeclaredProxy(Protocol):
     """A proxy in the catalog."""

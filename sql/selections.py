@@ -5,7 +5,7 @@ Row columns that the sources add must not be seen by the user: each star leaves 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from thresher.plan import Answer, Leaf
 from thresher.sql.blocks import Block, is_star, query_at
@@ -70,8 +70,27 @@ def _is_window(source: Source, i: int) -> bool:
     return source.word(i) == "over"
 
 
-def rewrite_answer(source: Source, block: Block, leaves: Sequence[Leaf]) -> Answer:
+def rewrite_answer(
+    source: Source,
+    block: Block,
+    leaves: Sequence[Leaf],
+    labels: Mapping[tuple[int, int], str] | None = None,
+    hidden_columns: Sequence[str] = (),
+) -> Answer:
     """Return the rest of a block, to be run over the returned rows.
+
+    Parameters
+    ----------
+    source : Source
+        The statement.
+    block : Block
+        Its sections.
+    leaves : sequence of Leaf
+        The relations of FROM.
+    labels : mapping, optional
+        Token ranges of oracle calls, and the columns that take their places.
+    hidden_columns : sequence of str
+        Columns besides the row columns that no star may show.
 
     Raises
     ------
@@ -79,20 +98,24 @@ def rewrite_answer(source: Source, block: Block, leaves: Sequence[Leaf]) -> Answ
         A ``COLUMNS(...)`` over a join that cannot leave out the row columns.
     """
     start, end = block.range("select")
+    calls = dict(labels or {})
     hidden = len(leaves) == 1 and _sees_row(source, block, leaves[0])
-    swaps = {} if hidden else _stars(source, start, end, leaves)
+    if hidden and calls:
+        raise source.refuse(
+            "COLUMNS(...) and whole rows beside an oracle call in the SELECT list are not "
+            "supported. Write the columns out.", start, end,
+        )  # fmt: skip
+    excluded = [*(leaf.row for leaf in leaves), *hidden_columns]
+    swaps = {} if hidden else _stars(source, start, end, leaves, excluded)
     if "select" in block.sections:
-        select = "SELECT " + source.text(start, end, swaps)
+        select = "SELECT " + source.text(start, end, swaps | calls)
     else:
-        select = f"SELECT {_star('*', leaves)}"
+        select = f"SELECT * EXCLUDE ({', '.join(excluded)})"
     first, last = block.range("order")
-    by_row = (
-        first_aggregate(source, block) is None
-        and source.word(start) != "distinct"
-        and source.word(first) != "all"
-    )
+    aggregates = first_aggregate(source, block) is not None
+    by_row = not aggregates and source.word(start) != "distinct" and source.word(first) != "all"
     grouping = [
-        f"{words} {source.text(*block.range(name))}"
+        f"{words} {source.text(*block.range(name), calls)}"
         for name, words in _GROUPING
         if name in block.sections
     ]
@@ -104,10 +127,11 @@ def rewrite_answer(source: Source, block: Block, leaves: Sequence[Leaf]) -> Answ
     return Answer(
         select=select,
         grouping=" ".join(grouping),
-        order=f"ORDER BY {source.text(first, last)}" if first < last else "",
+        order=f"ORDER BY {source.text(first, last, calls)}" if first < last else "",
         limit=" ".join(f"{name.upper()} {source.text(*tokens)}" for tokens, name in limits),
         by_row=by_row,
         hidden=hidden,
+        aggregates=aggregates,
     )
 
 
@@ -131,34 +155,32 @@ def names_row(source: Source, i: int) -> bool:
     return not source.mark(i - 1, ".") and after not in (".", "(", ":", ":=", "=>")
 
 
-def _star(written: str, leaves: Sequence[Leaf]) -> str:
-    return f"{written} EXCLUDE ({', '.join(leaf.row for leaf in leaves)})"
-
-
 def _stars(
-    source: Source, first: int, last: int, leaves: Sequence[Leaf]
+    source: Source, first: int, last: int, leaves: Sequence[Leaf], excluded: Sequence[str]
 ) -> dict[tuple[int, int], str]:
     swaps: dict[tuple[int, int], str] = {}
     for i in outer_tokens(source, first, last):
         if source.word(i) == "columns" and source.mark(i + 1, "("):
             swaps |= _columns(source, i)
         elif source.tokens[i].text == "*" and is_star(source, i):
-            swaps |= _one_star(source, i, leaves)
+            swaps |= _one_star(source, i, leaves, excluded)
     return swaps
 
 
-def _one_star(source: Source, i: int, leaves: Sequence[Leaf]) -> dict[tuple[int, int], str]:
+def _one_star(
+    source: Source, i: int, leaves: Sequence[Leaf], excluded: Sequence[str]
+) -> dict[tuple[int, int], str]:
     before = i
     if source.mark(i - 1, "."):
         name = source.tokens[i - 2].name.lower()
-        leaves = [leaf for leaf in leaves if leaf.alias.lower() == name]
+        excluded = [leaf.row for leaf in leaves if leaf.alias.lower() == name]
         before = i - 2
     # count(*) and count(t.*) take rows, not columns; COLUMNS(*) takes columns.
-    if not leaves or (source.mark(before - 1, "(") and source.word(before - 2) != "columns"):
+    if not excluded or (source.mark(before - 1, "(") and source.word(before - 2) != "columns"):
         return {}
+    rows = ", ".join(excluded)
     if source.word(i + 1) != "exclude":
-        return {(i, i + 1): _star("*", leaves)}
-    rows = ", ".join(leaf.row for leaf in leaves)
+        return {(i, i + 1): f"* EXCLUDE ({rows})"}
     if source.mark(i + 2, "("):
         return {(i + 2, i + 3): f"({rows}, "}
     end = i + 5 if source.mark(i + 3, ".") else i + 3

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from thresher.plan import Explain, Passthrough, Statement
+from thresher.sql.audits import is_audit, parse_audit
 from thresher.sql.binder import bind_query
 from thresher.sql.clauses import clause_name, find_clause, find_tail
 from thresher.sql.declarations import is_declaration, parse_declaration
@@ -23,7 +24,7 @@ _EDGES = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _OURS = """
-    thresher_ oracle proxy proxies certificates target probability confidence shortfall within seed
+    thresher_ oracle proxy proxies certificate target probability confidence shortfall within seed
     budget assuming using
 """
 _BLOCK = ("select", "from", "with")
@@ -123,6 +124,8 @@ def parse(text: str, names: Names, parameters: Parameters = None) -> Statement:
     if not _is_ours(raw, first, oracles):
         return Passthrough(text)
     source = Source(text, bind(text, tokens, parameters))
+    if is_audit(source):
+        return parse_audit(source)
     if first == 0 and (made := parse_declaration(source, names)) is not None:
         return made
     query = bind_query(source, first, names)
@@ -154,7 +157,7 @@ def _is_ours(source: Source, first: int, oracles: frozenset[str]) -> bool:
     NotSupportedError
         Oracle calls or clauses in a statement that is no SELECT.
     """
-    if first == 0 and is_declaration(source):
+    if first == 0 and (is_declaration(source) or is_audit(source)):
         return True
     n = len(source.tokens)
     call = next((i for i in range(first, n) if call_at(source, i, oracles)), None)

@@ -31,6 +31,7 @@ class Signature:
 @dataclass(frozen=True)
 class Oracle:
     signature: Signature
+    value_range: tuple[float | None, float | None] = (None, None)
 
 
 def oracle(returns: str, *kinds: str) -> Oracle:

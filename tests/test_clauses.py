@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from thresher.errors import NotSupportedError, ProgrammingError
 from thresher.plan import SelectionQuery
 from thresher.sql import parse
+from thresher.targets import Assumption, ErrorTarget
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Signature:
 @dataclass(frozen=True)
 class Oracle:
     signature: Signature
+    value_range: tuple[float | None, float | None] = (None, None)
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Names:
 
 
 HEAD = "SELECT * FROM t WHERE is_pos(a)"
+COUNT = "SELECT count(*) FROM t WHERE is_pos(a)"
 
 
 def bind(tail: str, head: str = HEAD) -> SelectionQuery:
@@ -237,23 +240,86 @@ def test_wrong_clauses_show_the_place(tail: str, message: str, at: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tail", "clause", "instead"),
+    ("tail", "field", "value"),
     [
-        ("ACCURACY TARGET 0.9", "ACCURACY TARGET", "RECALL TARGET and PRECISION TARGET"),
-        ("ERROR WITHIN 5%", "ERROR WITHIN", "exact"),
-        ("BUDGET 500 CALLS", "BUDGET", "ORACLE LIMIT n"),
-        ("ASSUMING CALIBRATION", "ASSUMING", "Leave it out"),
-        ("RECALL TARGET 0.9 ASSUMING NORMALITY", "ASSUMING", "Leave it out"),
-        ("ON ORACLE ERROR FAIL", "ON ORACLE ERROR", "Leave it out"),
+        ("ACCURACY TARGET 95%", "accuracy", 0.95),
+        ("ASSUMING CALIBRATION", "assuming", Assumption("CALIBRATION")),
+        ("ASSUMING CALIBRATION WITHIN 3", "assuming", Assumption("CALIBRATION", 3.0)),
+        ("ASSUMING PROXY QUALITY", "assuming", Assumption("PROXY QUALITY")),
+        ("ASSUMING PROXY QUALITY WITHIN .2", "assuming", Assumption("PROXY QUALITY", 0.2)),
+        ("ASSUMING CORE SET CLOSURE OF 50", "assuming", Assumption("CORE SET CLOSURE", 50.0)),
+        ("RECALL TARGET 0.9 ASSUMING NORMALITY", "assuming", Assumption("NORMALITY")),
+        ("BUDGET 500 CALLS", "oracle_limit", 500),
+        ("BUDGET 500 CALLS, 2.5 SECONDS", "budget", ((2.5, "SECONDS"),)),
+        ("BUDGET 1 USD, 60 SECONDS", "budget", ((1.0, "USD"), (60.0, "SECONDS"))),
+        ("ON ORACLE ERROR FAIL", "on_oracle_error", "FAIL"),
     ],
 )
-def test_clauses_of_later_versions_are_refused(tail: str, clause: str, instead: str) -> None:
-    sql = f"{HEAD} {tail}"
+def test_clauses_give_checked_values(tail: str, field: str, value: object) -> None:
+    assert getattr(bind(tail).tail, field) == value
+
+
+@pytest.mark.parametrize(
+    ("written", "error"),
+    [
+        ("5%", ErrorTarget(0.05, relative=True)),
+        ("5% ABSOLUTE", ErrorTarget(0.05, relative=False)),
+        ("0.5", ErrorTarget(0.5, relative=False)),
+        ("0.5 RELATIVE", ErrorTarget(0.5, relative=True)),
+        ("20", ErrorTarget(20.0, relative=False)),
+    ],
+)
+def test_an_error_target_is_relative_where_it_is_a_percentage(
+    written: str, error: ErrorTarget
+) -> None:
+    query = parse(f"{COUNT} ERROR WITHIN {written}", Names())
+    assert isinstance(query, SelectionQuery)
+    assert query.tail.error == error
+
+
+@pytest.mark.parametrize(
+    ("tail", "message"),
+    [
+        ("BUDGET 5", "needs CALLS, SECONDS or USD"),
+        ("BUDGET 5 SECOND", "Did you mean SECONDS"),
+        ("BUDGET 0 CALLS", "a whole number above 0"),
+        ("BUDGET 1.5 CALLS", "a whole number above 0"),
+        ("BUDGET 5 CALLS, 6 CALLS", "names CALLS twice"),
+        ("ORACLE LIMIT 5 BUDGET 5 CALLS", "ORACLE LIMIT n, which stands here already"),
+        ("BUDGET 5 CALLS ORACLE LIMIT 5", "stands twice"),
+        ("BUDGET -5 USD", "a number above 0"),
+        ("ASSUMING NOTHING", "CORE SET CLOSURE, NORMALITY, got NOTHING"),
+        ("ASSUMING CALIBRATED", "Did you mean CALIBRATION"),
+        ("ASSUMING CALIBRATION WITHIN 0", "must be above 0"),
+        ("ON ORACLE ERROR IGNORE", "needs FAIL"),
+        ("ERROR WITHIN 5% RECALL TARGET .9", "does not go with RECALL TARGET"),
+        ("ACCURACY TARGET .9 PRECISION TARGET .9", "does not go with PRECISION TARGET"),
+    ],
+)
+def test_wrong_budgets_and_assumptions(tail: str, message: str) -> None:
+    with pytest.raises(ProgrammingError) as caught:
+        parse(f"{HEAD} {tail}", Names())
+    assert message in caught.value.message
+    assert caught.value.offset is not None
+
+
+@pytest.mark.parametrize("written", ["0", "-5%", "100%", "1 RELATIVE", "'x'", ""])
+def test_wrong_error_targets(written: str) -> None:
+    with pytest.raises(ProgrammingError, match=r"ERROR WITHIN (must be|needs)"):
+        parse(f"{COUNT} ERROR WITHIN {written}", Names())
+
+
+@pytest.mark.parametrize(
+    ("tail", "instead"),
+    [
+        ("BUDGET 500 TOKENS", "CALLS, SECONDS or USD"),
+        ("ON ORACLE ERROR WORST CASE", "ON ORACLE ERROR FAIL"),
+    ],
+)
+def test_clauses_of_later_versions_are_refused(tail: str, instead: str) -> None:
     with pytest.raises(NotSupportedError) as caught:
-        parse(sql, Names())
-    assert clause in caught.value.message
+        parse(f"{HEAD} {tail}", Names())
     assert instead in caught.value.message
-    assert caught.value.offset == sql.index(clause)
 
 
 def test_a_parameter_past_any_bound_is_refused() -> None:

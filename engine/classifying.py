@@ -1,0 +1,252 @@
+"""A label for every row, from the proxy or from the oracle, with an accuracy target."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from thresher.certificate import Bounds, Certificate, ProxyReport
+from thresher.certifying import certify, finite
+from thresher.errors import NotSupportedError, ShortfallError
+from thresher.plan import OracleCall
+from thresher.running import Running
+from thresher.sampling import ClassStep, Labelling, Step, select_accuracy
+from thresher.scoring import Trainable, n_fit, pilot
+
+__all__ = ["classify"]
+
+Codes = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+_PILOT = 64  # rows that tell where a score turns from false to true
+_MOST_CLASSES = 50  # for which one proxy each is trained
+
+
+def classify(
+    run: Running,
+) -> tuple[npt.NDArray[np.bool_], pa.Array | None, Certificate]:
+    """Label every row of a run, and certify how many labels are right.
+
+    Returns
+    -------
+    returned : ndarray of bool, shape (n_rows,)
+        Rows of the answer: those whose condition is labelled true; all where the label itself is
+        asked for.
+    labels : pyarrow.Array or None
+        The label of every returned row, where the SELECT list asks for it.
+    certificate : Certificate
+
+    Raises
+    ------
+    ShortfallError
+        The target cannot be certified and ON SHORTFALL does not say RETURN.
+    """
+    if run.interruptible:
+        raise run.located(
+            NotSupportedError(
+                "a budget of SECONDS or USD beside ACCURACY TARGET is not supported yet. Write "
+                "ORACLE LIMIT n."
+            ),
+            "BUDGET",
+        )
+    return _Classifying(run).classify()
+
+
+class _Source:
+    """Sells class codes of rows; classes are numbered as they are first seen."""
+
+    def __init__(self, run: Running, call: OracleCall | None) -> None:
+        self._run, self._call = run, call
+        self.classes: list[object] = [False, True] if call is None else []
+        self._numbers: dict[object, int] = {name: i for i, name in enumerate(self.classes)}
+
+    @property
+    def remaining(self) -> int:
+        """Rows that can still be labelled for certain."""
+        return self._run.labeller.remaining
+
+    def __call__(self, rows: Codes) -> Codes:
+        """Label rows and return their codes."""
+        if self._call is None:
+            return self._run.labeller(rows).astype(np.int64)
+        return self.codes(self._run.labeller.answers(rows, self._call))
+
+    def codes(self, answers: pa.Array) -> Codes:
+        """Return the code of each answer."""
+        encoded = answers.dictionary_encode()
+        numbers = np.array(
+            [self._number(value) for value in encoded.dictionary.to_pylist()], dtype=np.int64
+        )
+        indices = np.asarray(encoded.indices.fill_null(-1))
+        return np.where(indices >= 0, np.append(numbers, -1)[indices], -1)
+
+    def _number(self, value: object) -> int:
+        if value not in self._numbers:
+            self._numbers[value] = len(self.classes)
+            self.classes.append(value)
+        return self._numbers[value]
+
+
+class _Classifying:
+    """The state of one classification."""
+
+    def __init__(self, run: Running) -> None:
+        self.run, self.labelled = run, run.query.labelled
+        call = None if self.labelled is None else run.query.calls[self.labelled.call]
+        self.boolean = call is None or run.query.formula == call.value
+        self.call = call
+        self.source = _Source(run, None if self.boolean else call)
+        # A row whose input is NULL has no label and is no row to label.
+        everything = np.zeros(run.population.n_rows, dtype=np.bool_)
+        self.missing = everything if call is None else run.population.free == 0
+
+    def classify(self) -> tuple[npt.NDArray[np.bool_], pa.Array | None, Certificate]:
+        run = self.run
+        predictions, confidence = self._predictions()
+        run.enter("select")
+        known = self._known()
+        result = select_accuracy(
+            predictions,
+            confidence,
+            self.source,
+            accuracy=run.targets.accuracy or 1.0,
+            delta=run.targets.delta,
+            rng=run.rng,
+            known=known,
+        )
+        note = self._policy(result)
+        codes = result.labels
+        returned = np.ones(run.population.n_rows, dtype=np.bool_)
+        labels: pa.Array | None = None
+        if self.labelled is None:
+            returned = codes == 1
+        else:
+            labels = self._typed(codes)
+        certificate = certify(
+            run,
+            grade="exact" if result.from_oracle.all() else result.grade,
+            met=result.met,
+            note=note,
+            n_returned=int(returned.sum()),
+            steps=tuple(_step(s) for s in result.steps),
+            logged=result.steps,
+            algorithm=result.algorithm,
+            bounds=Bounds(
+                accuracy=finite(result.accuracy_bound),
+                accuracy_estimate=finite(result.accuracy_estimate),
+            ),
+            tests=tuple(asdict(test) for test in result.tests),
+        )
+        return returned, labels, certificate
+
+    def _known(self) -> Codes:
+        """Codes that are known before the first label; -1 elsewhere."""
+        run = self.run
+        known = run.known.astype(np.int64)
+        if self.boolean:
+            return known
+        rows = np.flatnonzero((known >= 0) & ~self.missing)
+        known[:] = np.where(self.missing, 0, -1)
+        known[rows] = self.source(rows)
+        return known
+
+    def _predictions(self) -> tuple[Codes, Floats]:
+        """The proxy's class of every row, and how sure it is."""
+        run = self.run
+        given = run.population.predictions
+        if given is not None:
+            given_scores = run.population.scores
+            confidence = given_scores[0] if given_scores else np.zeros(run.population.n_rows)
+            run.reports += (ProxyReport(run.query.proxies[0].text, used=True),)
+            return np.maximum(self.source.codes(given), 0), np.nan_to_num(confidence, nan=-np.inf)
+        if self.boolean:
+            scores = np.asarray(run.scores(), dtype=np.float64)
+            middle = self._middle(scores)
+            return (scores > middle).astype(np.int64), np.abs(scores - middle)
+        return self._one_each()
+
+    def _middle(self, scores: Floats) -> float:
+        """Score above which a row is more likely true than not, by a few labels."""
+        from sklearn.linear_model import LogisticRegression
+
+        run = self.run
+        unknown = np.flatnonzero((run.known < 0) & np.isfinite(scores))
+        if len(unknown) < 4 * _PILOT or run.labeller.remaining < 4 * _PILOT:
+            return 0.5
+        n_best = max(_PILOT, len(unknown) // 10)
+        best = unknown[np.argpartition(-scores[unknown], n_best)[:n_best]]
+        rows = np.union1d(
+            run.rng.choice(unknown, _PILOT // 2, replace=False),
+            run.rng.choice(best, _PILOT // 2, replace=False),
+        )
+        truth = run.labeller(rows)
+        run.fit_steps += (Step("fit", rows, truth),)
+        run.known = run.known_after(run.fit_steps[-1:])
+        seen = np.flatnonzero((run.known >= 0) & (run.population.free < 0) & np.isfinite(scores))
+        truth = run.known[seen] == 1
+        if truth.all() or not truth.any():
+            return -np.inf if truth.all() else np.inf
+        spread = float(scores[seen].std()) or 1.0
+        x = ((scores[seen] - scores[seen].mean()) / spread)[:, None]
+        fitted = LogisticRegression(C=100.0).fit(x, truth)
+        slope = float(fitted.coef_[0, 0])
+        if slope <= 0:
+            return np.inf if truth.mean() < 0.5 else -np.inf
+        return float(scores[seen].mean() - spread * fitted.intercept_[0] / slope)
+
+    def _one_each(self) -> tuple[Codes, Floats]:
+        """Train a proxy for each class on the first labels; the surest class is predicted."""
+        run, population = self.run, self.run.population
+        n_rows = population.n_rows
+        models = [c for c in run.env.candidates(population) if isinstance(c, Trainable)]
+        unknown = np.flatnonzero(run.known < 0)
+        wanted = n_fit(n_rows, run.labeller.remaining, budgeted=False)
+        if not models or wanted > run.labeller.remaining // 2 or wanted > len(unknown) // 2:
+            return np.zeros(n_rows, dtype=np.int64), np.zeros(n_rows)
+        run.stage = "fit proxies"
+        rows, truth = pilot(run.labeller, unknown, wanted, run.rng)
+        run.fit_steps += (Step("fit", rows, truth),)
+        run.known = run.known_after(run.fit_steps[-1:])
+        codes = self.source(rows)
+        classes = np.unique(codes)[:_MOST_CLASSES]
+        model = models[0]
+        inputs = population.inputs(np.arange(n_rows)).select(list(model.inputs))
+        features = model.proxy.featurise(inputs)
+        scores = np.stack(
+            [model.proxy.fit(features, rows, codes == c, run.rng).scores for c in classes]
+        )
+        order = np.sort(scores, axis=0)
+        run.reports += (ProxyReport(model.name, used=True),)
+        margin = order[-1] - order[-2] if len(classes) > 1 else order[-1]
+        return classes[scores.argmax(axis=0)], np.asarray(margin, dtype=np.float64)
+
+    def _typed(self, codes: Codes) -> pa.Array:
+        """Return the labels of codes as the oracle's declared type."""
+        if self.call is None:
+            raise TypeError("a condition has no label of its own")
+        classes = self.run.env.oracles[self.call.oracle].typed(self.source.classes)  # type: ignore[arg-type]
+        return classes.take(pa.array(np.where(self.missing, 0, codes)))
+
+    def _policy(self, result: Labelling) -> str | None:
+        run = self.run
+        if result.met:
+            return None
+        note = (
+            f"{run.targets} cannot be certified with {run.limit:,} labels; what holds is accuracy "
+            f">= {result.accuracy_bound:.1%}. Raise ORACLE LIMIT (the {run.labeller.n_labels:,} "
+            "labels bought so far are reused), lower the target, or give a better proxy with USING."
+        )
+        policy = run.query.tail.on_shortfall or run.env.settings.get("on_shortfall") or "FAIL"
+        if policy == "RETURN":
+            return note
+        raise run.located(
+            ShortfallError(f"{note} Or write ON SHORTFALL RETURN.", spent=run.labeller.n_labels),
+            "ACCURACY TARGET",
+        )
+
+
+def _step(step: ClassStep) -> Step:
+    """Write a step for the report: positive is what is not of the first class."""
+    return Step(step.stage, step.rows, step.answers > 0)

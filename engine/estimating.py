@@ -1,0 +1,389 @@
+"""Aggregates over oracle predicates and oracle values, with limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from thresher.certificate import Certificate, Interval
+from thresher.certifying import certify, finite
+from thresher.errors import DataError, NotSupportedError, ShortfallError
+from thresher.labelling import Labeller
+from thresher.plan import Aggregate, Estimation, Measured
+from thresher.running import Running
+from thresher.sampling import (
+    AggregateEstimate,
+    Column,
+    ErrorTarget,
+    Grade,
+    Measure,
+    MeasureEstimate,
+    Step,
+    estimate_aggregates,
+)
+
+__all__ = ["estimate"]
+
+Floats = npt.NDArray[np.float64]
+
+
+def estimate(run: Running) -> tuple[pa.Table, Certificate]:
+    """Estimate the aggregates of a run, and certify them.
+
+    Returns
+    -------
+    table : pyarrow.Table
+        A row for each group: its columns are those that `Estimation.select` names.
+    certificate : Certificate
+
+    Raises
+    ------
+    ShortfallError
+        The error target cannot be met and ON SHORTFALL says FAIL, or says nothing.
+    NotSupportedError
+        A value of an oracle has no range, which finite-sample limits of its sum need.
+    """
+    estimation = run.query.estimation
+    if estimation is None:
+        raise TypeError("a query without estimation has nothing to estimate")
+    return _Estimating(run, estimation).estimate()
+
+
+class _Source:
+    """Sells values of rows to the estimators; the labels stay counted in the labeller."""
+
+    def __init__(self, labeller: Labeller) -> None:
+        self._labeller = labeller
+
+    @property
+    def remaining(self) -> int:
+        """Rows that can still be labelled for certain."""
+        return self._labeller.remaining
+
+    def __call__(self, rows: npt.NDArray[np.int64]) -> Floats:
+        """Label rows and return what they count with."""
+        return self._labeller.measure(rows)
+
+
+class _Estimating:
+    """The state of one estimation."""
+
+    def __init__(self, run: Running, estimation: Estimation) -> None:
+        self.run, self.estimation, self.population = run, estimation, run.population
+        self.codes, self.group_rows = _codes(run.population.groups, run.population.n_rows)
+        self.n_groups = max(1, len(self.group_rows))
+        self.values = run.population.values.copy()
+        self.complete = False
+
+    def estimate(self) -> tuple[pa.Table, Certificate]:
+        """Estimate, build the answer and the certificate."""
+        run = self.run
+        sampled = [a for a in self.estimation.aggregates if not self._certain(a)]
+        result: AggregateEstimate | None = None
+        grade: Grade = "exact"
+        met, algorithm = True, "aggregates: no label needed"
+        steps: tuple[Step, ...] = ()
+        if sampled and run.n_unknown <= run.labeller.remaining and not run.interruptible:
+            algorithm, steps = "exact", self._label_all()
+        elif sampled:
+            result = self._sample(sampled)
+            grade, algorithm, steps = result.grade, result.algorithm, _steps(result)
+            met = result.met or run.targets.error is None
+        found = self._scaled(result)
+        note = self._policy(result)
+        rows = self._present()
+        table = self._table(found, rows)
+        certificate = certify(
+            run,
+            grade=grade,
+            met=met,
+            note=note,
+            n_returned=table.num_rows,
+            steps=steps,
+            logged=steps if result is None else tuple(_logged(result)),
+            algorithm=algorithm,
+            tests=() if result is None else tuple(_record(test) for test in result.tests),
+            intervals=tuple(self._intervals(found, rows)),
+        )
+        return table, certificate
+
+    def _label_all(self) -> tuple[Step, ...]:
+        """Label every row that can count, so that all aggregates are certain."""
+        self.run.enter("label all")
+        rows = np.flatnonzero(self.run.known < 0)
+        values = self.run.labeller.measure(rows)
+        self.values[rows] = values
+        self.complete = True
+        return (Step("all", rows, _counts(values)),)
+
+    def _certain(self, aggregate: Aggregate) -> bool:
+        """Whether every row's value is known."""
+        if self.complete:
+            return True
+        numbers = {aggregate.column, aggregate.denominator} - {None}
+        return all(self.estimation.measured[i].certain for i in numbers if i is not None)
+
+    def _sample(self, aggregates: Sequence[Aggregate]) -> AggregateEstimate:
+        """Buy labels and estimate all aggregates that are not certain."""
+        run, population = self.run, self.population
+        scores = np.ones(population.n_rows)
+        predictions = run.predictions()
+        decides = self.estimation.n_conditions or any(m.condition for m in self.estimation.measured)
+        run.probe()
+        if decides:
+            scores = np.asarray(run.scores(), dtype=np.float64)
+        run.enter("estimate")
+        known = run.known >= 0
+        fitted = np.flatnonzero(known & (population.known < 0))
+        self.values[fitted] = run.labeller.measure(fitted)
+        columns = [
+            self._column(m, None if m.plain is not None else predictions)
+            for m in self.estimation.measured
+        ]
+        try:
+            return estimate_aggregates(
+                scores,
+                _Source(run.labeller),
+                columns,
+                [self._measure(a) for a in aggregates],
+                delta=run.targets.delta,
+                rng=run.rng,
+                groups=self.codes if self.estimation.groups else None,
+                n_groups=self.n_groups,
+                known=(known, self.values),
+                error=self._error(aggregates),
+            )
+        except ValueError as error:
+            raise DataError(str(error), sql=run.query.sql) from error
+
+    def _column(self, measured: Measured, prediction: Floats | None) -> Column:
+        if measured.plain is not None:
+            number = self.estimation.measured.index(measured)
+            plain = self.population.plain[number]
+            if plain is None:
+                raise TypeError(f"{measured.text} was not read with the population")
+            return Column(plain, plain)
+        low = -np.inf if measured.low is None else measured.low
+        high = np.inf if measured.high is None else measured.high
+        self._check_range(measured, low, high)
+        return Column(low, high, prediction)
+
+    def _check_range(self, measured: Measured, low: float, high: float) -> None:
+        """Refuse a sum of values without range."""
+        kinds = ("sum", "mean", "ratio")
+        numbers = {
+            number
+            for a in self.estimation.aggregates
+            if a.kind in kinds
+            for number in (a.column, a.denominator)
+        }
+        free = self.estimation.measured.index(measured) not in numbers
+        if free or np.isfinite([low, high]).all():
+            return
+        text = measured.text
+        raise NotSupportedError(
+            f"{text} has no declared range, and limits of its sum or mean need one. Write "
+            f"least(greatest({text}, a), b) with the least and largest value a and b, or declare "
+            "them: CREATE ORACLE ... WITH (minimum = a, maximum = b).",
+        ).at(self.run.query.sql, measured.place.offset, measured.place.length)
+
+    def _measure(self, aggregate: Aggregate) -> Measure:
+        together = False
+        if aggregate.denominator is not None:
+            above = self.estimation.measured[aggregate.column]
+            below = self.estimation.measured[aggregate.denominator]
+            together = above.condition == below.condition and self._whole(above, below)
+        return Measure(
+            aggregate.kind, aggregate.column, aggregate.denominator, aggregate.share, together
+        )
+
+    def _whole(self, *measured: Measured) -> bool:
+        """Whether no value is missing, so that a row counts in all of them or in none."""
+        numbers = [self.estimation.measured.index(m) for m in measured]
+        arrays = [self.population.plain[number] for number in numbers]
+        return all(array is not None and not np.isnan(array).any() for array in arrays)
+
+    def _error(self, aggregates: Sequence[Aggregate]) -> ErrorTarget | None:
+        error = self.run.targets.error
+        if error is None:
+            # A query that may stop anywhere needs limits that hold anywhere.
+            return ErrorTarget(1e-300, relative=False) if self.run.interruptible else None
+        scale = max(abs(a.scale) for a in aggregates)
+        within = error.within if error.relative else error.within / max(scale, 1e-300)
+        return ErrorTarget(within, error.relative)
+
+    def _policy(self, result: AggregateEstimate | None) -> str | None:
+        """Say what could not be done, or raise where ON SHORTFALL wants that."""
+        run = self.run
+        if run.stopped:
+            return f"{run.stopped}: the limits hold for the labels bought by then."
+        if result is None or result.met or run.targets.error is None:
+            return None
+        note = (
+            f"{run.targets} cannot be met with {run.limit:,} labels; the limits shown hold. Raise "
+            f"ORACLE LIMIT (the {run.labeller.n_labels:,} labels bought so far are reused), allow "
+            "a larger error, or give a better proxy with USING."
+        )
+        policy = run.query.tail.on_shortfall or run.env.settings.get("on_shortfall") or "FAIL"
+        if policy == "RETURN":
+            return note
+        if policy == "EXACT":
+            raise NotSupportedError(
+                "ON SHORTFALL EXACT beside ERROR WITHIN is not supported yet. Write ON SHORTFALL "
+                "RETURN, or leave ERROR WITHIN out for an exact aggregate."
+            )
+        raise run.located(
+            ShortfallError(f"{note} Or write ON SHORTFALL RETURN.", spent=run.labeller.n_labels),
+            "ERROR WITHIN",
+        )
+
+    def _scaled(self, result: AggregateEstimate | None) -> list[MeasureEstimate]:
+        """Return estimate and limits of every aggregate, the certain ones too."""
+        sampled = iter(() if result is None else result.measures)
+        found = []
+        for aggregate in self.estimation.aggregates:
+            one = self._exactly(aggregate) if self._certain(aggregate) else next(sampled)
+            ends = (one.low * aggregate.scale, one.high * aggregate.scale)
+            low, high = ends if aggregate.scale >= 0 else ends[::-1]
+            found.append(MeasureEstimate(one.estimate * aggregate.scale, low, high, one.beyond))
+        return found
+
+    def _exactly(self, aggregate: Aggregate) -> MeasureEstimate:
+        """Compute an aggregate over plain values."""
+        above = self._sums(aggregate.column, aggregate)
+        if aggregate.denominator is not None:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                above = above / self._sums(aggregate.denominator, aggregate)
+        return MeasureEstimate(above, above, above)
+
+    def _sums(self, number: int, aggregate: Aggregate) -> Floats:
+        plain = self.values[:, number] if self.complete else self.population.plain[number]
+        if plain is None:
+            raise TypeError("a certain aggregate has plain values")
+        out = np.full(self.n_groups, np.nan)
+        for group in range(self.n_groups):
+            value = plain[(self.codes == group) & ~np.isnan(plain)]
+            out[group] = _aggregate(aggregate, value)
+        return out
+
+    def _present(self) -> npt.NDArray[np.int64]:
+        """Return the groups in which a row may count."""
+        if not self.estimation.groups:
+            return np.zeros(1, dtype=np.int64)
+        gone = self.run.known == 0
+        return np.unique(self.codes[~gone])
+
+    def _table(self, found: Sequence[MeasureEstimate], rows: npt.NDArray[np.int64]) -> pa.Table:
+        columns: dict[str, pa.Array | pa.ChunkedArray] = {}
+        first = pa.array(self.group_rows[rows]) if self.estimation.groups else None
+        for name, _ in self.estimation.groups:
+            columns[name] = self.population.groups.column(name).take(first)
+        for i, (aggregate, one) in enumerate(zip(self.estimation.aggregates, found, strict=True)):
+            for end, value in (("", one.estimate), ("_low", one.low), ("_high", one.high)):
+                columns[f"__thresher_a{i}{end}"] = _arrow(value[rows], aggregate)
+        return pa.table(columns)
+
+    def _intervals(
+        self, found: Sequence[MeasureEstimate], rows: npt.NDArray[np.int64]
+    ) -> list[Interval]:
+        groups = self.population.groups
+        named = [
+            tuple(str(groups.column(name)[int(self.group_rows[g])]) for name in groups.column_names)
+            for g in (rows if self.estimation.groups else ())
+        ] or [()]
+        return [
+            Interval(
+                aggregate.name,
+                named[k],
+                finite(float(one.estimate[g])),
+                finite(float(one.low[g])),
+                finite(float(one.high[g])),
+                None if one.beyond is None else finite(float(one.beyond[g])),
+            )
+            for k, g in enumerate(rows.tolist())
+            for aggregate, one in zip(self.estimation.aggregates, found, strict=True)
+        ]
+
+
+def _codes(groups: pa.Table, n_rows: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Number the groups: the group of every row, and a row of every group."""
+    codes = np.zeros(n_rows, dtype=np.int64)
+    for column in groups.columns:
+        encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
+        codes = codes * (len(encoded.dictionary) + 1) + np.asarray(encoded.indices)
+        codes = np.unique(codes, return_inverse=True)[1]
+    first = np.unique(codes, return_index=True)[1]
+    return codes, first.astype(np.int64)
+
+
+def _aggregate(aggregate: Aggregate, value: Floats) -> float:
+    """Aggregate plain values as DuckDB would; NaN over none."""
+    kind = "sum" if aggregate.kind == "ratio" else aggregate.kind
+    if kind in ("count", "sum"):
+        return float(len(value)) if kind == "count" else float(value.sum())
+    if not len(value):
+        return float("nan")
+    match kind:
+        case "quantile":
+            return float(np.quantile(value, aggregate.share or 0.0, method="inverted_cdf"))
+        case "min":
+            return float(value.min())
+        case "max":
+            return float(value.max())
+    return float(value.mean())
+
+
+def _arrow(value: Floats, aggregate: Aggregate) -> pa.Array:
+    """Counts are whole numbers; what is not a number is NULL."""
+    missing = np.isnan(value)
+    if aggregate.kind == "count" and aggregate.scale == 1 and np.isfinite(value[~missing]).all():
+        return pa.array(np.where(missing, 0, np.rint(value)).astype(np.int64), mask=missing)
+    return pa.array(value, mask=missing)
+
+
+def _steps(result: AggregateEstimate) -> tuple[Step, ...]:
+    """Write what was bought as steps of labels: a row is positive where it counts at all."""
+    return tuple(Step(s.stage, s.rows, _counts(s.values)) for s in result.steps)
+
+
+def _counts(values: Floats) -> npt.NDArray[np.bool_]:
+    """Whether each row counts in any column."""
+    return np.asarray((~np.isnan(values)).any(axis=1))
+
+
+def _logged(result: AggregateEstimate) -> Iterator[_Values]:
+    """Write what was bought for the label log: a step for each column of values."""
+    for step in result.steps:
+        for i in range(step.values.shape[1]):
+            yield _Values(f"{step.stage} [{i}]", step.rows, step.values[:, i])
+
+
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """A step of the label log whose answers are numbers."""
+
+    stage: str
+    rows: npt.NDArray[np.int64]
+    answers: Floats
+
+
+def _record(test: object) -> dict[str, object]:
+    """Return a test as plain values, for the certificate."""
+    fields = asdict(test)  # type: ignore[call-overload]
+    return {"kind": type(test).__name__, **{k: _plain(v) for k, v in fields.items()}}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        return [_plain(v) for v in value.tolist()]
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,332 @@
+"""What every query needs while it runs: its seed, its facts, its limit, its labels, its scores."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from thresher.certificate import ProxyReport
+from thresher.environment import Environment
+from thresher.errors import BudgetError, Error
+from thresher.labelling import Labeller
+from thresher.labels import Run
+from thresher.plan import SelectionQuery
+from thresher.population import Population
+from thresher.progress import ProgressEvent
+from thresher.sampling import Step
+from thresher.scoring import Candidate, FloatArray, fit_and_choose, n_fit, pilot
+from thresher.targets import Targets
+
+__all__ = ["VERSION", "Running"]
+
+VERSION = version("thresher")
+_LEAST_TO_FIT = 80  # labels: a smaller budget is better spent on the sample alone
+_PROBED = 16  # rows that tell what a label takes
+_PRUDENT = 0.9  # share of a budget that is planned with
+_FRUGAL = ("joint", "accuracy")  # kinds that stop by themselves, as early as they can
+
+
+class Running:
+    """The state of one run.
+
+    Parameters
+    ----------
+    env : Environment
+        Where it runs.
+    query : SelectionQuery
+        What is asked.
+    population : Population
+        Its rows.
+
+    Attributes
+    ----------
+    targets : Targets
+    seed : int
+    rng : numpy.random.Generator
+    known : ndarray of int8, shape (n_rows,)
+        1 or 0 where the truth is known by now, else -1.
+    limit : int
+        Most labels this run may be charged for.
+    labeller : Labeller
+    stopped : str
+        Why it stopped before it was done; empty where it did not.
+    n_facts : int
+        Rows known from the store when the run first began.
+    fit_steps : tuple of Step
+        Labels that proxies were fitted on.
+    reports : tuple of ProxyReport
+        Proxies that were considered.
+    """
+
+    def __init__(self, env: Environment, query: SelectionQuery, population: Population) -> None:
+        self.env, self.query, self.population = env, query, population
+        self.began, self.stage = time.perf_counter(), "read"
+        self.targets = _targets(env, query)
+        seed = query.tail.seed if query.tail.seed is not None else env.settings.get("seed")
+        reuse = bool(env.settings.get("reuse_labels"))
+        place = Run(secrets.randbits(32) if seed is None else int(str(seed)), env.store.last())
+        mixed = [place.seed]
+        if reuse:
+            identity = self._identity(seed)
+            place = env.store.begin(identity, place.seed)
+            # The facts may come from a query with the same seed: its draws must not come again.
+            mixed = [place.seed, int(identity, 16)]
+        self.seed, self.rng = place.seed, np.random.default_rng(mixed)
+        self.n_facts = self._take_facts(place) if reuse else 0
+        self.known = population.known
+        self.limit = self._limit()
+        self.stopped = ""
+        self.labeller = Labeller(
+            query, env.oracles, population, env.store, place if reuse else None, self.limit,
+            self.report, self._allowed if self.interruptible else None,
+        )  # fmt: skip
+        self.fit_steps: tuple[Step, ...] = ()
+        self.reports: tuple[ProxyReport, ...] = ()
+        self.report()
+
+    @property
+    def interruptible(self) -> bool:
+        """Whether it may stop anywhere and answers with what is proved by then."""
+        asked = self.env.settings.get("on_interrupt") == "ANSWER" and self.targets.kind != "exact"
+        return bool(self.query.tail.budget) or asked
+
+    def _allowed(self) -> int:
+        """Rows that budgets other than labels still allow, by the pace so far; 0 once one is spent.
+
+        Nothing rests on the forecast: a query that may stop anywhere is right wherever it stops.
+        """
+        labeller, rows = self.labeller, self.limit
+        if not self.stopped and self.env.interrupted():
+            self.stopped = "interrupted"
+        batch = max(bound.oracle.batch_size for bound in self.env.oracles.values())
+        for amount, unit in self.query.tail.budget:
+            if unit == "SECONDS":
+                left = amount - (time.perf_counter() - self.began)
+                spent = labeller.asked_s
+            else:
+                spent = labeller.cost_usd
+                left = amount - spent * (1 + batch / max(labeller.n_asked, 1))
+            if left <= 0 and not self.stopped:
+                self.stopped = f"stopped by BUDGET {amount:g} {unit}"
+            if spent > 0:
+                rows = min(rows, max(1, int(_PRUDENT * left * labeller.n_asked / spent)))
+            elif not labeller.n_asked:
+                rows = min(rows, batch)
+        return 0 if self.stopped else rows
+
+    def probe(self) -> None:
+        """Label a few rows where a budget needs to know what a label takes."""
+        unknown = np.flatnonzero(self.known < 0)
+        if not self.query.tail.budget or self.labeller.n_asked or not len(unknown):
+            return
+        self.stage = "probe"
+        rows, answers = pilot(self.labeller, unknown, _PROBED, self.rng)
+        self.fit_steps += (Step("probe", rows, answers),)
+        self.known = self.known_after(self.fit_steps)
+
+    def _identity(self, seed: object) -> str:
+        """Hash of all that decides which rows this run will draw."""
+        facts = hashlib.sha256()
+        named = {name: bound.version for name, bound in self.env.oracles.items()}
+        settings = [self.env.settings.get(n) for n in ("oracle_limit", "default_budget", "encoder")]
+        plain = (VERSION, self._question(), self.targets, seed, settings, named)
+        facts.update(repr((*plain, self.env.proxies)).encode())
+        population = self.population
+        values = [array for array in population.plain if array is not None]
+        for array in [*population.keys, population.known, *population.scores, *values]:
+            facts.update(np.ascontiguousarray(array).tobytes())
+        return facts.hexdigest()
+
+    def _question(self) -> str:
+        """Write what decides which rows are drawn: neither SELECT list nor ORDER BY nor case."""
+        query, tail = self.query, self.query.tail
+        leaves = [(leaf.alias, leaf.relation) for leaf in query.leaves]
+        calls = [(call.oracle, call.arguments, call.value) for call in query.calls]
+        terms = [term.text for term in query.proxies]
+        where = (query.plain, query.formula, query.parts)
+        clauses = (tail.oracle_limit, tail.budget, tail.assuming)
+        asked: tuple[object, ...] = ()
+        if (estimation := query.estimation) is not None:
+            measured = [(m.value, m.condition, m.low, m.high) for m in estimation.measured]
+            kinds = [(a.kind, a.column, a.denominator, a.share) for a in estimation.aggregates]
+            asked = (estimation.groups, measured, kinds)
+        text = repr((query.ctes, leaves, query.from_sql, where, clauses, calls, terms, asked))
+        return " ".join(text.lower().split())
+
+    def _take_facts(self, place: Run) -> int:
+        """Rows whose labels were in the store when this run first began are known at once."""
+        tables: list[pa.Table | None] = []
+        for call in self.query.calls:
+            bound = self.env.oracles[call.oracle]
+            keys, answers = self.env.store.facts(bound.version, place.known_until)
+            values = bound.typed(answers)
+            tables.append(
+                pa.table({"key": pa.array(keys, pa.string()), "value": values}) if keys else None
+            )
+        if all(table is None for table in tables):
+            return 0
+        before = self.population.known
+        self.population.learn(tables)
+        return int(np.count_nonzero(self.population.known != before))
+
+    def _limit(self) -> int:
+        """Most labels this run may be charged for."""
+        cap = self.env.settings.count("oracle_limit")
+        n_most = self.n_unknown * len(self.query.calls)
+        asked = self.query.tail.oracle_limit
+        kind = self.targets.kind
+        exact = kind == "estimate" and asked is None and not self._sampled
+        if kind == "exact" or exact:
+            allowed = cap if asked is None else min(asked, cap)
+            if n_most > allowed:
+                raise self.too_dear(n_most)
+            return allowed
+        if asked is None:
+            budget = self.env.settings.count("default_budget")
+            return cap if kind in (*_FRUGAL, "estimate") else min(budget, cap)
+        if min(asked, n_most) > cap:
+            error = BudgetError(
+                f"ORACLE LIMIT {asked} is above thresher_oracle_limit ({cap}). "
+                f"Write ORACLE LIMIT {cap}, or SET thresher_oracle_limit = {asked} first."
+            )
+            raise self.located(error, "ORACLE LIMIT")
+        return asked
+
+    @property
+    def _sampled(self) -> bool:
+        """Whether aggregates are estimated from a sample."""
+        return bool(self.query.tail.error or self.query.tail.budget)
+
+    @property
+    def n_unknown(self) -> int:
+        """Rows whose truth is not known now."""
+        return int(np.count_nonzero(self.known < 0))
+
+    def too_dear(self, needed: int) -> Error:
+        """Say which limit stands in the way of labelling every candidate."""
+        cap = self.env.settings.count("oracle_limit")
+        asked = self.query.tail.oracle_limit
+        pay = []
+        if asked is not None and asked < needed:
+            pay.append(f"write ORACLE LIMIT {needed}")
+        if cap < needed:
+            pay.append(f"SET thresher_oracle_limit = {needed}")
+        allowed = cap if asked is None else min(asked, cap)
+        few = min(1000, allowed)
+        sample = f"RECALL TARGET 90% ORACLE LIMIT {few}"
+        if self.query.estimation is not None or self.query.answer.aggregates:
+            sample = f"ORACLE LIMIT {few}"
+        error = BudgetError(
+            f"to label every candidate would take up to {needed:,} labels, but at most "
+            f"{allowed:,} may be bought. Three ways on: add {sample} to label a sample only; "
+            f"{' and '.join(pay)} to pay for all; or narrow WHERE with conditions that need no "
+            "oracle."
+        )
+        return self.located(error, "ORACLE LIMIT")
+
+    def located(self, error: Error, clause: str) -> Error:
+        """Show an error at a clause, or at the first oracle call where the clause is absent."""
+        place = self.query.tail.places.get(clause, self.query.calls[0].place)
+        return error.at(self.query.sql, place.offset, place.length)
+
+    def enter(self, stage: str) -> None:
+        """Begin a stage."""
+        self.stage = stage
+        self.report()
+
+    def report(self) -> None:
+        """Tell the progress sink where the run stands."""
+        bought = self.labeller.n_labels if hasattr(self, "labeller") else 0
+        limit = None if self.targets.kind in _FRUGAL or self.targets.error else self.limit
+        event = ProgressEvent(self.stage, bought, limit, time.perf_counter() - self.began)
+        self.env.progress.update(event)
+
+    def known_after(self, steps: Sequence[Step]) -> npt.NDArray[np.int8]:
+        """Return what is known once the labels of some steps are."""
+        known = self.known.copy()
+        for step in steps:
+            known[step.rows] = step.answers
+        return known
+
+    def label_all_after(self, steps: Sequence[Step]) -> None:
+        """Make room to label every candidate once some steps are done, as ON SHORTFALL EXACT asks.
+
+        Raises
+        ------
+        BudgetError
+            That would cost more labels than allowed.
+        """
+        known = self.known_after(steps)
+        n_left = int(np.count_nonzero(known < 0))
+        needed = self.labeller.charged + n_left * len(self.query.calls)
+        if needed > self.env.settings.count("oracle_limit"):
+            raise self.too_dear(needed)
+        self.labeller.raise_limit(needed)
+        self.fit_steps += tuple(steps)
+        self.known = known
+
+    def scores(self) -> FloatArray:
+        """Scores of all rows; proxies that learn are fitted on the first labels."""
+        self.probe()
+        try:
+            return self._computed_or_fitted(self.env.candidates(self.population))
+        except Error as error:
+            if error.offset is None and self.query.proxies:
+                terms = [t for t in self.query.proxies if t.text in error.message]
+                place = (terms or self.query.proxies)[0].place
+                raise error.at(self.query.sql, place.offset, place.length) from error
+            raise
+
+    def predictions(self) -> npt.NDArray[np.float64] | None:
+        """Values that a proxy predicts for an aggregate's oracle: shape (n_rows,), or None."""
+        for candidate in self.env.predictors(self.population):
+            fixed = candidate.fixed(self.population)
+            if fixed is not None:
+                self.reports += (ProxyReport(candidate.name, used=True),)
+                return np.asarray(fixed, dtype=np.float64)
+        return None
+
+    def _computed_or_fitted(self, candidates: Sequence[Candidate]) -> FloatArray:
+        if len(candidates) == 1:
+            fixed = candidates[0].fixed(self.population)
+            if fixed is not None:
+                self.reports += (ProxyReport(candidates[0].name, used=True),)
+                return fixed
+        budgeted = self.targets.kind not in _FRUGAL
+        if not candidates or (budgeted and self.labeller.remaining < _LEAST_TO_FIT):
+            return np.zeros(self.population.n_rows, dtype=np.float32)
+        self.stage = "fit proxies"
+        bought = np.flatnonzero((self.known >= 0) & (self.population.free < 0))
+        unknown = np.flatnonzero(self.known < 0)
+        wanted = n_fit(self.population.n_rows, self.labeller.remaining, budgeted=budgeted)
+        rows, truth = bought, self.known[bought] == 1
+        if wanted > len(bought):
+            new, answers = pilot(self.labeller, unknown, wanted - len(bought), self.rng)
+            if self.stopped and not len(new):
+                return np.zeros(self.population.n_rows, dtype=np.float32)
+            self.fit_steps += (Step("fit", new, answers),)
+            self.known = self.known_after(self.fit_steps)
+            rows, truth = np.concatenate([rows, new]), np.concatenate([truth, answers])
+        self.report()
+        scores, reports = fit_and_choose(candidates, self.population, rows, truth, self.rng)
+        self.reports += reports
+        return scores
+
+
+def _targets(env: Environment, query: SelectionQuery) -> Targets:
+    tail = query.tail
+    return Targets(
+        recall=tail.recall,
+        precision=tail.precision,
+        delta=env.delta,
+        accuracy=tail.accuracy,
+        error=tail.error,
+        estimated=query.estimation is not None,
+    )

@@ -1,0 +1,168 @@
+"""Rows that meet targets of recall and precision, and what certifies them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+
+import numpy as np
+import numpy.typing as npt
+
+from thresher.assuming import select_assuming
+from thresher.certificate import Bounds, Certificate
+from thresher.certifying import certify, finite
+from thresher.errors import ShortfallError
+from thresher.label_log import SAME_INPUT
+from thresher.running import Running
+from thresher.sampling import (
+    Selection,
+    Step,
+    select_exact,
+    select_joint,
+    select_precision,
+    select_recall,
+)
+from thresher.scoring import FloatArray
+
+__all__ = ["select"]
+
+
+def select(run: Running) -> tuple[npt.NDArray[np.bool_], Certificate]:
+    """Decide which rows of a run are returned, and certify it.
+
+    Returns
+    -------
+    returned : ndarray of bool, shape (n_rows,)
+    certificate : Certificate
+
+    Raises
+    ------
+    ShortfallError
+        The targets cannot be certified and ON SHORTFALL says FAIL.
+    BudgetError
+        ON SHORTFALL says EXACT and that would cost more labels than allowed.
+    """
+    selection, note = _selection(run)
+    returned, duplicates = _with_duplicates(run, selection)
+    certificate = certify(
+        run,
+        grade=selection.grade,
+        met=selection.met,
+        note=note,
+        n_returned=int(np.count_nonzero(returned)),
+        steps=selection.steps,
+        duplicates=duplicates,
+        algorithm=selection.algorithm,
+        cut=finite(selection.cut),
+        bounds=Bounds(
+            recall=finite(selection.recall_bound),
+            precision=finite(selection.precision_bound),
+            recall_estimate=finite(selection.recall_estimate),
+            precision_estimate=finite(selection.precision_estimate),
+            free_recall=finite(selection.free_recall),
+        ),
+        tests=tuple(asdict(test) for test in selection.tests),
+        assumption=selection.assumption,
+    )
+    return returned, certificate
+
+
+def _selection(run: Running) -> tuple[Selection, str | None]:
+    """Choose the procedure and carry it out; says what the reader must know besides."""
+    kind = run.targets.kind
+    affordable = run.n_unknown <= run.labeller.remaining and kind != "joint"
+    affordable &= not run.interruptible
+    if kind == "exact" or affordable:
+        return _exact(run), None
+    scores = run.scores()
+    run.stage = "select"
+    selection = _select(run, scores)
+    nothing_gained = selection.vacuous and kind == "recall"
+    if selection.met and not nothing_gained:
+        note = f"{run.stopped}: what is said of the answer holds all the same."
+        return selection, note if run.stopped else None
+    policy = run.query.tail.on_shortfall or run.env.settings.get("on_shortfall")
+    policy = policy or ("RETURN" if selection.met or run.stopped else "FAIL")
+    note = f"{f'{run.stopped}: ' if run.stopped else ''}{_shortfall(run, selection)}"
+    if policy == "FAIL":
+        raise run.located(ShortfallError(note, spent=run.labeller.n_labels), "ON SHORTFALL")
+    if policy == "RETURN":
+        return selection, note
+    run.label_all_after(selection.steps)
+    return _exact(run), "ON SHORTFALL EXACT: every candidate was labelled. " + note
+
+
+def _exact(run: Running) -> Selection:
+    run.stage = "label all"
+    unscored = np.zeros(run.population.n_rows, dtype=np.float32)
+    return select_exact(unscored, run.labeller, known=run.known)
+
+
+def _select(run: Running, scores: FloatArray) -> Selection:
+    recall, precision, delta = run.targets.recall, run.targets.precision, run.targets.delta
+    if run.query.tail.assuming is not None:
+        return select_assuming(run, run.query.tail.assuming, scores)
+    labels, known, rng, stops = run.labeller, run.known, run.rng, run.interruptible
+    if recall is not None and precision is not None:
+        return select_joint(
+            scores, labels, recall=recall, precision=precision, delta=delta, rng=rng, known=known,
+            interruptible=stops,
+        )  # fmt: skip
+    if recall is not None:
+        return select_recall(
+            scores, labels, recall=recall, delta=delta, rng=rng, known=known, interruptible=stops
+        )
+    if precision is not None:
+        return select_precision(
+            scores, labels, precision=precision, delta=delta, rng=rng, known=known,
+            interruptible=stops,
+        )  # fmt: skip
+    raise TypeError("an exact query has no targets to select by")
+
+
+def _shortfall(run: Running, selection: Selection) -> str:
+    """Say what could not be done and what would help."""
+    n_bought = run.labeller.n_labels
+    if not selection.met:
+        bounds = (("recall", selection.recall_bound), ("precision", selection.precision_bound))
+        held = " and ".join(f"{name} >= {b:.1%}" for name, b in bounds if b is not None)
+        return (
+            f"{run.targets} cannot be certified with {run.limit:,} labels"
+            f"{f'; what holds is {held}' if held else ''}. Raise ORACLE LIMIT (the "
+            f"{n_bought:,} labels bought so far are reused), lower a target, or give a better "
+            "proxy with USING."
+        )
+    needed = _required(run, selection) or 0
+    more = f" At least {needed:,} labels would be needed." if needed > run.limit else ""
+    return (
+        f"nothing could be left out safely with {run.limit:,} labels: every row that is not "
+        f"known to be negative is returned.{more} {n_bought:,} labels were bought."
+    )
+
+
+def _required(run: Running, selection: Selection) -> int | None:
+    """Labels below which no procedure can leave out a tail of the size that recall allows."""
+    share, recall = selection.precision_estimate, run.targets.recall
+    if recall is None or not math.isfinite(share):
+        return None
+    n_positive = share * int(selection.returned.sum())
+    n_missable = math.floor((1 - recall) * n_positive) + 1
+    rate = float(1 - run.targets.delta ** (1 / n_missable))
+    return math.ceil(rate * run.n_unknown)
+
+
+def _with_duplicates(
+    run: Running, selection: Selection
+) -> tuple[npt.NDArray[np.bool_], Step | None]:
+    """Rows whose inputs equal labelled ones are known too.
+
+    That drops known negatives and adds known positives, so no bound suffers.
+    """
+    if selection.grade == "exact":
+        return selection.returned, None
+    rows, truth = run.labeller.duplicates()
+    open_ = run.known_after(selection.steps)[rows] < 0
+    rows, truth = rows[open_ & (truth >= 0)], truth[open_ & (truth >= 0)]
+    returned = selection.returned.copy()
+    returned[rows] = truth == 1
+    return returned, Step(SAME_INPUT, rows, truth == 1) if len(rows) else None

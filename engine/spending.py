@@ -1,0 +1,79 @@
+"""One failure probability spread over all statements of a session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from thresher.errors import ProgrammingError
+
+__all__ = ["Share", "Spending"]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one statement may spend.
+
+    Parameters
+    ----------
+    delta : float
+        Failure probability of the statement.
+    text : str or None
+        How it was taken from the session's, for the certificate; None without a session's.
+    """
+
+    delta: float
+    text: str | None = None
+
+
+class Spending:
+    """Deals a session's failure probability out to its statements.
+
+    Parameters
+    ----------
+    total : float
+        Failure probability of all statements together, in (0, 1).
+
+    Notes
+    -----
+    By the union bound all promises of the session hold together with probability at least
+    1 - total, as long as what the statements spend adds up to at most that. The k-th statement that
+    names no probability gets 1 / (k + 1) of what is left, total / 2, total / 6, total / 12, ...,
+    which never runs out; one that names a probability spends just that. Exact answers, and
+    statements that fail, promise nothing that can be false and spend nothing.
+    """
+
+    def __init__(self, total: float) -> None:
+        self.total, self._spent, self._statements = total, 0.0, 0
+
+    @property
+    def left(self) -> float:
+        """What no statement has spent yet."""
+        return max(0.0, self.total - self._spent)
+
+    def share(self, asked: float | None) -> Share:
+        """Return what the next statement may spend; `asked` is the delta that it names.
+
+        Raises
+        ------
+        ProgrammingError
+            It asks for more than is left.
+        """
+        number = self._statements + 1
+        delta = self.left / (number + 1) if asked is None else asked
+        if delta > self.left * (1 + 1e-12):
+            raise ProgrammingError(
+                f"this statement may fail with probability {delta:.4g}, but of the session's "
+                f"{self.total:.4g} (thresher_session_probability {1 - self.total:.6g}) only "
+                f"{self.left:.4g} is left. Leave WITH PROBABILITY out, or write at least "
+                f"{1 - self.left:.6g}."
+            )
+        return Share(
+            delta,
+            f"statement {number} of the session spends {delta:.4g} of its {self.total:.4g}; "
+            f"{max(0.0, self.left - delta):.4g} is left",
+        )
+
+    def spend(self, share: Share) -> None:
+        """Count a statement that was answered."""
+        self._spent += share.delta
+        self._statements += 1

@@ -1,0 +1,322 @@
+"""Aggregates over oracle predicates and values, asked in SQL and answered with limits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import thresher
+
+N = 4000
+
+
+@dataclass
+class World:
+    """A connection with a table, and what its oracles would say."""
+
+    connection: thresher.Connection
+    truth: np.ndarray
+    cars: np.ndarray
+    price: np.ndarray
+    kind: np.ndarray
+    asked: list[int] = field(default_factory=list)
+
+    def rows(self, sql: str) -> list[tuple[object, ...]]:
+        return self.connection.execute(sql).fetchall()
+
+    def names(self, sql: str) -> list[str]:
+        return [column[0] for column in self.connection.execute(sql).description or ()]
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    rng = np.random.default_rng(5)
+    score = rng.random(N) ** 2
+    truth = rng.random(N) < score
+    cars = np.rint(10 * score + rng.normal(0, 0.7, N)).clip(0, 12).astype(int)
+    price = np.round(rng.gamma(2.0, 20.0, N), 2)
+    kind = np.array(["a", "b", "c"])[rng.integers(0, 3, N)]
+    with thresher.connect(config={"seed": 11}) as connection:
+        asked: list[int] = []
+
+        def is_pos(ids: list[int]) -> list[bool]:
+            asked.extend(ids)
+            return [bool(truth[i]) for i in ids]
+
+        connection.create_oracle("is_pos", is_pos, args=["BIGINT"], returns="BOOLEAN")
+        connection.create_oracle(
+            "cars", lambda ids: [int(cars[i]) for i in ids], args=["BIGINT"], returns="INTEGER"
+        )
+        table = pa.table({"id": np.arange(N), "score": score, "price": price, "kind": kind})
+        connection.connection.register("source", table)
+        connection.execute("CREATE TABLE films AS SELECT * FROM source")
+        yield World(connection, truth, cars, price, kind, asked)
+
+
+def test_a_count_has_limits(world: World) -> None:
+    sql = "SELECT count(*) AS n FROM films WHERE is_pos(id) USING score ORACLE LIMIT 400"
+    assert world.names(sql) == ["n", "n_low", "n_high"]
+    ((n, low, high),) = world.rows(sql)
+    assert isinstance(n, int)
+    assert low <= world.truth.sum() <= high
+    assert low <= n <= high < N / 2
+    assert len(set(world.asked)) == 400
+
+
+def test_a_count_without_clauses_is_exact_and_has_no_limits(world: World) -> None:
+    sql = "SELECT count(*) AS n FROM films WHERE is_pos(id) AND price > 30"
+    assert world.rows(sql) == [(int((world.truth & (world.price > 30)).sum()),)]
+
+
+def test_groups_come_in_order_with_their_own_limits(world: World) -> None:
+    rows = world.rows(
+        "SELECT upper(kind) AS k, count(*) AS n, avg(price) AS p FROM films WHERE is_pos(id) "
+        "GROUP BY ALL ORDER BY k DESC USING score ORACLE LIMIT 1200"
+    )
+    assert [row[0] for row in rows] == ["C", "B", "A"]
+    for k, n, low, high, mean, least, most in rows:
+        inside = world.truth & (world.kind == str(k).lower())
+        assert low <= inside.sum() <= high
+        assert low <= n <= high
+        assert least <= world.price[inside].mean() <= most
+        assert least <= mean <= most
+
+
+@pytest.mark.parametrize(
+    "grouping",
+    ["kind", "1", "films.kind", "ALL"],
+)
+def test_group_by_takes_names_and_positions(world: World, grouping: str) -> None:
+    item = grouping if "." in grouping else "kind"
+    sql = (
+        f"SELECT {item}, count(*) FROM films WHERE is_pos(id) GROUP BY {grouping} "
+        "ORDER BY 2 DESC LIMIT 2 USING score ORACLE LIMIT 600"
+    )
+    assert world.names(sql) == ["kind", "count_star()", "count_star()_low", "count_star()_high"]
+    rows = world.rows(sql)
+    assert len(rows) == 2
+    assert rows[0][1] >= rows[1][1]
+
+
+def test_an_error_target_stops_as_soon_as_it_is_met(world: World) -> None:
+    cursor = world.connection.execute(
+        "SELECT count(*) AS n, sum(price) AS s, sum(price) / count(*) AS r FROM films "
+        "WHERE is_pos(id) USING score ERROR WITHIN 25%"
+    )
+    rows = cursor.fetchall()
+    truth = world.truth
+    wanted = [truth.sum(), world.price[truth].sum(), world.price[truth].mean()]
+    for (value, low, high), true in zip(
+        [rows[0][0:3], rows[0][3:6], rows[0][6:9]], wanted, strict=True
+    ):
+        assert low <= true <= high
+        assert abs(value - low) <= 0.25 * low + 1e-9
+        assert abs(value - high) <= 0.25 * high + 1e-9
+    assert 0 < len(set(world.asked)) < N / 2
+    certificate = cursor.certificate
+    assert certificate is not None
+    assert certificate.met
+    assert [i.name for i in certificate.intervals] == ["n", "s", "r"]
+    assert "hold all together for 3 estimates" in certificate.statement
+
+
+def test_an_error_target_out_of_reach(world: World) -> None:
+    sql = "SELECT count(*) FROM films WHERE is_pos(id) ERROR WITHIN 1 ORACLE LIMIT 300"
+    with pytest.raises(thresher.ShortfallError, match="cannot be met with 300 labels") as caught:
+        world.rows(sql)
+    assert caught.value.spent == 300
+    cursor = world.connection.execute(sql + " ON SHORTFALL RETURN")
+    ((_, low, high),) = cursor.fetchall()
+    assert low <= world.truth.sum() <= high
+    assert len(set(world.asked)) == 300
+    assert cursor.certificate is not None
+    assert not cursor.certificate.met
+
+
+def test_values_of_an_oracle(world: World) -> None:
+    ((mean, low, high),) = world.rows(
+        "SELECT avg(greatest(0, least(cars(id), 12))) FROM films USING score * 10 ORACLE LIMIT 500"
+    )
+    assert low <= world.cars.mean() <= high
+    assert low <= mean <= high
+    assert high - low < 0.6
+
+
+def test_a_prediction_narrows_the_limits(world: World) -> None:
+    widths = []
+    for using in ("", "USING score * 10"):
+        ((_, low, high),) = world.rows(
+            f"SELECT sum(least(greatest(cars(id), 0), 12)) FROM films {using} ORACLE LIMIT 500"
+        )
+        assert low <= world.cars.sum() <= high
+        widths.append(high - low)
+    assert widths[1] < 0.6 * widths[0]
+
+
+def test_a_declared_range_serves_too(world: World) -> None:
+    world.connection.create_oracle(
+        "wheels", lambda ids: [int(world.cars[i]) for i in ids], args=["BIGINT"], returns="INTEGER"
+    )
+    ask = "SELECT avg(wheels(id)) FROM films WHERE is_pos(id) USING score ORACLE LIMIT 800"
+    with pytest.raises(thresher.NotSupportedError, match="declared range") as caught:
+        world.rows(ask)
+    assert caught.value.offset == ask.index("wheels")
+    with pytest.raises(thresher.ProgrammingError, match="minimum 3 must be below maximum 2"):
+        world.connection.execute(
+            "CREATE ORACLE bad(id BIGINT) RETURNS INTEGER USING column "
+            "WITH (table = 'films', key = 'id', value = 'id', minimum = 3, maximum = 2)"
+        )
+    wheels = pa.table({"id": np.arange(N), "n": world.cars})
+    world.connection.connection.register("wheels_now", wheels)
+    world.connection.execute("CREATE TABLE wheels_of AS SELECT * FROM wheels_now")
+    world.connection.execute(
+        "CREATE OR REPLACE ORACLE wheels(id BIGINT) RETURNS INTEGER USING column "
+        "WITH (table = 'wheels_of', key = 'id', value = 'n', minimum = 0, maximum = 12)"
+    )
+    ((_, low, high),) = world.rows(ask)
+    assert low <= world.cars[world.truth].mean() <= high
+
+
+def test_an_aggregate_over_an_oracles_values_is_exact_without_clauses(world: World) -> None:
+    sql = "SELECT kind, max(cars(id)) AS m, count(*) AS n FROM films GROUP BY kind ORDER BY kind"
+    assert world.names(sql) == ["kind", "m", "n"]
+    expected = [
+        (k, float(world.cars[world.kind == k].max()), int((world.kind == k).sum()))
+        for k in ("a", "b", "c")
+    ]
+    assert world.rows(sql) == expected
+
+
+def test_what_is_affordable_is_exact(world: World) -> None:
+    cursor = world.connection.execute(
+        "SELECT count(*) AS n, avg(price) AS p FROM films WHERE is_pos(id) AND id < 300 "
+        "ORACLE LIMIT 300"
+    )
+    inside = world.truth & (np.arange(N) < 300)
+    ((n, n_low, n_high, p, p_low, p_high),) = cursor.fetchall()
+    assert n == n_low == n_high == inside.sum()
+    assert p == p_low == p_high == pytest.approx(world.price[inside].mean())
+    assert cursor.certificate is not None
+    assert cursor.certificate.grade == "exact"
+
+
+def test_filters(world: World) -> None:
+    ((share, low, high, dear, d_low, d_high),) = world.rows(
+        "SELECT count(*) FILTER (WHERE is_pos(id)) / count(*) AS share, "
+        "count(*) FILTER (WHERE is_pos(id) AND price > 40) AS dear "
+        "FROM films USING score ORACLE LIMIT 800"
+    )
+    assert low <= world.truth.mean() <= high
+    assert low <= share <= high
+    assert d_low <= (world.truth & (world.price > 40)).sum() <= d_high
+    assert d_low <= dear <= d_high
+
+
+def test_quantiles_and_extremes(world: World) -> None:
+    cursor = world.connection.execute(
+        "SELECT median(price) AS m, quantile_disc(price, 0.9) AS q, max(price) AS x "
+        "FROM films WHERE is_pos(id) USING score ORACLE LIMIT 1000"
+    )
+    ((m, m_low, m_high, q, q_low, q_high, x, x_low, x_high),) = cursor.fetchall()
+    inside = np.sort(world.price[world.truth])
+    assert m_low <= np.quantile(inside, 0.5, method="inverted_cdf") <= m_high
+    assert q_low <= np.quantile(inside, 0.9, method="inverted_cdf") <= q_high
+    assert m_low <= m <= m_high <= 100
+    assert q_low <= q <= q_high
+    assert x_low <= inside.max() <= x_high
+    assert x in inside
+    assert cursor.certificate is not None
+    beyond = cursor.certificate.intervals[2].beyond
+    assert beyond is not None
+    assert (inside > x).mean() <= beyond < 0.1
+
+
+def test_a_plain_aggregate_beside_an_estimate_is_exact(world: World) -> None:
+    ((n, low, high, share, _, _),) = world.rows(
+        "SELECT count(*) AS n, avg(least(cars(id), 12)) FILTER (WHERE cars(id) >= 0) AS c "
+        "FROM films ORACLE LIMIT 4000"
+    )
+    assert n == low == high == N
+    assert share == pytest.approx(world.cars.mean())
+
+
+def test_nulls_do_not_count(world: World) -> None:
+    world.connection.execute(
+        "CREATE TABLE gaps AS SELECT id, score, CASE WHEN id % 2 = 0 THEN price END AS price, "
+        "CASE WHEN id % 5 > 0 THEN id END AS asked FROM films"
+    )
+    ((n, _, _, m, low, high),) = world.rows(
+        "SELECT count(price) AS n, avg(price) FROM gaps WHERE is_pos(asked) ORACLE LIMIT 4000"
+    )
+    i = np.arange(N)
+    inside = world.truth & (i % 2 == 0) & (i % 5 > 0)
+    assert n == inside.sum()
+    assert m == low == high == pytest.approx(world.price[inside].mean())
+
+
+def test_the_same_statement_gives_the_same_answer(world: World) -> None:
+    sql = "SELECT avg(price) FROM films WHERE is_pos(id) USING score ORACLE LIMIT 300"
+    first = world.rows(sql)
+    n_asked = len(world.asked)
+    assert world.rows(sql) == first
+    assert len(world.asked) == n_asked
+
+
+def test_a_budget_in_seconds_stops_with_limits_that_hold(world: World) -> None:
+    def slow(ids: list[int]) -> list[bool]:
+        time.sleep(0.004 * len(ids))
+        return [bool(world.truth[i]) for i in ids]
+
+    world.connection.create_oracle("slow", slow, args=["BIGINT"], returns="BOOLEAN")
+    began = time.perf_counter()
+    cursor = world.connection.execute(
+        "SELECT count(*) AS n FROM films WHERE slow(id) USING score BUDGET 1.5 SECONDS"
+    )
+    assert time.perf_counter() - began < 12
+    ((_, low, high),) = cursor.fetchall()
+    assert low <= world.truth.sum() <= high
+    certificate = cursor.certificate
+    assert certificate is not None
+    assert 0 < certificate.n_labels < N
+    assert "BUDGET 1.5 SECONDS" in str(certificate.note)
+
+
+REFUSED = [
+    ("SELECT kind, count(*) FROM films WHERE is_pos(id) ORACLE LIMIT 9", "add kind to group by"),
+    ("SELECT stddev(price) FROM films WHERE is_pos(id) ERROR WITHIN 5%", "cannot be estimated"),
+    ("SELECT avg(price) + 1 FROM films WHERE is_pos(id) ERROR WITHIN 5%", "only an aggregate"),
+    ("SELECT avg(price) / sum(id) FROM films WHERE is_pos(id) ERROR WITHIN 5%", "only an aggreg"),
+    ("SELECT count(DISTINCT kind) FROM films WHERE is_pos(id) ERROR WITHIN 5%", "distinct"),
+    ("SELECT *, count(*) FROM films WHERE is_pos(id) ERROR WITHIN 5%", "star"),
+    ("SELECT id FROM films WHERE is_pos(id) ERROR WITHIN 5%", "needs an aggregate"),
+    (
+        "SELECT count(*) FROM films WHERE is_pos(id) GROUP BY rollup(kind) ERROR WITHIN 5%",
+        "grouping sets",
+    ),
+    (
+        "SELECT count(*) c FROM films WHERE is_pos(id) GROUP BY kind HAVING c > 1 ERROR WITHIN 5%",
+        "having",
+    ),
+    (
+        "SELECT cars(id), count(*) FROM films GROUP BY cars(id) ERROR WITHIN 5%",
+        "group by",
+    ),
+    ("SELECT count(*) FROM films WHERE is_pos(id) ORDER BY id ERROR WITHIN 5%", "order by id"),
+    ("SELECT quantile(price, 2) FROM films WHERE is_pos(id) ERROR WITHIN 5%", "share"),
+]
+
+
+@pytest.mark.parametrize(("sql", "message"), REFUSED)
+def test_what_cannot_be_estimated_is_refused_at_its_place(
+    world: World, sql: str, message: str
+) -> None:
+    with pytest.raises(thresher.Error) as caught:
+        world.rows(sql)
+    assert message in str(caught.value).lower()
+    assert caught.value.offset is not None
+    assert not world.asked
