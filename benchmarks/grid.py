@@ -22,6 +22,10 @@ CORE = frozenset(
     | {"routing", "routing-gsm8k", "constant", "inverted", "ties", "nan", "strays"}
     | {"one-positive", "just-above-10"}
 )
+# Of those, the ones for the slowest questions.
+FEW = frozenset(
+    {"onto", "tacred", "sms", "dress", "movie-minilm", "routing-gsm8k", "ties", "just-above-10"}
+)
 # Every delta with every target and every number of labels.
 CROSSED = frozenset({"onto", "spam-150", "ties"})
 SIZES = ("short", "full")
@@ -48,6 +52,8 @@ def cells_of(data: Dataset, size: str) -> list[Cell]:
             usual = (query.target, query.delta) == (TARGET, DELTA)
             if kind != query.kind or not (method == "thresher" or (everyone and usual)):
                 continue
+            if not METHODS[kind, method].takes(data):
+                continue
             for asked in _as_taken(method, query, data):
                 cell = Cell(data.name, method, asked)
                 found.setdefault(cell.key, cell)
@@ -63,15 +69,13 @@ def _as_taken(method: str, query: Query, data: Dataset) -> list[Query]:
 
 def _questions(data: Dataset, size: str) -> Iterator[tuple[Query, bool]]:
     """Questions, and whether the other methods are asked too."""
-    # What cannot read the scores is not compared: NaN is no number to a peer.
-    everyone = data.name != "nan"
     budgets = budgets_of(data)
     middle = budgets[(len(budgets) - 1) // 2]
     if size == "short":
-        yield from _short(data, budgets, middle, everyone)
+        yield from _short(data, budgets, middle)
         return
     for kind in ("recall", "precision"):
-        yield from ((Query(kind, n, TARGET, DELTA), everyone) for n in budgets)
+        yield from ((Query(kind, n, TARGET, DELTA), True) for n in budgets)
         yield from ((Query(kind, middle, TARGET, delta), False) for delta in DELTAS)
         yield from ((Query(kind, middle, target, DELTA), False) for target in TARGETS)
         if data.name in CROSSED:
@@ -81,27 +85,33 @@ def _questions(data: Dataset, size: str) -> Iterator[tuple[Query, bool]]:
                 for target in (TARGET, *TARGETS)
                 for delta in (DELTA, *DELTAS)
             )
-    yield Query("both", None, TARGET, DELTA), everyone
-    yield Query("both-limited", budgets[-1], TARGET, DELTA), everyone
+    yield Query("both", None, TARGET, DELTA), True
+    yield Query("both-limited", budgets[-1], TARGET, DELTA), True
     yield from ((Query("both", None, TARGET, delta), False) for delta in DELTAS)
     yield from ((Query("both", None, target, DELTA), False) for target in (0.8, 0.95))
-    yield from ((Query("count", n, TARGET, DELTA), everyone) for n in budgets)
+    yield Query("accuracy", None, TARGET, DELTA), True
+    yield Query("accuracy", None, 0.95, DELTA), False
+    yield Query("accuracy", None, TARGET, 0.2), False
+    yield from ((Query("count", n, TARGET, DELTA), True) for n in budgets)
     yield from ((Query("count", middle, TARGET, delta), False) for delta in DELTAS)
+    for kind in ("sum", "mean"):
+        yield from ((Query(kind, n, TARGET, DELTA), True) for n in budgets)
+        yield Query(kind, middle, TARGET, 0.2), False
 
 
-def _short(
-    data: Dataset, budgets: list[int], middle: int, everyone: bool
-) -> Iterator[tuple[Query, bool]]:
+def _short(data: Dataset, budgets: list[int], middle: int) -> Iterator[tuple[Query, bool]]:
     """Half an hour's worth: every set, few settings; slow kinds and peers on a few sets."""
     core = data.name in CORE
     for kind in ("recall", "precision"):
-        yield Query(kind, budgets[-1], TARGET, DELTA), everyone and core
+        yield Query(kind, budgets[-1], TARGET, DELTA), core
         yield Query(kind, middle, TARGET, DELTA), False
         yield Query(kind, budgets[-1], TARGET, 0.2), False
         if core:
             yield Query(kind, middle, TARGET, 0.01), False
             yield from ((Query(kind, budgets[-1], target, DELTA), False) for target in (0.5, 0.99))
-    if core:
-        yield Query("both", None, TARGET, DELTA), everyone
-        yield Query("both-limited", budgets[-1], TARGET, DELTA), False
-        yield Query("count", middle, TARGET, DELTA), everyone
+    if data.name in FEW:
+        yield Query("both", None, TARGET, DELTA), True
+        yield Query("both-limited", budgets[-1], TARGET, DELTA), True
+        yield Query("accuracy", None, TARGET, DELTA), True
+        yield Query("count", middle, TARGET, DELTA), True
+        yield from ((Query(kind, middle, TARGET, DELTA), True) for kind in ("sum", "mean"))

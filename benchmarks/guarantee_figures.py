@@ -32,7 +32,7 @@ def summarise(cell: Cell, trials: Sequence[Trial], data: Dataset) -> dict[str, A
         "promise": method.promise,
         "deterministic": method.deterministic,
         "n": query.budget,
-        "target": query.target if query.kind != "count" else None,
+        "target": None if query.kind in ("count", "sum", "mean") else query.target,
         "delta": query.delta,
         "trials": len(done),
         "unfinished": len(trials) - len(done),
@@ -43,12 +43,14 @@ def summarise(cell: Cell, trials: Sequence[Trial], data: Dataset) -> dict[str, A
         return record
     failures = sum(one.failed for one in done)
     low, high = exact_interval(failures, len(done))
-    judged = method.promise in ("finite", "asymptotic")
+    rightly = method.assumes_rightly(data)
+    judged = method.promise in ("finite", "asymptotic") and rightly
     labels = [one.n_labels for one in done]
     most = data.n_rows if query.budget is None else query.budget
     return record | {
         "failures": failures,
         "share": failures / len(done),
+        "assumption_true": rightly,
         "low": low,
         "high": high,
         "p": p_value(failures, len(done), query.delta) if judged else None,
@@ -127,18 +129,23 @@ def question(cell: Record) -> str:
 
 
 def verdict(lines: Sequence[Record]) -> str:
-    """What the whole run says of thresher's promise, in a sentence or two."""
-    for line in lines:
-        if (line["method"], line["half"]) == (OURS, "all"):
-            break
-    else:
-        return "thresher: nothing was measured."
+    """What the whole run says of thresher's promises, a sentence or two for each of its methods."""
+    ours = [line for line in lines if is_ours(line["method"]) and line["half"] == "all"]
+    return "\n\n".join(map(_sentence, ours)) or "thresher: nothing was measured."
+
+
+def is_ours(method: str) -> bool:
+    """Whether a method is thresher's, under its plain name or with a grade."""
+    return method.startswith(OURS)
+
+
+def _sentence(line: Record) -> str:
     kept = "no cell fails more often than delta allows"
     if line["holm_rejects"]:
         kept = f"**{line['holm_rejects']} cells fail more often than delta allows**"
     text = (
-        f"thresher: {kept} (Holm, family-wise {FAMILY:g}). {line['failures']:,} failures in "
-        f"{line['trials']:,} trials of {line['cells']:,} cells, where delta allows "
+        f"{line['method']}: {kept} (Holm, family-wise {FAMILY:g}). {line['failures']:,} failures "
+        f"in {line['trials']:,} trials of {line['cells']:,} cells, where delta allows "
         f"{line['allowed']:,.0f}; smallest p-value {line['smallest_p']:.2g} at "
         f"{line['smallest_p_at']}, {line['bonferroni']:.2g} after Bonferroni."
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.guarantee_figures import OURS
+from benchmarks.guarantee_figures import OURS, is_ours
 from benchmarks.guarantee_report import SEER, figure, index_of, reference_of
 from benchmarks.methods import KINDS
 
@@ -22,6 +22,7 @@ PEERS = {
     "uniform": ("uniform sample, exact", "D", "#7b5ea7"),
     "ppi++": ("PPI++", "v", "#a0525c"),
 }
+ANOTHER = ("P", "#55606a")
 RED = "#c0272d"
 INK = "#22282e"
 PALE = "#6b747c"
@@ -133,7 +134,7 @@ def points(cells: Sequence[Record], kind: str) -> dict[str, list[tuple[float, fl
     index = index_of(cells)
     found: dict[str, list[tuple[float, float, bool]]] = {}
     for cell in cells:
-        if cell["kind"] != kind or cell["method"] in (OURS, SEER):
+        if cell["kind"] != kind or is_ours(cell["method"]) or cell["method"] == SEER:
             continue
         ours = reference_of(cell, index)
         mine, theirs = figure(ours) if ours is not None else None, figure(cell)
@@ -147,7 +148,7 @@ def _utility(axis: Any, cells: Sequence[Record], kind: str) -> None:
     about = KINDS[kind]
     groups = points(cells, kind)
     for name, group in groups.items():
-        _, marker, colour = PEERS[name]
+        _, marker, colour = PEERS.get(name, (name, *ANOTHER))
         for broke in (False, True):
             own = [(x, y) for x, y, failed in group if failed == broke]
             axis.plot(
@@ -181,11 +182,11 @@ def _utility(axis: Any, cells: Sequence[Record], kind: str) -> None:
 def _legend(part: Any, cells: Sequence[Record]) -> None:
     from matplotlib.lines import Line2D
 
-    shown = {cell["method"] for cell in cells}
+    shown = {cell["method"] for cell in cells if not is_ours(cell["method"])}
     handles = [
         Line2D([], [], marker=marker, linestyle="none", color=colour, markersize=7, label=label)
-        for name, (label, marker, colour) in PEERS.items()
-        if name in shown
+        for name in sorted(shown - {SEER})
+        for label, marker, colour in [PEERS.get(name, (name, *ANOTHER))]
     ]
     broken = Line2D([], [], marker="o", linestyle="none", mfc="none", mec=RED, mew=1.5)
     broken.set_label("red ring: more than delta of its trials missed the target")

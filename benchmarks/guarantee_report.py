@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.guarantee_figures import HALVES, OURS, question, verdict
+from benchmarks.guarantee_figures import HALVES, OURS, is_ours, question, verdict
 from benchmarks.methods import KINDS, is_better, shown
 from benchmarks.report import table
 
@@ -20,6 +20,7 @@ in which the answer was false.
 - `▲` the median is better than thresher's in the same row; such cases are listed below the tables
 - `✗` more than delta of the trials failed; `✗✗` so many that chance explains it in less than 1 of
   1,000 runs of that cell (exact binomial test)
+- `(assumption false)`: what the method assumes is not true of the set, so delta is no promise there
 - `holds`, `fails`: the method draws nothing at random, so there is one outcome
 - `n` labels allowed (draws, for SUPG, which pays for fewer distinct rows and labels more with both
   targets); the number of trials stands in brackets where it is not {trials}
@@ -59,13 +60,14 @@ def cell_text(record: Record | None, ours: Record | None, usual: int) -> str:
     if record["deterministic"]:
         return f"{text}, {'fails' if record['failures'] else 'holds'}"
     text += f", {100 * record['share']:.1f} %{mark(record)}"
+    text += "" if record["assumption_true"] else " (assumption false)"
     text += f" ({record['trials']})" if record["trials"] != usual else ""
     return text + (f" [{record['unfinished']} not ended]" if record["unfinished"] else "")
 
 
 def is_ahead(record: Record, ours: Record | None) -> bool:
     """Whether a method's median is better than thresher's; one outcome that misses never is."""
-    if ours is None or record["method"] in (OURS, SEER):
+    if ours is None or is_ours(record["method"]) or record["method"] == SEER:
         return False
     mine, value = figure(ours), figure(record)
     if mine is None or value is None or (record["deterministic"] and record["failures"]):
@@ -96,7 +98,7 @@ def main_tables(result: Mapping[str, Any], half: str) -> list[str]:
         ]
         if usual:
             methods = list(dict.fromkeys(cell["method"] for cell in usual))
-            methods.sort(key=lambda name: (name != OURS, name == SEER))
+            methods.sort(key=lambda name: (not is_ours(name), name == SEER))
             rows = list(_rows(usual, methods, result))
             parts.append(f"### {kind.heading}: {kind.figure}\n")
             parts.append(table(["data", "n", *methods], rows))

@@ -28,6 +28,9 @@ positive, Beta(2, 8) for a negative.
   scores, which puts them at uniformly random ranks.
 
 Rows are shuffled afterwards, so that their order says nothing.
+
+For sums and means every set, the real ones too, has values that the oracle gives with its answer:
+`values` draws min(100, LogNormal(1, 1)) for each row, independent of all else, seeded by the name.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +47,7 @@ from benchmarks.datasets import Dataset, shuffled
 
 SEED = 20_260_103
 N_ROWS = 10_000
+MOST_VALUE = 100.0
 ALLOWED = 500
 
 Table = tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]
@@ -150,6 +155,13 @@ def make(name: str, n_rows: int | None = None) -> Dataset:
         return shuffled(name, *recipe(rng, n_rows or N_ROWS), origin)
     size = n_rows or ALLOWED + beyond
     return replace(shuffled(name, *recipe(rng, size), origin), budgets=(size - beyond,))
+
+
+@lru_cache(maxsize=4)
+def values(name: str, n_rows: int) -> npt.NDArray[np.float64]:
+    """The values of a set's rows, float64 (n_rows,), in [0, MOST_VALUE]."""
+    rng = np.random.default_rng([SEED, zlib.crc32(name.encode()), n_rows])
+    return np.minimum(MOST_VALUE, rng.lognormal(1.0, 1.0, n_rows))
 
 
 def _published() -> dict[str, Table]:

@@ -17,7 +17,8 @@ import numpy as np
 
 from benchmarks.baselines import Query
 from benchmarks.datasets import Dataset
-from benchmarks.methods import METHODS, REVISION, Outcome
+from benchmarks.judging import Outcome
+from benchmarks.methods import METHODS, REVISION
 
 
 @dataclass(frozen=True, slots=True)

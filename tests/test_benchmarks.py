@@ -43,6 +43,7 @@ guarantee_picture = module("guarantee_picture")
 guarantee_report = module("guarantee_report")
 hostile = module("hostile")
 journal = module("journal")
+judging = module("judging")
 methods = module("methods")
 picture = module("picture")
 provenance = module("provenance")
@@ -389,7 +390,9 @@ def test_no_cell_stands_twice_and_peers_stand_at_the_usual_question(size: str) -
 
 
 def test_peers_are_not_asked_about_missing_scores() -> None:
-    assert {c.method for c in grid.cells_of(hostile.make("nan"), "full")} == {"thresher"}
+    asked = {cell.method for cell in grid.cells_of(hostile.make("nan"), "full")}
+    assert asked & {"bargain", "supg", "top-n", "ppi++"} == set()
+    assert "thresher" in asked
 
 
 def toy_cell(method: str = "top-n", kind: str = "recall", n: int | None = 30) -> Any:
@@ -397,7 +400,7 @@ def toy_cell(method: str = "top-n", kind: str = "recall", n: int | None = 30) ->
 
 
 def ended(failed: bool = False, utility: float = 0.5, seconds: float = 0.01) -> Any:
-    return journal.Trial(methods.Outcome(failed, True, utility, 30), seconds)
+    return journal.Trial(judging.Outcome(failed, True, utility, 30), seconds)
 
 
 def test_a_journal_gives_back_what_was_written_and_survives_a_cut(tmp_path: Path) -> None:
@@ -450,8 +453,14 @@ class Liar:
     deterministic: bool = False
     version: str = "1"
 
+    def takes(self, data: Any) -> bool:
+        return True
+
+    def assumes_rightly(self, data: Any) -> bool:
+        return bool(data.n_positive < 100)
+
     def __call__(self, data: Any, oracle: Any, query: Any, seed: int) -> Any:
-        return methods.judge_rows(np.empty(0, dtype=np.int64), data, query, oracle.n_calls)
+        return judging.judge_rows(np.empty(0, dtype=np.int64), data, query, oracle.n_calls)
 
 
 def test_a_new_method_is_measured_and_a_false_promise_found(
@@ -465,6 +474,9 @@ def test_a_new_method_is_measured_and_a_false_promise_found(
     assert figures["p"] == pytest.approx(0.05**20)
     line = guarantee_figures.summary([figures])[0]
     assert line["holm_rejects"] == 1
+    many = replace(TOY, labels=np.ones(400, dtype=np.bool_))
+    unjudged = guarantee_figures.summarise(cell, runs, many)
+    assert (unjudged["p"], unjudged["assumption_true"]) == (None, False)
     ours = [line | {"method": "thresher"}]
     assert "**1 cells fail more often" in guarantee_figures.verdict(ours)
 
@@ -483,13 +495,15 @@ def test_a_trial_that_raises_is_counted_as_not_ended(monkeypatch: pytest.MonkeyP
     ]
 
 
-@pytest.mark.parametrize("kind", ["recall", "precision", "both", "both-limited", "count"])
+@pytest.mark.parametrize(
+    "kind", ["recall", "precision", "both", "both-limited", "count", "accuracy"]
+)
 def test_thresher_is_judged_for_each_kind(kind: str) -> None:
-    cell = toy_cell("thresher", kind, None if kind == "both" else 100)
+    cell = toy_cell("thresher", kind, None if kind in ("both", "accuracy") else 100)
     outcome = guarantee.run_trial(cell, TOY, 0, 1, 30.0)
     assert outcome.error == ""
     assert not outcome.outcome.failed
-    assert 0 < outcome.outcome.n_labels <= (400 if kind == "both" else 100)
+    assert 0 < outcome.outcome.n_labels <= (cell.query.budget or 400)
 
 
 def selection(**values: Any) -> Any:
@@ -519,16 +533,16 @@ def test_an_answer_is_held_to_what_it_says(
     returned: int, changes: dict[str, Any], failed: bool
 ) -> None:
     answer = selection(returned=np.arange(400) < returned, **changes)
-    assert methods.judge_selection(answer, TOY, query("both"), 50).failed is failed
+    assert judging.judge_selection(answer, TOY, query("both"), 50).failed is failed
 
 
 def test_an_interval_is_judged_by_its_ends() -> None:
-    assert not methods.judge_interval(40, 40, TOY, 1).failed
-    assert methods.judge_interval(41, 60, TOY, 1).failed
-    assert methods.judge_interval(20, 39, TOY, 1).failed
-    assert methods.judge_interval(20, 60, TOY, 1).utility == 1.0
+    assert not judging.judge_interval(40, 40, TOY, 1).failed
+    assert judging.judge_interval(41, 60, TOY, 1).failed
+    assert judging.judge_interval(20, 39, TOY, 1).failed
+    assert judging.judge_interval(20, 60, TOY, 1).utility == 1.0
     empty = replace(TOY, labels=np.zeros(400, dtype=np.bool_))
-    assert methods.judge_interval(0, 7, empty, 1).utility == 7.0
+    assert judging.judge_interval(0, 7, empty, 1).utility == 7.0
 
 
 @pytest.mark.skipif(
@@ -538,6 +552,41 @@ def test_ppi_runs_where_it_is_installed() -> None:
     outcome = guarantee.run_trial(toy_cell("ppi++", "count", 100), TOY, 0, 1, 30.0)
     assert outcome.error == ""
     assert outcome.outcome.utility < 2
+
+
+@pytest.mark.parametrize("kind", ["sum", "mean"])
+def test_sums_and_means_are_judged_by_the_values_of_the_positives(kind: str) -> None:
+    outcome = guarantee.run_trial(toy_cell("thresher", kind, 200), TOY, 0, 1, 30.0)
+    assert outcome.error == ""
+    assert not outcome.outcome.failed
+    assert 0 < outcome.outcome.utility < 20
+    values = hostile.values("toy", 400)
+    assert (values.min() > 0, values.max() <= hostile.MOST_VALUE) == (True, True)
+
+
+def test_whether_the_tail_is_calibrated_is_read_from_the_truth() -> None:
+    assert judging.has_calibrated_tail(hostile.make("too-large"))
+    assert judging.has_calibrated_tail(replace(TOY, scores=LABELS.astype(float)))
+    assert not judging.has_calibrated_tail(hostile.make("advB_clump"))
+    low = replace(TOY, scores=np.where(np.arange(400) < 39, 0.9, 1e-6))
+    assert not judging.has_calibrated_tail(low)  # a positive whose score is next to nothing
+    assert not judging.has_probabilities(replace(TOY, scores=-SCORES))
+    assert judging.has_probabilities(hostile.make("nan"))
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [
+        ("thresher-calibrated", "recall"),
+        ("thresher-core-set", "recall"),
+        ("thresher-core-set", "precision"),
+        ("thresher-core-set-declared", "recall"),
+    ],
+)
+def test_graded_selections_are_judged(method: str, kind: str) -> None:
+    outcome = guarantee.run_trial(toy_cell(method, kind, 100), TOY, 0, 1, 30.0)
+    assert outcome.error == ""
+    assert outcome.outcome.n_labels <= 100
 
 
 def test_the_p_value_is_the_exact_upper_tail() -> None:
