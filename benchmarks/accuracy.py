@@ -83,7 +83,9 @@ def _binary(file: str, truth: str, score: str, half: float, origin: str) -> Tabl
     labels, scores, trained = _columns(file, truth, score, "in_proxy_train")
     keep = ~trained.astype(bool)
     scores = scores[keep].astype(np.float64)
-    return Table(scores > half, np.abs(scores - half), labels[keep].astype(bool), origin)
+    says = scores > half
+    confidence = np.maximum(scores, 1 - scores) if half else np.abs(scores)
+    return Table(says, confidence, labels[keep].astype(bool), origin)
 
 
 def _hostile(name: str) -> Table:

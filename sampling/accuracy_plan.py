@@ -44,18 +44,18 @@ class RiskModel:
         self, predictions: npt.NDArray[np.int64], confidence: npt.NDArray[np.float64]
     ) -> None:
         rank = _mid_ranks(confidence)
-        bounded = not len(rank) or (
-            np.nanmin(confidence, initial=1.0) >= 0 and np.nanmax(confidence, initial=0.0) <= 1
+        classes, self._class, counts = np.unique(
+            predictions, return_inverse=True, return_counts=True
         )
+        # The largest of the shares of k classes is at least 1 / k; anything else is a mere order.
+        lowest = np.nanmin(confidence, initial=1.0)
+        bounded = lowest >= 1 / max(2, len(classes)) and np.nanmax(confidence, initial=0.0) <= 1
         if bounded:
             sure = np.clip(np.nan_to_num(confidence, nan=0.0), _CLIP, 1 - _CLIP)
             self._x, self._mean, self._spread = -logit(sure), (0.0, 1.0), (1.0, 0.5)
         else:
             self._x, self._mean, self._spread = -ndtri(rank), (-1.0, 1.0), (1.5, 0.7)
         self._bends = np.maximum(rank[:, None] - _KNOTS, 0.0) / (1 - _KNOTS)
-        classes, self._class, counts = np.unique(
-            predictions, return_inverse=True, return_counts=True
-        )
         if len(classes) > _MOST_CLASSES:  # the rare ones share one place
             place = np.full(len(classes), _MOST_CLASSES - 1)
             place[np.argsort(-counts)[: _MOST_CLASSES - 1]] = np.arange(_MOST_CLASSES - 1)

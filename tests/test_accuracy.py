@@ -282,6 +282,7 @@ COUNTS = st.tuples(
 )
 
 
+@settings(deadline=None)
 @given(COUNTS)
 def test_the_cut_is_monotone(counts: tuple[int, int, int, float]) -> None:
     rows, sample, allowed, level = counts
@@ -293,6 +294,7 @@ def test_the_cut_is_monotone(counts: tuple[int, int, int, float]) -> None:
     assert _safe_cut(rows, sample, allowed, level / 2) <= cut
 
 
+@settings(deadline=None)
 @given(COUNTS)
 def test_the_cut_is_the_largest_safe_one(counts: tuple[int, int, int, float]) -> None:
     rows, sample, allowed, level = counts
@@ -309,6 +311,7 @@ def test_the_cut_is_the_largest_safe_one(counts: tuple[int, int, int, float]) ->
             assert chance > level * (1 - 1e-6)
 
 
+@settings(deadline=None)
 @given(st.integers(5, 500), st.integers(0, 100), st.floats(0.01, 0.3))
 def test_the_planned_sample_is_the_smallest_for_its_cut(
     rows: int, allowed: int, level: float
