@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from thresher.errors import DataError, NotSupportedError
 from thresher.running import Running
-from thresher.sampling import Selection, select_recall_calibrated
+from thresher.sampling import (
+    Selection,
+    select_joint_normal,
+    select_precision_core_set,
+    select_precision_normal,
+    select_precision_proxy_quality,
+    select_recall_calibrated,
+    select_recall_core_set,
+    select_recall_normal,
+    select_recall_proxy_quality,
+    select_within,
+)
 from thresher.scoring import FloatArray
-from thresher.targets import Assumption
+from thresher.targets import Assumption, QueryKind
 
 __all__ = ["select_assuming"]
 
 _WITHIN = 10.0  # of CALIBRATION where the statement names no factor
+_RADIUS = re.compile(r"__thresher_o\d+ (<=?) ((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
+_Chosen = Callable[..., Selection]
 
 
 def select_assuming(run: Running, assuming: Assumption, scores: FloatArray) -> Selection:
@@ -18,12 +39,100 @@ def select_assuming(run: Running, assuming: Assumption, scores: FloatArray) -> S
     Raises
     ------
     NotSupportedError
-        The assumption does not serve these targets.
+        The assumption does not serve these targets, or not within a budget that may end anywhere.
+    DataError
+        The scores do not fit the assumption.
     """
-    targets = run.targets
-    if assuming.name == "CALIBRATION" and targets.recall is not None and targets.precision is None:
-        return select_recall_calibrated(
-            scores, run.labeller, recall=targets.recall, delta=targets.delta,
-            within=assuming.value or _WITHIN, rng=run.rng, known=run.known,
-        )  # fmt: skip
-    raise NotImplementedError
+    if run.query.tail.budget:
+        raise _refused(run, "a budget of SECONDS or USD")
+    try:
+        if (radius := _radius(run)) is not None and assuming.name in (
+            "PROXY QUALITY",
+            "CORE SET CLOSURE",
+        ):
+            return _within(run, assuming, scores, radius)
+        return _selector(run, assuming)(
+            scores, run.labeller, delta=run.targets.delta, rng=run.rng, known=run.known
+        )
+    except ValueError as error:
+        raise run.located(DataError(str(error)), "ASSUMING") from error
+
+
+def _selector(run: Running, assuming: Assumption) -> _Chosen:
+    """Return the procedure for the assumption and the targets, with both filled in."""
+    kind, value = run.targets.kind, assuming.value
+    count = None if value is None else int(value)
+    offered: dict[tuple[str, QueryKind], tuple[_Chosen, dict[str, float | int | None]]] = {
+        ("CALIBRATION", "recall"): (select_recall_calibrated, {"within": value or _WITHIN}),
+        ("PROXY QUALITY", "recall"): (select_recall_proxy_quality, {"sigma": value}),
+        ("PROXY QUALITY", "precision"): (select_precision_proxy_quality, {"sigma": value}),
+        ("CORE SET CLOSURE", "recall"): (select_recall_core_set, {"n_positive": count}),
+        ("CORE SET CLOSURE", "precision"): (select_precision_core_set, {"n_core": count}),
+        ("NORMALITY", "recall"): (select_recall_normal, {}),
+        ("NORMALITY", "precision"): (select_precision_normal, {}),
+        ("NORMALITY", "joint"): (select_joint_normal, {}),
+    }
+    if (assuming.name, kind) not in offered:
+        raise _refused(run, f"{run.targets}")
+    procedure, extra = offered[assuming.name, kind]
+    targets = {"recall": run.targets.recall, "precision": run.targets.precision}
+    wanted = {name: target for name, target in targets.items() if target is not None}
+    return lambda *arrays, **rest: procedure(*arrays, **wanted, **extra, **rest)
+
+
+def _refused(run: Running, beside: str) -> NotSupportedError:
+    error = NotSupportedError(
+        f"ASSUMING {run.query.tail.assuming} beside {beside} is not supported. CALIBRATION serves "
+        "RECALL TARGET; PROXY QUALITY and CORE SET CLOSURE serve RECALL TARGET or PRECISION "
+        "TARGET; NORMALITY serves both, and estimates. Leave ASSUMING out: the promise then rests "
+        "on no assumption."
+    )
+    place = run.query.tail.places["ASSUMING"]
+    error.at(run.query.sql, place.offset, place.length)
+    return error
+
+
+def _radius(run: Running) -> float | None:
+    """Radius of a predicate that compares an oracle's distance, as in ``distance(x) <= 0.3``."""
+    found = _RADIUS.fullmatch(run.query.formula)
+    if not found or len(run.query.calls) != 1:
+        return None
+    radius = float(found[2])
+    return radius if found[1] == "<=" else float(np.nextafter(radius, -np.inf))
+
+
+class _Distances:
+    """Sells the oracle's distances of rows."""
+
+    def __init__(self, run: Running) -> None:
+        self._run = run
+
+    @property
+    def remaining(self) -> int:
+        """Rows that can still be labelled for certain."""
+        return self._run.labeller.remaining
+
+    def __call__(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Label rows and return their distances."""
+        answers = self._run.labeller.answers(rows, self._run.query.calls[0])
+        return np.asarray(answers.cast("double").to_numpy(zero_copy_only=False))
+
+
+def _within(run: Running, assuming: Assumption, scores: FloatArray, radius: float) -> Selection:
+    """Select near neighbours; the proxy's distance is its score with the sign changed."""
+    targets, core = run.targets, assuming.name == "CORE SET CLOSURE"
+    count = None if assuming.value is None else int(assuming.value)
+    found = select_within(
+        -np.asarray(scores, dtype=np.float64),
+        _Distances(run),
+        radius=radius,
+        recall=targets.recall,
+        precision=targets.precision,
+        delta=targets.delta,
+        rng=run.rng,
+        method="core set closure" if core else "proxy quality",
+        sigma=None if core else assuming.value,
+        n_core=count if core else None,
+    )
+    returned = np.where(run.known >= 0, run.known == 1, found.returned)
+    return replace(found, returned=returned)

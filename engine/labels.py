@@ -11,17 +11,21 @@ import json
 import sqlite3
 import threading
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from thresher.errors import OperationalError
 from thresher.label_log import pack_log, unpack_log
 
-__all__ = ["CERTIFICATE_COLUMNS", "LABEL_COLUMNS", "Label", "LabelStore", "Run"]
+__all__ = ["CERTIFICATE_COLUMNS", "LABEL_COLUMNS", "Label", "LabelStore", "Run", "StoredAnswer"]
 
 Label = bool | int | float | str
 
@@ -47,6 +51,9 @@ CREATE TABLE IF NOT EXISTS certificates (
 CREATE TABLE IF NOT EXISTS certificate_labels (
     certificate TEXT NOT NULL, step INTEGER NOT NULL, stage TEXT NOT NULL,
     rows BLOB NOT NULL, truth BLOB, value BLOB, PRIMARY KEY (certificate, step));
+CREATE TABLE IF NOT EXISTS answers (
+    certificate TEXT PRIMARY KEY, n_rows INTEGER NOT NULL, keys_sha256 TEXT NOT NULL,
+    returned BLOB NOT NULL);
 """
 LABEL_COLUMNS = (
     ("oracle", "VARCHAR"),
@@ -81,6 +88,21 @@ class Run:
 
     seed: int
     known_until: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """The rows that a certified query returned.
+
+    Parameters
+    ----------
+    keys_sha256 : str
+        Hash of the keys of all rows, to see whether they are still the same.
+    returned : ndarray of bool, shape (n_rows,)
+    """
+
+    keys_sha256: str
+    returned: npt.NDArray[np.bool_]
 
 
 class LabelStore:
@@ -251,6 +273,35 @@ class LabelStore:
                 (identity,),
             ).fetchall()
         return unpack_log(packed)
+
+    def certificate(self, identity: str) -> dict[str, Any] | None:
+        """Return the facts of a certificate, None where there is no such."""
+        with self._lock, self._translated():
+            row = self._db.execute(
+                "SELECT json FROM certificates WHERE id = ?", (identity,)
+            ).fetchone()
+        return None if row is None else dict(json.loads(row[0]))
+
+    def keep_answer(self, identity: str, answer: StoredAnswer) -> None:
+        """Store which rows a certificate is about."""
+        packed = zlib.compress(np.packbits(answer.returned).tobytes(), 1)
+        with self._lock, self._translated():
+            self._db.execute(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)",
+                (identity, len(answer.returned), answer.keys_sha256, packed),
+            )
+
+    def answer(self, identity: str) -> StoredAnswer | None:
+        """Return which rows a certificate is about, None where it is about none."""
+        with self._lock, self._translated():
+            row = self._db.execute(
+                "SELECT n_rows, keys_sha256, returned FROM answers WHERE certificate = ?",
+                (identity,),
+            ).fetchone()
+        if row is None:
+            return None
+        bits = np.unpackbits(np.frombuffer(zlib.decompress(row[2]), np.uint8), count=row[0])
+        return StoredAnswer(row[1], bits.astype(np.bool_))
 
     def certificates(self) -> list[tuple[str, float, str, str]]:
         """Return a row per certificate, oldest first: `CERTIFICATE_COLUMNS`."""

@@ -189,7 +189,36 @@ class Population:
         finally:
             for name in names:
                 self._connection.unregister(name)
-        keys = [_integers(found, leaf.row) for leaf in self._query.leaves]
+        return np.sort(self._numbers(found))
+
+    def joined(
+        self, keys: Sequence[tuple[str, str]], relation: str, value: str
+    ) -> tuple[npt.NDArray[np.int64], pa.Array]:
+        """Join the rows with another relation.
+
+        Parameters
+        ----------
+        keys : sequence of (str, str)
+            SQL over FROM, and the column of `relation` that must be equal.
+        relation : str
+            What to join with.
+        value : str
+            SQL over `relation`.
+
+        Returns
+        -------
+        rows : ndarray of int64, shape (k,)
+            Row numbers; a row that finds several partners comes several times.
+        values : pyarrow.Array, length k
+        """
+        sql = lowering.joined_sql(self._query, self._sources, keys, relation, value)
+        table = self._connection.execute(sql).to_arrow_table()
+        found = self._numbers(table)
+        return found, table.column("__thresher_value").combine_chunks()
+
+    def _numbers(self, table: pa.Table) -> npt.NDArray[np.int64]:
+        """Return the row numbers of row keys."""
+        keys = [_integers(table, leaf.row) for leaf in self._query.leaves]
         if len(keys) == 1:
             rows, wanted = self._keys[0], keys[0]
         else:
@@ -197,7 +226,7 @@ class Population:
         places = np.searchsorted(rows, wanted)
         if len(wanted) and (places.max() >= len(rows) or bool(np.any(rows[places] != wanted))):
             raise DataError("the rows changed while the query ran; run it again")
-        return np.sort(places)
+        return np.asarray(places, dtype=np.int64)
 
     def evaluate(self, table: pa.Table, values: Mapping[str, pa.Array]) -> npt.NDArray[np.int8]:
         """Evaluate the formula over labelled rows.

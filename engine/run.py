@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import duckdb
 
+from thresher.auditing import keys_sha256
 from thresher.certificate import Certificate
 from thresher.classifying import classify
 from thresher.environment import Environment
 from thresher.estimating import estimate
+from thresher.labels import StoredAnswer
 from thresher.plan import SelectionQuery
 from thresher.population import Population
 from thresher.running import Running
@@ -44,6 +46,7 @@ def run(env: Environment, query: SelectionQuery) -> tuple[duckdb.DuckDBPyRelatio
     """
     with Population(env.connection, query, [None] * len(query.calls)) as population:
         running = Running(env, query, population)
+        answer: StoredAnswer | None = None
         if query.estimation is not None:
             estimates, certificate = estimate(running)
             running.enter("answer")
@@ -52,10 +55,16 @@ def run(env: Environment, query: SelectionQuery) -> tuple[duckdb.DuckDBPyRelatio
             returned, labels, certificate = classify(running)
             running.enter("answer")
             relation = population.answer(returned, labels)
+            answer = StoredAnswer(keys_sha256(population), returned)
         else:
             returned, certificate = select(running)
             running.enter("answer")
             relation = population.answer(returned)
-    facts = certificate.to_dict()
-    env.store.keep_certificate(certificate.id, certificate.summary, facts, certificate.log)
+            answer = StoredAnswer(keys_sha256(population), returned)
+    identity = certificate.id
+    env.store.keep_certificate(
+        identity, certificate.summary, certificate.to_dict(), certificate.log
+    )
+    if answer is not None:
+        env.store.keep_answer(identity, answer)
     return relation, certificate

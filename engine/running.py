@@ -44,6 +44,8 @@ class Running:
         What is asked.
     population : Population
         Its rows.
+    purpose : str
+        Sets apart runs of one query that must not draw the same rows, such as an audit.
 
     Attributes
     ----------
@@ -65,16 +67,19 @@ class Running:
         Proxies that were considered.
     """
 
-    def __init__(self, env: Environment, query: SelectionQuery, population: Population) -> None:
+    def __init__(
+        self, env: Environment, query: SelectionQuery, population: Population, purpose: str = ""
+    ) -> None:
         self.env, self.query, self.population = env, query, population
         self.began, self.stage = time.perf_counter(), "read"
         self.targets = _targets(env, query)
         seed = query.tail.seed if query.tail.seed is not None else env.settings.get("seed")
         reuse = bool(env.settings.get("reuse_labels"))
         place = Run(secrets.randbits(32) if seed is None else int(str(seed)), env.store.last())
-        mixed = [place.seed]
+        apart = [int.from_bytes(purpose.encode())] if purpose else []
+        mixed = [place.seed, *apart]
         if reuse:
-            identity = self._identity(seed)
+            identity = self._identity(seed, purpose)
             place = env.store.begin(identity, place.seed)
             # The facts may come from a query with the same seed: its draws must not come again.
             mixed = [place.seed, int(identity, 16)]
@@ -131,13 +136,14 @@ class Running:
         self.fit_steps += (Step("probe", rows, answers),)
         self.known = self.known_after(self.fit_steps)
 
-    def _identity(self, seed: object) -> str:
+    def _identity(self, seed: object, purpose: str) -> str:
         """Hash of all that decides which rows this run will draw."""
         facts = hashlib.sha256()
         named = {name: bound.version for name, bound in self.env.oracles.items()}
         settings = [self.env.settings.get(n) for n in ("oracle_limit", "default_budget", "encoder")]
         plain = (VERSION, self._question(), self.targets, seed, settings, named)
         facts.update(repr((*plain, self.env.proxies)).encode())
+        facts.update(purpose.encode())
         population = self.population
         values = [array for array in population.plain if array is not None]
         for array in [*population.keys, population.known, *population.scores, *values]:

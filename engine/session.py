@@ -19,7 +19,7 @@ from thresher.catalog import Catalog
 from thresher.certificate import Certificate
 from thresher.duckdb_errors import translated
 from thresher.environment import Environment
-from thresher.errors import InterfaceError, ProgrammingError
+from thresher.errors import InterfaceError, ProgrammingError, nearest
 from thresher.explain import describe, explain, show
 from thresher.labels import CERTIFICATE_COLUMNS, LABEL_COLUMNS, LabelStore
 from thresher.models import Models
@@ -104,6 +104,8 @@ class Session:
     def _ours(self, statement: plan.Statement) -> Outcome:
         if isinstance(statement, plan.SelectionQuery):
             return self.select(statement)
+        if isinstance(statement, plan.Audit):
+            return self.audit(statement)
         if isinstance(statement, plan.Explain):
             return Outcome(self._explain(statement))
         if isinstance(statement, plan.CreateOracle | plan.CreateProxy):
@@ -133,6 +135,31 @@ class Session:
         if spending is not None and certificate.grade != "exact":
             spending.spend(share)
         return Outcome(relation, certificate)
+
+    def audit(self, statement: plan.Audit) -> Outcome:
+        """Test the promise of a certificate on rows drawn afresh, or against people."""
+        from thresher.auditing import as_columns, audit_certificate
+
+        found = self.store.certificate(statement.identity)
+        if found is None:
+            known = [row[0] for row in self.store.certificates()]
+            raise ProgrammingError(
+                f"there is no certificate {statement.identity} in the label store."
+                f"{nearest(statement.identity, known)} SHOW CERTIFICATES lists them."
+            ).at(statement.sql, statement.place.offset, statement.place.length)
+        query = parse(str(found["canonical"]), self.catalog)
+        if not isinstance(query, plan.SelectionQuery):
+            raise InterfaceError(f"certificate {statement.identity} is of no query")
+        named = statement.probability or self.settings.get("probability")
+        sink = self._progress()
+        try:
+            with self._transaction():
+                env = self._environment(query, sink, Share(1.0 - float(str(named))))
+                answer = self.store.answer(statement.identity)
+                findings = audit_certificate(env, query, statement, found, answer)
+        finally:
+            sink.close()
+        return Outcome(self.connection.from_arrow(as_columns(findings)))
 
     def _share(self, query: plan.SelectionQuery) -> tuple[Spending | None, Share]:
         """Find out what failure probability a statement may spend."""

@@ -436,7 +436,7 @@ class _Binder:
 
 
 def _label_formula(formula: Formula) -> str:
-    """Write what a label decides where no condition holds a call: a BOOLEAN itself, else nothing."""
+    """Write what a label decides where no condition holds a call: itself if BOOLEAN."""
     call = formula.calls[0]
     return call.value if call.returns.upper() in BOOLEANS else f"{call.value} IS NOT NULL"
 

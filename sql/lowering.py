@@ -18,6 +18,7 @@ __all__ = [
     "estimates_sql",
     "formula_sql",
     "inputs_sql",
+    "joined_sql",
     "leaf_materialise_sql",
     "matches_sql",
     "population_sql",
@@ -232,6 +233,43 @@ def matches_sql(query: SelectionQuery, sources: Sequence[str], asked: Sequence[s
     rows = ", ".join(f"coalesce({leaf.row}, -1) AS {leaf.row}" for leaf in query.leaves)
     where = " AND ".join(conditions)
     return f"{query.ctes}SELECT {rows} FROM {_from(query, sources)} WHERE {where}"
+
+
+def joined_sql(
+    query: SelectionQuery,
+    sources: Sequence[str],
+    keys: Sequence[tuple[str, str]],
+    relation: str,
+    value: str,
+) -> str:
+    """Return the statement that joins the population with another relation.
+
+    Parameters
+    ----------
+    query, sources
+        As for `population_sql`.
+    keys : sequence of (str, str)
+        SQL over FROM, and the column of `relation` that must be equal.
+    relation, value : str
+        What to join with, and SQL over it.
+
+    Returns
+    -------
+    str
+        Its columns are the row columns and ``__thresher_value``.
+    """
+    names = [f"__thresher_j{i}" for i in range(len(keys))]
+    rows = [leaf.row for leaf in query.leaves]
+    columns = [f"coalesce({row}, -1) AS {row}" for row in rows]
+    columns += [f"({sql}) AS {name}" for (sql, _), name in zip(keys, names, strict=True)]
+    where = f" WHERE {query.plain}" if query.plain else ""
+    candidates = f"SELECT {', '.join(columns)} FROM {_from(query, sources)}{where}"
+    other = [f"({value}) AS __thresher_value"]
+    other += [f"({column}) AS {name}" for (_, column), name in zip(keys, names, strict=True)]
+    return (
+        f"{query.ctes}SELECT {', '.join(rows)}, __thresher_value FROM ({candidates}) "
+        f"JOIN (SELECT {', '.join(other)} FROM {relation}) USING ({', '.join(names)})"
+    )
 
 
 def formula_sql(query: SelectionQuery, relation: str, keys: Sequence[str]) -> str:
