@@ -117,7 +117,7 @@ def select_recall_calibrated(
     ledger = Ledger(scores, labels, rng, known)
     if ledger.affords_all:
         ledger.buy_all()
-        return replace(ledger.close(ledger.unknown(), algorithm="exact"), grade="exact")
+        return ledger.close(0, algorithm="exact")
     query = _Query(ledger.scores, labels, recall, delta, within, rng)
     buckets, budget = make_buckets(ledger), ledger.remaining
     if budget >= 40:
@@ -201,7 +201,7 @@ class _FreeLimit:
     def recall(self, cut: int) -> float:
         """Return a lower limit of the recall when unlabelled rows from `cut` on are left out."""
         positive = self._pool[self._ledger.label[self._pool] > 0]
-        missed = len(self._ledger.unknown(cut))
+        missed = self._ledger.count(cut, self._ledger.n_rows)
         for rank, limit in self._limits:
             if rank <= cut:
                 missed = min(missed, limit - int(np.count_nonzero(positive >= rank)))
@@ -231,11 +231,11 @@ def _lean(
     if cut < ledger.n_rows:
         ledger.verify_above(cut)
     else:
-        ledger.buy(ledger.unknown()[: ledger.remaining], "verify")
+        ledger.buy(ledger.first(ledger.remaining), "verify")
     cut = min(cut, tail.sure_cut(Share.beyond(query.recall)))
     if tail.contradicted:  # too late to sample anew: nothing is left out
         return ledger.close(
-            ledger.unknown(), algorithm="recall: all rows; calibration refuted by known positives"
+            ledger.n_rows, algorithm="recall: all rows; calibration refuted by known positives"
         )
     answer = _close(ledger, query, plan, tests, sampled, cut)
     if cut == ledger.n_rows:  # nothing is left out, and nothing assumed
@@ -259,7 +259,7 @@ def _take_census(ledger: Ledger, buckets: Buckets, tail: CalibratedTail, query: 
         plan = plan_tail(pictures, tail, ledger.remaining, query.recall, query.delta)
         if not plan.census:
             return plan
-        ledger.buy(ledger.unknown()[: max(1, int(share * plan.census))], "census")
+        ledger.buy(ledger.first(max(1, int(share * plan.census))), "census")
     pictures = make_pictures(ledger, buckets)
     return plan_tail(pictures, tail, ledger.remaining, query.recall, query.delta, census=False)
 
@@ -296,12 +296,11 @@ def _close(
     ledger: Ledger, query: _Query, plan: TailPlan, tests: list[Test], sampled: Ranks, cut: int
 ) -> Selection:
     """Build the answer."""
-    free = ledger.unknown(0, cut)
     rows = tests[0].n_rows if tests else 0
-    recall_estimate, precision_estimate = estimate_answer(ledger, sampled, free, cut, rows)
+    recall_estimate, precision_estimate = estimate_answer(ledger, sampled, cut, cut, rows)
     how = f"sample of ranks below {plan.end}" if tests else "best rows verified"
     return ledger.close(
-        free,
+        cut,
         algorithm=f"recall: {how}, calibrated tail (T6)",
         recall_bound=query.recall,
         recall_estimate=recall_estimate,

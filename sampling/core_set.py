@@ -170,23 +170,22 @@ def select_recall_core_set(
         raise ValueError(f"n_positive must be in [0, {ledger.n_rows}], got {n_positive}")
     if ledger.affords_all:
         ledger.buy_all()
-        return replace(ledger.close(ledger.unknown(), algorithm="exact"), grade="exact")
+        return ledger.close(0, algorithm="exact")
     name, level, least = "CSC", delta, n_positive
     if least is None:
         name, level, least = "CSE", (1 - _COUNT_LEVEL) * delta, _count(ledger, delta, rng)
     design = _affordable(ledger, share.of(least) + 1, level, ledger.remaining)
     if design is None:
         ledger.verify_above(ledger.n_rows)
-        return ledger.close(ledger.unknown(), algorithm=f"recall: all rows ({name})")
+        return ledger.close(ledger.n_rows, algorithm=f"recall: all rows ({name})")
     n_rows, before = ledger.n_unknown, ledger.n_positive
     sampled = _draw(ledger, design, rng)
     found = sampled[ledger.buy(sampled, "sample")]
     cut = int(found.max()) + 1 if len(found) else 0
     ledger.verify_above(cut)
-    free = ledger.unknown(0, cut)
-    estimates = estimate_answer(ledger, sampled, free, cut, n_rows)
+    estimates = estimate_answer(ledger, sampled, cut, cut, n_rows)
     answer = ledger.close(
-        free,
+        cut,
         algorithm=f"recall: cut at the lowest sampled positive ({name})",
         recall_bound=recall,
         recall_estimate=estimates[0],
@@ -270,20 +269,19 @@ def select_precision_core_set(
         raise ValueError(f"n_core must be in [0, {ledger.n_rows}], got {n_core}")
     if ledger.affords_all:
         ledger.buy_all()
-        return replace(ledger.close(ledger.unknown()[:0], algorithm="exact"), grade="exact")
+        return ledger.close(0, algorithm="exact")
     if n_core is None:
         return _estimated(ledger, precision, delta, rng)
     # Known positives may all belong to the core set; only the others can be hit.
     design = _affordable(ledger, n_core - ledger.n_positive, delta, ledger.remaining)
     cut = 0 if design is None else _best_hit(ledger, design, rng)
     _verify_below(ledger, cut)
-    free = ledger.unknown(0, cut)
     answer = ledger.close(
-        free,
+        cut,
         algorithm="precision: cut at the best sampled positive (CSC)",
         precision_bound=precision,
     )
-    if not len(free):
+    if not ledger.count(0, cut):
         return answer
     assumption = (
         f"each of the {n_core} best-ranked positives ends a prefix of the ranking with precision "
@@ -301,7 +299,7 @@ def _best_hit(ledger: Ledger, design: CoreSetDesign, rng: np.random.Generator) -
 
 def _verify_below(ledger: Ledger, cut: int) -> None:
     """Spend what is left on the best rows that are not returned unlabelled."""
-    while (count := ledger.remaining) and len(ranks := ledger.unknown(cut)[:count]):
+    while (count := ledger.remaining) and len(ranks := ledger.first(count, cut)):
         ledger.buy(ranks, "verify")
 
 
@@ -322,7 +320,7 @@ def _estimated(
     inside = head.end if head.tests and head.certified else 0
     _verify_below(ledger, inside)
     return ledger.close(
-        ledger.unknown(0, inside),
+        inside,
         algorithm="precision: cut at the best sampled positive, tested (CSE)",
         precision_bound=head.precision_bound if inside else 1.0,
         tests=head.tests,

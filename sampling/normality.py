@@ -139,14 +139,13 @@ def select_recall_normal(
     ledger = Ledger(scores, labels, rng, known)
     if ledger.affords_all:
         ledger.buy_all()
-        return replace(ledger.close(ledger.unknown(), algorithm="exact"), grade="exact")
+        return ledger.close(0, algorithm="exact")
     draws, cut = ledger.remaining, ledger.n_rows
     if draws:
         cut = _recall_cut(ledger, recall, delta, draws, rng)
     ledger.verify_above(cut)
-    free = ledger.unknown(0, cut)
-    answer = ledger.close(free, algorithm="recall: importance sample (SUPG)", recall_bound=recall)
-    return _flag(answer, ledger.n_unknown - len(free))
+    answer = ledger.close(cut, algorithm="recall: importance sample (SUPG)", recall_bound=recall)
+    return _flag(answer, ledger.count(cut, ledger.n_rows))
 
 
 def select_precision_normal(
@@ -190,16 +189,14 @@ def select_precision_normal(
     ledger = Ledger(scores, labels, rng, known)
     if ledger.affords_all:
         ledger.buy_all()
-        return replace(ledger.close(ledger.unknown()[:0], algorithm="exact"), grade="exact")
+        return ledger.close(0, algorithm="exact")
     cut = _precision_cut(ledger, precision, delta, rng)
-    while (count := ledger.remaining) and len(ranks := ledger.unknown(cut)[:count]):
+    while (count := ledger.remaining) and len(ranks := ledger.first(count, cut)):
         ledger.buy(ranks, "verify")
-    free = ledger.unknown(0, cut)
-    answer = ledger.close(
-        free, algorithm="precision: importance sample in two stages (SUPG)",
+    answer = ledger.close(cut, algorithm="precision: importance sample in two stages (SUPG)",
         precision_bound=precision,
     )  # fmt: skip
-    return _flag(answer, len(free))
+    return _flag(answer, ledger.count(0, cut))
 
 
 def _precision_cut(ledger: Ledger, precision: float, delta: float, rng: np.random.Generator) -> int:
@@ -268,11 +265,10 @@ def select_joint_normal(
     if draws:
         cut = _recall_cut(ledger, recall, delta, draws, rng)
     ledger.verify_above(cut)
-    free = ledger.unknown(0, cut)
     answer = ledger.close(
-        free,
+        cut,
         algorithm="joint: importance sample (SUPG), then all labelled",
-        met=not len(free),
+        met=not ledger.count(0, cut),
         recall_bound=recall,
     )
-    return _flag(answer, ledger.n_unknown - len(free))
+    return _flag(answer, ledger.count(cut, ledger.n_rows))

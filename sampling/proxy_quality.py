@@ -197,18 +197,17 @@ def select_by_error(
     if sigma is None:
         if ledger.affords_all:
             ledger.buy_all()
-            return replace(ledger.close(ledger.unknown()[:0], algorithm="exact"), grade="exact")
+            return ledger.close(0, algorithm="exact")
         sigma = _estimate(ledger, distance, rng, errors)
     chance = _chances(ledger, distance, radius, sigma, target)
     find = _recall_end if target.kind == "recall" else _precision_end
     end = find(ledger, chance, Share.beyond(target.share), delta)
     if not given:
         _spend(ledger, end, target)
-    free = ledger.unknown(0, end)
     bounds = {f"{target.kind}_bound": target.share}
-    answer = ledger.close(free, algorithm=f"{target.kind}: {name}", **bounds)  # type: ignore[arg-type]
-    leans = len(free) if target.kind == "precision" else ledger.n_unknown - len(free)
-    if not leans:
+    answer = ledger.close(end, algorithm=f"{target.kind}: {name}", **bounds)  # type: ignore[arg-type]
+    low, high = (0, end) if target.kind == "precision" else (end, ledger.n_rows)
+    if not ledger.count(low, high):
         return answer
     assumption = (
         "the oracle's distance of each row is normal round the proxy's with standard deviation "
@@ -250,7 +249,7 @@ def _spend(ledger: Ledger, end: int, target: Target) -> None:
     if target.kind == "recall":
         ledger.verify_above(end)
         return
-    while (count := ledger.remaining) and len(ranks := ledger.unknown(end)[:count]):
+    while (count := ledger.remaining) and len(ranks := ledger.first(count, end)):
         ledger.buy(ranks, "verify")
 
 

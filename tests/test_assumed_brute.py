@@ -112,7 +112,7 @@ def everything(scores: np.ndarray, labels: object, *, known: np.ndarray, **_: ob
     ledger = Ledger(
         scores, CountedLabels(lambda rows: rows > 0, 0), np.random.default_rng(0), known
     )
-    return ledger.close(ledger.unknown(), algorithm="everything")
+    return ledger.close(ledger.n_rows, algorithm="everything")
 
 
 def plan_calibrated(
