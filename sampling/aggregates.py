@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from thresher.sampling.extremes import ExtremeTarget, settled, walk
 from thresher.sampling.group_counts import count_groups
 from thresher.sampling.lines import LinearMeasure
 from thresher.sampling.measures import (
@@ -21,6 +22,7 @@ from thresher.sampling.measures import (
     MeasureEstimate,
     QuantileTest,
 )
+from thresher.sampling.quantiles import QuantileTarget
 from thresher.sampling.sequential import SequentialRun, Target
 from thresher.sampling.tally import tally
 from thresher.sampling.value_forecasts import first_forecast
@@ -30,6 +32,8 @@ __all__ = ["estimate_aggregates"]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Tests = tuple[CountTest | BettingTest | QuantileTest | ExtremeTest, ...]
+_WALK = 0.5  # of the budget may go into labelling the outermost rows, if nothing else is asked
 
 
 def estimate_aggregates(
@@ -120,6 +124,9 @@ def estimate_aggregates(
         name = "aggregates: counts from stratified samples, exact limits"
         return _answer(ledger, asked, places, delta, limits, counts.tests, name, error)
     run = _run(chance, ledger, columns, asked, places, delta, rng)
+    if _only_extremes(asked) and settled(ledger, asked, *places):
+        ledger.known[:] = True  # every row that could change the answer is
+        return _answer(ledger, asked, places, delta, [], (), "aggregates: exact", error)
     if error is None:
         run.spend()
         name = "aggregates: bets on weighted draws"
@@ -131,7 +138,8 @@ def estimate_aggregates(
         for k, bets in enumerate(item.bets):
             found[k, :, item.place] = bets.limits()
     tests = tuple(bets.record() for item in run.groups for bets in item.bets)
-    return _answer(ledger, asked, places, delta, [tuple(f) for f in found], tests, name, error)
+    limits = [(f[0], f[1], f[2]) for f in found]
+    return _answer(ledger, asked, places, delta, limits, tests, name, error)
 
 
 def _bounds(columns: Sequence[Column], n_rows: int) -> tuple[Floats, Floats]:
@@ -199,8 +207,25 @@ def _run(
     forecasts = [
         first_forecast(scores, low[c], high[c], column) for c, column in enumerate(columns)
     ]
-    targets: list[Target] = [LinearMeasure(m, low, high) for m in measures]
+    extremes = [m for m in measures if m.kind in ("min", "max")]
+    if extremes:
+        part = _WALK if _only_extremes(measures) else _WALK / 2
+        walk(ledger, extremes, forecasts, *places, int(part * ledger.remaining))
+    targets = [_target(m, low, high) for m in measures]
     return SequentialRun(ledger, targets, forecasts, *places, delta, rng)
+
+
+def _only_extremes(measures: list[Measure]) -> bool:
+    return all(m.kind in ("min", "max") for m in measures)
+
+
+def _target(measure: Measure, low: Floats, high: Floats) -> Target:
+    """Return what runs the bets of a measure."""
+    if measure.kind == "quantile":
+        return QuantileTarget(measure, low, high)
+    if measure.kind in ("min", "max"):
+        return ExtremeTarget(measure, low, high)
+    return LinearMeasure(measure, low, high)
 
 
 def _missing(error: ErrorTarget, estimate: float, low: float, high: float) -> float:
@@ -233,7 +258,7 @@ def _answer(
     places: tuple[Integers, int],
     delta: float,
     limits: list[tuple[Floats, Floats, Floats]],
-    tests: tuple[CountTest | BettingTest | QuantileTest | ExtremeTest, ...],
+    tests: Tests,
     algorithm: str,
     error: ErrorTarget | None,
 ) -> AggregateEstimate:
@@ -252,6 +277,19 @@ def _answer(
             estimate = _settle(error, estimate, low, high)
             triples = zip(estimate, low, high, strict=True)
             met = met and not any(_missing(error, *map(float, t)) for t in triples)
-        found.append(MeasureEstimate(estimate, low, high))
+        found.append(MeasureEstimate(estimate, low, high, _beyond(measure, k, tests, whole)))
     steps = tuple(ledger.steps)
     return AggregateEstimate(tuple(found), met, steps, tests, delta, algorithm)
+
+
+def _beyond(
+    measure: Measure, place: int, tests: Tests, whole: npt.NDArray[np.bool_]
+) -> Floats | None:
+    """Return the share of the rows that may lie beyond an extreme, in every group."""
+    if measure.kind not in ("min", "max"):
+        return None
+    share = np.where(whole, 0.0, 1.0)
+    for test in tests:
+        if isinstance(test, ExtremeTest) and test.measure == place and not whole[test.group]:
+            share[test.group] = min(1.0, test.n_beyond / test.n_counted)
+    return share

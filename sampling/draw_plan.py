@@ -146,7 +146,7 @@ def _cost(s: Spread, weights: Floats, group: Integers, n_groups: int, log: float
 
 def _unit(cost: Costs) -> float:
     """Return what makes the widths of different measures comparable."""
-    return max(float(cost.a.mean()), 1e-300)
+    return float(cost.a.mean()) or float(cost.b.mean()) or 1.0
 
 
 def _total(each: list[Costs], units: list[float]) -> Costs:

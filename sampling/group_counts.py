@@ -81,7 +81,7 @@ def count_groups(
     base = np.array([_counted(ledger, c, groups, n_groups) for c in columns])
     rows = ledger.unknown()
     sizes = np.bincount(groups[rows], minlength=n_groups)
-    level = delta / max(1, len(measures) * np.count_nonzero(sizes))
+    level = delta / max(1, len(measures) * int(np.count_nonzero(sizes)))
     parts = _plan(scores, ledger, groups, sizes, level, rng)
     for stage in sorted({p.stage for p in parts}):
         chosen = [p.drawn for p in parts if p.stage == stage]
