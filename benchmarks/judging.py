@@ -13,7 +13,7 @@ from benchmarks.datasets import Dataset
 from benchmarks.trials import ROUNDING, quality
 from thresher.sampling.selection import Selection
 
-Promise = Literal["finite", "asymptotic", "none", "knows the labels"]
+Promise = Literal["finite", "asymptotic", "model", "none", "knows the labels"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Method(Protocol):
 
     @property
     def promise(self) -> Promise:
-        """What is promised: only the first two are judged against delta."""
+        """What is promised: only the first two are judged against delta; a model is never true."""
 
     @property
     def deterministic(self) -> bool:

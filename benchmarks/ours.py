@@ -32,7 +32,12 @@ from thresher.sampling.joint import select_joint
 from thresher.sampling.labelling import CountedClasses
 from thresher.sampling.labels import CountedLabels
 from thresher.sampling.measures import Column, Measure
+from thresher.sampling.normality import select_precision_normal, select_recall_normal
 from thresher.sampling.precision import select_precision
+from thresher.sampling.proxy_quality import (
+    select_precision_proxy_quality,
+    select_recall_proxy_quality,
+)
 from thresher.sampling.recall import select_recall
 from thresher.sampling.selection import Selection
 from thresher.sampling.values import CountedValues
@@ -165,15 +170,38 @@ def entries() -> list[Method]:
             assumption=has_calibrated_tail,
         ),
     ]
-    closure = _own("core_set")
-    for kind, select in (
-        ("recall", select_recall_core_set),
-        ("precision", select_precision_core_set),
-    ):
-        found.append(Entry("thresher-core-set", kind, "finite", closure, graded(select)))
+    closure, proxy, normal = _own("core_set"), _own("proxy_quality"), _own("normality")
     found.append(
         Entry("thresher-core-set-declared", "recall", "finite", closure, core_set_declared)
     )
+    for kind, core_set, quality, normality in (
+        ("recall", select_recall_core_set, select_recall_proxy_quality, select_recall_normal),
+        (
+            "precision",
+            select_precision_core_set,
+            select_precision_proxy_quality,
+            select_precision_normal,
+        ),
+    ):
+        found += [
+            Entry("thresher-core-set", kind, "finite", closure, graded(core_set)),
+            Entry(
+                "thresher-proxy-quality",
+                kind,
+                "model",
+                proxy,
+                graded(quality),
+                domain=has_probabilities,
+            ),
+            Entry(
+                "thresher-normal",
+                kind,
+                "asymptotic",
+                normal,
+                graded(normality),
+                domain=has_probabilities,
+            ),
+        ]
     return found
 
 

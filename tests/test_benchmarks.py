@@ -581,6 +581,10 @@ def test_whether_the_tail_is_calibrated_is_read_from_the_truth() -> None:
         ("thresher-core-set", "recall"),
         ("thresher-core-set", "precision"),
         ("thresher-core-set-declared", "recall"),
+        ("thresher-proxy-quality", "recall"),
+        ("thresher-proxy-quality", "precision"),
+        ("thresher-normal", "recall"),
+        ("thresher-normal", "precision"),
     ],
 )
 def test_graded_selections_are_judged(method: str, kind: str) -> None:
