@@ -215,13 +215,13 @@ def _free_recall(n_rows: int, size: int, found: int, known: int, delta: float) -
     if not found:
         most = marked_upper(n_rows, size, 0, SPLIT * delta)
         return known / (known + most) if most else 1.0
-    low, high = 0, 10**6
+    low, high = 0, 1000
     while high - low > 1:
         target = (low + high) // 2
-        share = Share.beyond(target / 10**6)
+        share = Share.beyond(target / 1000)
         accepted = ratio_cut(n_rows, size, found, known, share, delta).cut >= 0
         low, high = (target, high) if accepted else (low, target)
-    return low / 10**6
+    return low / 1000
 
 
 def select_precision_core_set(
