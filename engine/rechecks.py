@@ -118,7 +118,7 @@ def _check_recall(test: Record, certificate: Record, log: Log) -> list[Check]:
 
 
 def _check_limit(test: Record, certificate: Record, log: Log) -> list[Check]:
-    """T4: negatives in a head. C2 of accuracy: rows on which proxy and oracle disagree."""
+    """T4: negatives in a head. D2: rows on which proxy and oracle disagree."""
     which = "precision" if test["kind"] == "negatives" else "accuracy"
     name = f"{test['kind']} of {', '.join(test['stages'])}"
     drawn = log.drawn(test["stages"])
@@ -137,7 +137,7 @@ def _check_limit(test: Record, certificate: Record, log: Log) -> list[Check]:
 
 
 def _check_cut(test: Record, certificate: Record, log: Log) -> list[Check]:
-    """C1 of accuracy: a cut among the sampled disagreements that is fixed before the sample."""
+    """D1: a cut among the sampled disagreements that is fixed before the sample."""
     name = f"cut of {', '.join(test['stages'])}"
     drawn = log.drawn(test["stages"])
     n_rows, n_sample, cut = int(test["n_rows"]), int(test["n_sample"]), int(test["cut"])

@@ -204,6 +204,9 @@ def _samples(tests: Sequence[Mapping[str, Any]], log: Log) -> list[Check]:
 def _exact(certificate: Mapping[str, Any], log: Log) -> list[Check]:
     if certificate["targets"].get("estimated"):
         return [_not_covered()]
+    if certificate["targets"].get("accuracy") is not None:
+        rows, labelled = int(certificate["n_rows"]), log.n_positive + log.n_negative
+        return [Check("exact labels", rows, labelled, rows == labelled, "every row is labelled")]
     claimed = f"{certificate['n_returned']} of {certificate['n_rows']}"
     found = f"{log.n_positive} of {log.n_positive + log.n_negative}"
     text = "positives of all rows, each of them labelled"

@@ -468,6 +468,15 @@ def test_errors_of_an_accuracy_query_are_limited_again() -> None:
     assert "limit of sample: n_found" in wrongs(plain, flip(log, "sample"))
 
 
+def test_exact_labels_need_every_row() -> None:
+    plain, log = accuracy_query()
+    exact = {"grade": "exact", "tests": []}
+    assert wrongs(plain, log, **exact) == {"exact labels"}
+    whole = make_log(np.ones(5000, dtype=np.int8), [])
+    all_known = {**exact, "stages": [], "n_labels": 0, "labels_sha256": log_sha256(whole)}
+    assert wrongs(plain, whole, **all_known) == set()
+
+
 def test_estimates_are_not_passed_unseen() -> None:
     certificate, log = query(**QUERIES["recall"])
     plain = certificate.to_dict()
