@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from thresher.errors import DataError, NotSupportedError
+from thresher.errors import DataError
 from thresher.running import Running
 from thresher.sampling import (
     Selection,
@@ -38,13 +38,9 @@ def select_assuming(run: Running, assuming: Assumption, scores: FloatArray) -> S
 
     Raises
     ------
-    NotSupportedError
-        The assumption does not serve these targets, or not within a budget that may end anywhere.
     DataError
         The scores do not fit the assumption.
     """
-    if run.query.tail.budget:
-        raise _refused(run, "a budget of SECONDS or USD")
     try:
         if (radius := _radius(run)) is not None and assuming.name in (
             "PROXY QUALITY",
@@ -72,24 +68,10 @@ def _selector(run: Running, assuming: Assumption) -> _Chosen:
         ("NORMALITY", "precision"): (select_precision_normal, {}),
         ("NORMALITY", "joint"): (select_joint_normal, {}),
     }
-    if (assuming.name, kind) not in offered:
-        raise _refused(run, f"{run.targets}")
     procedure, extra = offered[assuming.name, kind]
     targets = {"recall": run.targets.recall, "precision": run.targets.precision}
     wanted = {name: target for name, target in targets.items() if target is not None}
     return lambda *arrays, **rest: procedure(*arrays, **wanted, **extra, **rest)
-
-
-def _refused(run: Running, beside: str) -> NotSupportedError:
-    error = NotSupportedError(
-        f"ASSUMING {run.query.tail.assuming} beside {beside} is not supported. CALIBRATION serves "
-        "RECALL TARGET; PROXY QUALITY and CORE SET CLOSURE serve RECALL TARGET or PRECISION "
-        "TARGET; NORMALITY serves both, and estimates. Leave ASSUMING out: the promise then rests "
-        "on no assumption."
-    )
-    place = run.query.tail.places["ASSUMING"]
-    error.at(run.query.sql, place.offset, place.length)
-    return error
 
 
 def _radius(run: Running) -> float | None:

@@ -190,6 +190,8 @@ class Certificate:
             return self._estimates_statement()
         rows = f"the {_plural(self.n_returned, 'row')} returned"
         if self.grade == "exact":
+            if self.targets.accuracy is not None:
+                return f"Each of the {_plural(self.n_rows, 'row')} has the oracle's own label."
             return f"Every candidate is labelled: {rows} are exactly the positive ones."
         promises = []
         if self.bounds.recall is not None:

@@ -77,7 +77,7 @@ def certify(
         log=log,
         assumption=assumption,
         intervals=intervals,
-        session=env.share,
+        session=None if grade == "exact" else env.share,
     )
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from thresher.certificate import Bounds, Certificate, ProxyReport
 from thresher.certifying import certify, finite
-from thresher.errors import NotSupportedError, ShortfallError
+from thresher.errors import ShortfallError
 from thresher.plan import OracleCall
 from thresher.running import Running
 from thresher.sampling import ClassStep, Labelling, Step, select_accuracy
@@ -43,14 +43,6 @@ def classify(
     ShortfallError
         The target cannot be certified and ON SHORTFALL does not say RETURN.
     """
-    if run.interruptible:
-        raise run.located(
-            NotSupportedError(
-                "a budget of SECONDS or USD beside ACCURACY TARGET is not supported yet. Write "
-                "ORACLE LIMIT n."
-            ),
-            "BUDGET",
-        )
     return _Classifying(run).classify()
 
 

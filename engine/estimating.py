@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -323,13 +324,15 @@ def _codes(groups: pa.Table, n_rows: int) -> tuple[npt.NDArray[np.int64], npt.ND
 def _aggregate(aggregate: Aggregate, value: Floats) -> float:
     """Aggregate plain values as DuckDB would; NaN over none."""
     kind = "sum" if aggregate.kind == "ratio" else aggregate.kind
+    if not len(value) and aggregate.kind not in ("count", "ratio"):
+        return float("nan")
     if kind in ("count", "sum"):
         return float(len(value)) if kind == "count" else float(value.sum())
-    if not len(value):
-        return float("nan")
     match kind:
         case "quantile":
-            return float(np.quantile(value, aggregate.share or 0.0, method="inverted_cdf"))
+            method: Literal["linear", "inverted_cdf"]
+            method = "linear" if aggregate.interpolated else "inverted_cdf"
+            return float(np.quantile(value, aggregate.share or 0.0, method=method))
         case "min":
             return float(value.min())
         case "max":

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 
 from thresher import plan
 from thresher.catalog import Catalog, OracleEntry, ProxyEntry
-from thresher.certificate import Certificate
 from thresher.errors import ProgrammingError, nearest
 from thresher.labels import LabelStore
 from thresher.models import Models
@@ -23,9 +22,8 @@ def explain(
     query: plan.SelectionQuery,
     entries: Sequence[ProxyEntry],
     settings: Settings,
-    certificate: Certificate | None,
 ) -> list[str]:
-    """Return the lines of EXPLAIN, or of EXPLAIN ANALYZE when there is a certificate."""
+    """Return the lines of EXPLAIN that need neither rows nor labels."""
     predicate = query.formula
     for call in query.calls:
         written = f"{call.oracle}({', '.join(call.arguments)})"
@@ -34,14 +32,13 @@ def explain(
     if not proxies:
         fitted = dict.fromkeys([*(entry.name for entry in entries), "tfidf"])
         proxies = [f"the best, after the first labels, of {', '.join(fitted)}"]
-    lines = [
+    return [
         f"query      {query.canonical}",
         f"candidates {query.plain or 'all rows of FROM'}",
         f"predicate  {predicate}",
         f"proxies    {', '.join(proxies)}",
         f"labels     {_limit(query, settings)}",
     ]
-    return lines if certificate is None else [*lines, *str(certificate).splitlines()]
 
 
 def _limit(query: plan.SelectionQuery, settings: Settings) -> str:
@@ -49,6 +46,8 @@ def _limit(query: plan.SelectionQuery, settings: Settings) -> str:
     tail, cap = query.tail, settings.count("oracle_limit")
     if tail.oracle_limit is not None:
         return f"at most {tail.oracle_limit:,} (ORACLE LIMIT; thresher_oracle_limit {cap:,})"
+    if tail.accuracy is not None or tail.error is not None or tail.budget:
+        return f"as few as the target takes, at most {cap:,} (thresher_oracle_limit)"
     if tail.recall is None and tail.precision is None:
         return f"one for every candidate, at most {cap:,} (thresher_oracle_limit)"
     if tail.recall is not None and tail.precision is not None:

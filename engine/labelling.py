@@ -17,7 +17,7 @@ from thresher.plan import OracleCall, SelectionQuery
 from thresher.population import Population
 from thresher.sampling import OutOfLabelsError
 
-__all__ = ["BoundOracle", "Labeller"]
+__all__ = ["BoundOracle", "Labeller", "learn"]
 
 
 class BoundOracle:
@@ -80,6 +80,26 @@ class BoundOracle:
                 f"oracle {self.name} RETURNS {self.signature.returns}, but gave {values[0]!r}: "
                 f"{error}"
             ) from error
+
+
+def learn(
+    store: LabelStore,
+    query: SelectionQuery,
+    oracles: Mapping[str, BoundOracle],
+    population: Population,
+    known_until: int,
+) -> None:
+    """Make known what the labels in the store decide, up to a sequence number."""
+    tables: list[pa.Table | None] = []
+    for call in query.calls:
+        bound = oracles[call.oracle]
+        keys, answers = store.facts(bound.version, known_until)
+        values = bound.typed(answers)
+        tables.append(
+            pa.table({"key": pa.array(keys, pa.string()), "value": values}) if keys else None
+        )
+    if any(table is not None for table in tables):
+        population.learn(tables)
 
 
 class Labeller:

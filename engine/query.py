@@ -146,6 +146,8 @@ class Aggregate:
         Of a quantile, in [0, 1].
     scale : float
         Constant factor.
+    interpolated : bool
+        Whether a quantile lies between two values where its place does, as in ``quantile_cont``.
     name : str
         Name of its column in the answer; the limits have ``_low`` and ``_high`` after it.
     """
@@ -157,6 +159,7 @@ class Aggregate:
     scale: float
     name: str
     place: Place
+    interpolated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

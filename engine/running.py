@@ -10,12 +10,11 @@ from importlib.metadata import version
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from thresher.certificate import ProxyReport
 from thresher.environment import Environment
 from thresher.errors import BudgetError, Error
-from thresher.labelling import Labeller
+from thresher.labelling import Labeller, learn
 from thresher.labels import Run
 from thresher.plan import SelectionQuery
 from thresher.population import Population
@@ -24,7 +23,7 @@ from thresher.sampling import Step
 from thresher.scoring import Candidate, FloatArray, fit_and_choose, n_fit, pilot
 from thresher.targets import Targets
 
-__all__ = ["VERSION", "Running"]
+__all__ = ["VERSION", "Running", "targets_of"]
 
 VERSION = version("thresher")
 _LEAST_TO_FIT = 80  # labels: a smaller budget is better spent on the sample alone
@@ -72,7 +71,7 @@ class Running:
     ) -> None:
         self.env, self.query, self.population = env, query, population
         self.began, self.stage = time.perf_counter(), "read"
-        self.targets = _targets(env, query)
+        self.targets = targets_of(env, query)
         seed = query.tail.seed if query.tail.seed is not None else env.settings.get("seed")
         reuse = bool(env.settings.get("reuse_labels"))
         place = Run(secrets.randbits(32) if seed is None else int(str(seed)), env.store.last())
@@ -168,18 +167,9 @@ class Running:
 
     def _take_facts(self, place: Run) -> int:
         """Rows whose labels were in the store when this run first began are known at once."""
-        tables: list[pa.Table | None] = []
-        for call in self.query.calls:
-            bound = self.env.oracles[call.oracle]
-            keys, answers = self.env.store.facts(bound.version, place.known_until)
-            values = bound.typed(answers)
-            tables.append(
-                pa.table({"key": pa.array(keys, pa.string()), "value": values}) if keys else None
-            )
-        if all(table is None for table in tables):
-            return 0
         before = self.population.known
-        self.population.learn(tables)
+        env, population = self.env, self.population
+        learn(env.store, self.query, env.oracles, population, place.known_until)
         return int(np.count_nonzero(self.population.known != before))
 
     def _limit(self) -> int:
@@ -326,7 +316,8 @@ class Running:
         return scores
 
 
-def _targets(env: Environment, query: SelectionQuery) -> Targets:
+def targets_of(env: Environment, query: SelectionQuery) -> Targets:
+    """Return what a query asks for, with the delta it may spend."""
     tail = query.tail
     return Targets(
         recall=tail.recall,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 
 import numpy as np
@@ -12,6 +11,7 @@ from thresher.assuming import select_assuming
 from thresher.certificate import Bounds, Certificate
 from thresher.certifying import certify, finite
 from thresher.errors import ShortfallError
+from thresher.forecasting import helps
 from thresher.label_log import SAME_INPUT
 from thresher.running import Running
 from thresher.sampling import (
@@ -83,7 +83,7 @@ def _selection(run: Running) -> tuple[Selection, str | None]:
         return selection, note if run.stopped else None
     policy = run.query.tail.on_shortfall or run.env.settings.get("on_shortfall")
     policy = policy or ("RETURN" if selection.met or run.stopped else "FAIL")
-    note = f"{f'{run.stopped}: ' if run.stopped else ''}{_shortfall(run, selection)}"
+    note = f"{f'{run.stopped}: ' if run.stopped else ''}{_shortfall(run, selection, scores)}"
     if policy == "FAIL":
         raise run.located(ShortfallError(note, spent=run.labeller.n_labels), "ON SHORTFALL")
     if policy == "RETURN":
@@ -120,7 +120,7 @@ def _select(run: Running, scores: FloatArray) -> Selection:
     raise TypeError("an exact query has no targets to select by")
 
 
-def _shortfall(run: Running, selection: Selection) -> str:
+def _shortfall(run: Running, selection: Selection, scores: FloatArray) -> str:
     """Say what could not be done and what would help."""
     n_bought = run.labeller.n_labels
     if not selection.met:
@@ -132,23 +132,11 @@ def _shortfall(run: Running, selection: Selection) -> str:
             f"{n_bought:,} labels bought so far are reused), lower a target, or give a better "
             "proxy with USING."
         )
-    needed = _required(run, selection) or 0
-    more = f" At least {needed:,} labels would be needed." if needed > run.limit else ""
+    more = helps(run.targets, scores, run.known_after(selection.steps))
     return (
         f"nothing could be left out safely with {run.limit:,} labels: every row that is not "
-        f"known to be negative is returned.{more} {n_bought:,} labels were bought."
+        f"known to be negative is returned. {n_bought:,} labels were bought.{more}"
     )
-
-
-def _required(run: Running, selection: Selection) -> int | None:
-    """Labels below which no procedure can leave out a tail of the size that recall allows."""
-    share, recall = selection.precision_estimate, run.targets.recall
-    if recall is None or not math.isfinite(share):
-        return None
-    n_positive = share * int(selection.returned.sum())
-    n_missable = math.floor((1 - recall) * n_positive) + 1
-    rate = float(1 - run.targets.delta ** (1 / n_missable))
-    return math.ceil(rate * run.n_unknown)
 
 
 def _with_duplicates(

@@ -338,10 +338,24 @@ class Session:
         raise InterfaceError(f"cannot run a {type(statement).__name__}")
 
     def _explain(self, statement: plan.Explain) -> duckdb.DuckDBPyRelation:
-        certificate = self.select(statement.query).certificate if statement.analyze else None
-        entries = self.models.entries(statement.query)
-        lines = explain(statement.query, entries, self.settings, certificate)
-        return self._rows({"explain": lines})
+        query = statement.query
+        if statement.analyze:
+            certificate = self.select(query).certificate
+            more = [] if certificate is None else str(certificate).splitlines()
+        else:
+            more = self._forecast(query)
+        lines = explain(query, self.models.entries(query), self.settings)
+        return self._rows({"explain": [*lines, *more]})
+
+    def _forecast(self, query: plan.SelectionQuery) -> list[str]:
+        """Count the candidates and forecast the labels, without buying one."""
+        from thresher.forecasting import forecast_lines
+        from thresher.running import targets_of
+
+        _, share = self._share(query)
+        with self._transaction():
+            env = self._environment(query, Silent(), share)
+            return forecast_lines(env, query, targets_of(env, query))
 
     def _rows(self, columns: Mapping[str, Sequence[str | None]]) -> duckdb.DuckDBPyRelation:
         arrays = {name: pa.array(values, pa.string()) for name, values in columns.items()}

@@ -19,6 +19,7 @@ from thresher.sampling.labelling import (
     Labelling,
 )
 from thresher.sampling.labels import CountedLabels, LabelSource, OutOfLabelsError
+from thresher.sampling.limits import excludable_rows, required_labels
 from thresher.sampling.measures import (
     AggregateEstimate,
     Column,
@@ -38,6 +39,7 @@ from thresher.sampling.proxy_quality import (
 )
 from thresher.sampling.recall import select_recall
 from thresher.sampling.selection import Grade, Selection, Step, Test
+from thresher.sampling.sufficient import LabelForecast, sufficient_labels
 from thresher.sampling.values import CountedValues, ValueSource
 from thresher.sampling.within import (
     CountedDistances,
@@ -63,6 +65,7 @@ __all__ = [
     "DistanceSource",
     "ErrorTarget",
     "Grade",
+    "LabelForecast",
     "LabelSource",
     "Labelling",
     "Limits",
@@ -81,8 +84,10 @@ __all__ = [
     "embedding_distance",
     "estimate_aggregates",
     "estimate_count",
+    "excludable_rows",
     "human_agreement",
     "human_mean",
+    "required_labels",
     "select_accuracy",
     "select_exact",
     "select_joint",
@@ -97,4 +102,5 @@ __all__ = [
     "select_recall_normal",
     "select_recall_proxy_quality",
     "select_within",
+    "sufficient_labels",
 ]

@@ -51,6 +51,7 @@ class AggregateItem:
     denominator: MeasuredCall | None = None
     share: float | None = None
     scale: float = 1.0
+    interpolated: bool = False
 
 
 class ItemReader:
@@ -168,7 +169,8 @@ class ItemReader:
                 raise source.refuse(f"{name} with FILTER: write count(*) FILTER (WHERE ...)", i)
             value, condition = None, value
         measured = MeasuredCall(i, value, condition, kind != "count")
-        return AggregateItem(kind, measured, share=share), end
+        between = name in ("median", "quantile_cont")
+        return AggregateItem(kind, measured, share=share, interpolated=between), end
 
     def _argument(self, i: int, name: str, pieces: list[tuple[int, int]]) -> tuple[int, int] | None:
         source = self._source

@@ -214,6 +214,7 @@ class _Binder:
                 scale=got.scale,
                 name=item.name,
                 place=self.source.place(item.first, item.last),
+                interpolated=got.interpolated,
             )
         )
         return column

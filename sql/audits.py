@@ -30,7 +30,7 @@ def parse_audit(source: Source) -> Audit:
     example = "AUDIT CERTIFICATE 'id' [AGAINST table] [ORACLE LIMIT n]"
     end = next((i for i in range(2, n) if source.word(i) == "against"), n)
     tail_at = 2
-    while tail_at < n and head_at(source, tail_at)[0] not in _CLAUSES:
+    while tail_at < n and head_at(source, tail_at)[0] in ("", "USING"):
         tail_at = source.skip(tail_at)
     end = min(end, tail_at)
     if end == 2:

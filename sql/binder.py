@@ -20,6 +20,7 @@ from thresher.sql.names import Names
 from thresher.sql.relations import ROW_PREFIX, parse_from
 from thresher.sql.selections import first_aggregate, names_row, outer_tokens, rewrite_answer
 from thresher.sql.tokens import Source
+from thresher.targets import AssumptionName, QueryKind
 
 __all__ = ["bind_query"]
 
@@ -33,6 +34,22 @@ _PLACES = {
     "order": "ORDER BY",
     "limit": "LIMIT",
     "offset": "OFFSET",
+}
+
+
+_KINDS: dict[QueryKind, str] = {
+    "exact": "a query without a target",
+    "recall": "RECALL TARGET",
+    "precision": "PRECISION TARGET",
+    "joint": "both targets",
+    "accuracy": "ACCURACY TARGET",
+    "estimate": "estimates",
+}
+_SERVES: dict[AssumptionName, tuple[QueryKind, ...]] = {
+    "CALIBRATION": ("recall",),
+    "PROXY QUALITY": ("recall", "precision"),
+    "CORE SET CLOSURE": ("recall", "precision"),
+    "NORMALITY": ("recall", "precision", "joint"),
 }
 
 
@@ -277,6 +294,22 @@ class _Binder:
             raise self._clause_error(
                 "ACCURACY TARGET does not go with ERROR WITHIN", "ERROR WITHIN"
             )
+        kind = _kind(tail, estimated=self.estimated)
+        if tail.budget and (kind in ("exact", "accuracy") or tail.assuming):
+            beside = "ASSUMING" if tail.assuming else "ACCURACY TARGET"
+            what = "without a target" if kind == "exact" else f"beside {beside}"
+            raise self._clause_error(
+                f"a budget of SECONDS or USD {what} is not supported. Write ORACLE LIMIT n.",
+                "BUDGET",
+            )
+        if tail.assuming is not None and kind not in _SERVES[tail.assuming.name]:
+            raise self._clause_error(
+                f"ASSUMING {tail.assuming.name} does not serve {_KINDS[kind]}. CALIBRATION serves "
+                "RECALL TARGET; PROXY QUALITY and CORE SET CLOSURE serve RECALL TARGET or "
+                "PRECISION TARGET; NORMALITY serves one of them or both. Leave ASSUMING out: the "
+                "promise then rests on no assumption.",
+                "ASSUMING",
+            )
 
     def _clause_error(self, message: str, clause: str) -> Error:
         place = self.clauses.places[clause]
@@ -433,6 +466,17 @@ class _Binder:
             texts.append("USING " + ", ".join(source.text(*item) for item in self.clauses.using))
         texts += [f"{name} {value}" for name, value in values.items() if value is not None]
         return " ".join(texts)
+
+
+def _kind(tail: Tail, *, estimated: bool) -> QueryKind:
+    """Return which problem the clauses state."""
+    if estimated:
+        return "estimate"
+    if tail.accuracy is not None:
+        return "accuracy"
+    if tail.recall is None:
+        return "exact" if tail.precision is None else "precision"
+    return "recall" if tail.precision is None else "joint"
 
 
 def _label_formula(formula: Formula) -> str:

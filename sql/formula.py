@@ -80,7 +80,8 @@ class Formula:
         """Write an expression that stands beside the formula; its calls come after its own."""
         if not value:
             self._check_conditions(node)
-        self._collect(node, negated=False)
+        if node.holds:
+            self._collect(node, negated=False)
         return self._write(node)
 
     def _check_conditions(self, node: Node) -> None:

@@ -31,7 +31,11 @@ def test_an_unknown_provider_is_an_error_with_the_nearest(text_signature: Signat
 @pytest.mark.parametrize(
     ("options", "message", "option"),
     [
-        ({"tabel": "t"}, "no option 'tabel'. Did you mean 'table'.* key, maximum, minimum, table, value", "tabel"),
+        (
+            {"tabel": "t"},
+            "no option 'tabel'. Did you mean 'table'.* key, maximum, minimum, table, value",
+            "tabel",
+        ),
         ({"table": "t", "key": "k"}, "needs the option 'value'", None),
         ({"table": "t", "key": "k", "value": None}, "needs the option 'value'", None),
         ({"table": 3, "key": "k", "value": "v"}, "'table' must be a string, got 3", "table"),

@@ -1,0 +1,83 @@
+"""Estimates and labels against DuckDB's own answers, statement by statement."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import thresher
+
+FOLDER = Path(__file__).parent / "sql"
+
+
+def statements(name: str) -> list[str]:
+    text = re.sub(r"^--.*$", "", (FOLDER / name).read_text(), flags=re.MULTILINE)
+    return [part.strip() for part in text.split(";") if part.strip()]
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[tuple[thresher.Connection, thresher.Connection]]:
+    """The same tables twice: beneath with macros, and with oracles."""
+    with thresher.connect() as plain, thresher.connect(config={"seed": 1}) as ours:
+        for connection in (plain, ours):
+            connection.execute(
+                "CREATE TABLE items AS SELECT id::INTEGER AS id, "
+                "CASE WHEN id % 17 > 0 THEN (id * 7919 % 101)::BIGINT END AS n, "
+                "CASE WHEN id % 11 > 0 THEN (id * 37 % 64) / 8 END AS price, "
+                "CASE id % 5 WHEN 0 THEN 'a' WHEN 1 THEN 'b' WHEN 2 THEN 'c' WHEN 3 THEN 'd' END "
+                "AS kind FROM range(300) AS r(id)"
+            )
+            connection.execute(
+                "CREATE TABLE kinds AS FROM (VALUES ('a', true), ('b', false), ('c', true)) "
+                "AS v(kind, good)"
+            )
+        plain.execute("CREATE MACRO is_odd(x) AS x % 2 = 1")
+        plain.execute("CREATE MACRO rest(x) AS (x % 9)::INTEGER")
+        plain.execute(
+            "CREATE MACRO word(x) AS CASE x % 3 WHEN 0 THEN 'fizz' WHEN 1 THEN 'no' "
+            "WHEN 2 THEN 'no' END"
+        )
+        ours.create_oracle("is_odd", lambda n: [x % 2 == 1 for x in n], ["BIGINT"], "BOOLEAN")
+        ours.create_oracle("rest", lambda n: [x % 9 for x in n], ["BIGINT"], "INTEGER")
+        ours.create_oracle(
+            "word", lambda n: ["fizz" if x % 3 == 0 else "no" for x in n], ["BIGINT"], "VARCHAR"
+        )
+        yield plain, ours
+
+
+@pytest.mark.parametrize("sql", statements("estimates.sql"))
+def test_estimates_of_everything_are_what_duckdb_answers(
+    world: tuple[thresher.Connection, thresher.Connection], sql: str
+) -> None:
+    plain, ours = world
+    wanted = plain.execute(sql).fetchall()
+    cursor = ours.execute(f"{sql} ORACLE LIMIT 9000")
+    names = [column[0] for column in cursor.description or ()]
+    rows = cursor.fetchall()
+    kept = [i for i, name in enumerate(names) if not name.endswith(("_low", "_high"))]
+    assert [tuple(row[i] for i in kept) for row in rows] == [
+        tuple(pytest.approx(value) if isinstance(value, float) else value for value in row)
+        for row in wanted
+    ]
+    for i, name in enumerate(names):
+        for end in ("_low", "_high"):
+            if f"{name}{end}" in names:
+                other = names.index(f"{name}{end}")
+                assert [row[other] for row in rows] == [row[i] for row in rows]
+    assert cursor.certificate is not None
+    assert cursor.certificate.grade == "exact"
+
+
+@pytest.mark.parametrize("sql", statements("labels.sql"))
+def test_labels_of_everything_are_what_duckdb_answers(
+    world: tuple[thresher.Connection, thresher.Connection], sql: str
+) -> None:
+    plain, ours = world
+    cursor = ours.execute(f"{sql} ACCURACY TARGET 100% WITH PROBABILITY 99.9999%")
+    wanted = plain.execute(sql)
+    assert cursor.fetchall() == wanted.fetchall()
+    assert cursor.certificate is not None
+    assert cursor.certificate.grade == "exact"
