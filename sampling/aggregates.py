@@ -115,7 +115,7 @@ def estimate_aggregates(
     ledger = ValueLedger(source, low, high, known)
     places = (by_group, n_groups)
     asked = list(measures)
-    if ledger.affords_all:
+    if ledger.affords_all and (error is None or not ledger.n_unknown):
         ledger.buy(ledger.unknown(), "all")
         return _answer(ledger, asked, places, delta, [], (), "aggregates: exact", error)
     if error is None and all(m.kind == "count" for m in asked):
