@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 
 from thresher.certificate import Bounds, Certificate, Interval, StageReport
 from thresher.label_log import LabelledStep, log_sha256, make_log
@@ -34,16 +35,20 @@ def certify(
     intervals: tuple[Interval, ...] = (),
     duplicates: Step | None = None,
     logged: Sequence[LabelledStep] | None = None,
+    known: npt.NDArray[np.int8] | None = None,
 ) -> Certificate:
     """Return the certificate of a run, with its label log.
 
     Most parameters are fields of `Certificate`. `steps` are the labels that were bought after those
-    that proxies were fitted on; `duplicates` are rows whose inputs equal labelled ones; `logged`
-    stands for the steps in the log where labels are no truth values.
+    that proxies were fitted on; `duplicates` are rows whose inputs equal labelled ones. Where
+    labels are not the truth of a condition, `logged` has the steps for the log, `steps` are all
+    there are, and `known` is what was known before.
     """
     labeller, env = run.labeller, run.env
-    done = [*run.fit_steps, *(steps if logged is None else logged)]
-    log = make_log(run.population.known, [*done, *([duplicates] if duplicates else [])])
+    steps = (*run.fit_steps, *steps) if logged is None else steps
+    done = list(steps if logged is None else logged)
+    facts = run.population.known if known is None else known
+    log = make_log(facts, [*done, *([duplicates] if duplicates else [])])
     return Certificate(
         sql=run.query.sql,
         canonical=run.query.canonical,
@@ -62,8 +67,7 @@ def certify(
         algorithm=algorithm,
         tests=tests,
         stages=tuple(
-            StageReport(s.stage, len(s.rows), int(np.count_nonzero(s.answers)))
-            for s in (*run.fit_steps, *steps)
+            StageReport(s.stage, len(s.rows), int(np.count_nonzero(s.answers))) for s in steps
         ),
         proxies=run.reports,
         seed=run.seed,

@@ -98,7 +98,7 @@ class _Classifying:
         run = self.run
         predictions, confidence = self._predictions()
         run.enter("select")
-        known = self._known()
+        known_first, known = self._codes_of(run.population.known), self._codes_of(run.known)
         result = select_accuracy(
             predictions,
             confidence,
@@ -109,6 +109,7 @@ class _Classifying:
             known=known,
         )
         note = self._policy(result)
+        agreeing = self._agreeing(result, predictions)
         codes = result.labels
         returned = np.ones(run.population.n_rows, dtype=np.bool_)
         labels: pa.Array | None = None
@@ -122,8 +123,9 @@ class _Classifying:
             met=result.met,
             note=note,
             n_returned=int(returned.sum()),
-            steps=tuple(_step(s) for s in result.steps),
-            logged=result.steps,
+            steps=agreeing,
+            logged=agreeing,
+            known=self._agreement(known_first, predictions),
             algorithm=result.algorithm,
             bounds=Bounds(
                 accuracy=finite(result.accuracy_bound),
@@ -133,16 +135,27 @@ class _Classifying:
         )
         return returned, labels, certificate
 
-    def _known(self) -> Codes:
-        """Codes that are known before the first label; -1 elsewhere."""
-        run = self.run
-        known = run.known.astype(np.int64)
+    def _codes_of(self, known: npt.NDArray[np.int8]) -> Codes:
+        """Codes of the rows that are known; -1 elsewhere."""
         if self.boolean:
-            return known
+            return known.astype(np.int64)
         rows = np.flatnonzero((known >= 0) & ~self.missing)
-        known[:] = np.where(self.missing, 0, -1)
-        known[rows] = self.source(rows)
-        return known
+        codes = np.where(self.missing, 0, -1)
+        codes[rows] = self.source(rows)
+        return codes
+
+    @staticmethod
+    def _agreement(codes: Codes, predictions: Codes) -> npt.NDArray[np.int8]:
+        """1 where proxy and oracle agree, 0 where they do not, -1 where the oracle is not known."""
+        return np.where(codes < 0, -1, codes == predictions).astype(np.int8)
+
+    def _agreeing(self, result: Labelling, predictions: Codes) -> list[Step]:
+        """Write all labels as whether proxy and oracle agree, which is what the tests are about."""
+        fitted = [ClassStep(s.stage, s.rows, self.source(s.rows)) for s in self.run.fit_steps]
+        return [
+            Step(s.stage, s.rows, s.answers == predictions[s.rows])
+            for s in (*fitted, *result.steps)
+        ]
 
     def _predictions(self) -> tuple[Codes, Floats]:
         """The proxy's class of every row, and how sure it is."""
@@ -237,8 +250,3 @@ class _Classifying:
             ShortfallError(f"{note} Or write ON SHORTFALL RETURN.", spent=run.labeller.n_labels),
             "ACCURACY TARGET",
         )
-
-
-def _step(step: ClassStep) -> Step:
-    """Write a step for the report: positive is what is not of the first class."""
-    return Step(step.stage, step.rows, step.answers > 0)

@@ -88,7 +88,8 @@ class _Estimating:
         grade: Grade = "exact"
         met, algorithm = True, "aggregates: no label needed"
         steps: tuple[Step, ...] = ()
-        if sampled and run.n_unknown <= run.labeller.remaining and not run.interruptible:
+        sequential = run.interruptible or run.targets.error is not None
+        if sampled and run.n_unknown <= run.labeller.remaining and not sequential:
             algorithm, steps = "exact", self._label_all()
         elif sampled:
             result = self._sample(sampled)
@@ -104,8 +105,8 @@ class _Estimating:
             met=met,
             note=note,
             n_returned=table.num_rows,
-            steps=steps,
-            logged=steps if result is None else tuple(_logged(result)),
+            steps=steps if result is None else (*run.fit_steps, *steps),
+            logged=None if result is None else (*run.fit_steps, *_logged(result)),
             algorithm=algorithm,
             tests=() if result is None else tuple(_record(test) for test in result.tests),
             intervals=tuple(self._intervals(found, rows)),

@@ -88,7 +88,8 @@ def test_an_accuracy_target_over_a_condition(world: World) -> None:
 
 def test_labels_of_many_classes_by_a_given_guess(world: World) -> None:
     cursor = world.connection.execute(
-        "SELECT id, topic(text) AS topic FROM t ORDER BY id USING guess, sure ACCURACY TARGET 85%"
+        "SELECT id, topic(text) AS topic FROM t ORDER BY id USING guess, sure ACCURACY TARGET 85% "
+        "WITH PROBABILITY 99.9%"
     )
     rows = cursor.fetchall()
     assert [row[0] for row in rows] == list(range(N))
@@ -252,7 +253,7 @@ def test_one_delta_for_a_session(world: World) -> None:
 
 def test_a_certificate_is_verified_from_its_log(world: World) -> None:
     for targets in ("RECALL TARGET .8 ORACLE LIMIT 300", "PRECISION TARGET .9 ORACLE LIMIT 200",
-                    "RECALL TARGET .8 PRECISION TARGET .8"):  # fmt: skip
+                    "RECALL TARGET .8 PRECISION TARGET .8", "ACCURACY TARGET .9"):  # fmt: skip
         _, certificate = world.run(f"{ASK} {targets}")
         checked = certificate.verify()
         assert checked.ok, str(checked)
