@@ -7,7 +7,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from thresher.sampling.accuracy_plan import CutPlan, RiskModel, plan_cut, plan_limit
+from thresher.sampling.accuracy_plan import (
+    CutPlan,
+    RiskModel,
+    least_sample,
+    plan_cut,
+    plan_limit,
+)
 from thresher.sampling.bounds import Share, marked_upper
 from thresher.sampling.labelling import CascadeTest, ClassSource, ClassStep, Labelling
 from thresher.sampling.ledger import Ledger, Ranks
@@ -19,6 +25,7 @@ __all__ = ["select_accuracy"]
 Codes = npt.NDArray[np.int64]
 _PILOT = 20
 _MORE_PILOT, _PILOT_SHARE = 300, 0.03  # of the labels that are forecast
+_PROBE_SHARE, _MOST_PROBE = 0.1, 120  # of delta, and labels
 _LIMIT_SHARE = 0.05  # of delta, for a bound where the labels might not suffice
 
 
@@ -66,9 +73,10 @@ def select_accuracy(
     Notes
     -----
     Finite-sample, for any predictions, confidences and labels (theorems D1 and D2 in the
-    guarantees of accuracy). A pilot calibrates the confidence for each predicted class and fixes
-    an order of risk; then one uniform sample is drawn, and every row that is riskier than the
-    (c + 1)-th safest sampled disagreement is labelled, where c is fixed before the sample. So the
+    guarantees of accuracy). Where a few rows could prove it all, they are sampled first, at a
+    tenth of delta. A pilot calibrates the confidence for each predicted class and fixes an order
+    of risk; then one uniform sample is drawn, and every row that is riskier than the (c + 1)-th
+    safest sampled disagreement is labelled, where c is fixed before the sample. So the
     cut follows the sample without a union over cuts, and sampled rows above it cost nothing.
 
     Examples
@@ -88,12 +96,14 @@ def select_accuracy(
     check_level(delta)
     cascade = _Cascade(predictions, confidence, labels, accuracy, rng, known)
     if cascade.excess > 0 and cascade.ledger.remaining:
-        cascade.pilot(_PILOT)
-        levels = cascade.levels(delta)
-        more = int(min(_MORE_PILOT, _PILOT_SHARE * cascade.plan(levels[0]).labels)) - _PILOT
-        if more >= _PILOT:
-            cascade.pilot(more)
-        cascade.certify(delta, *levels)
+        rest = delta - cascade.probe(_PROBE_SHARE * delta)
+        if cascade.most_wrong > cascade.allowed:
+            cascade.pilot(_PILOT if rest == delta else 0)
+            levels = cascade.levels(rest)
+            more = int(min(_MORE_PILOT, _PILOT_SHARE * cascade.plan(levels[0]).labels)) - _PILOT
+            if more >= _PILOT:
+                cascade.pilot(more)
+            cascade.certify(rest, *levels)
     return cascade.close()
 
 
@@ -150,6 +160,7 @@ class _Cascade:
         self.stages: list[str] = []
         self.tests: list[CascadeTest] = []
         self.sampled: Ranks = np.zeros(0, dtype=np.int64)
+        self.stage = ""
         self.found_before = 0
         self.end = len(self.predictions)  # disagreements below this rank: at most `allowed`
         wrong = np.where(self.facts < 0, -1, self.facts != self.predictions).astype(np.int8)
@@ -165,6 +176,19 @@ class _Cascade:
         if self.ledger.remaining >= self.excess:
             return delta, 0.0
         return (1 - _LIMIT_SHARE) * delta, _LIMIT_SHARE * delta
+
+    def probe(self, level: float) -> float:
+        """See if a few rows are all right, which may be enough; return the level that is spent."""
+        ledger = self.ledger
+        size = least_sample(0, ledger.n_unknown, self.allowed, level)
+        if size > _most_probed(ledger):
+            return 0.0
+        pool = self._sample(size, "probe")
+        cut = _safe_cut(pool, size, self.allowed, level)
+        self._record("cut", pool, cut, -1, level)
+        if self._found <= cut:
+            self.end = 0
+        return level
 
     def plan(self, level: float) -> CutPlan:
         """Plan the sample from the labels so far."""
@@ -183,6 +207,7 @@ class _Cascade:
         wrong[ledger.rows] = ledger.label
         rows = np.flatnonzero(wrong >= 0)
         self.model.fit(rows, wrong[rows] > 0)
+        self.sampled = self.sampled[:0]
         self.ledger = Ledger(self.model.risk(), self.source, self.rng, wrong)
 
     def certify(self, delta: float, level: float, spare_level: float) -> None:
@@ -218,12 +243,13 @@ class _Cascade:
         while (count := min(self.ledger.remaining, block)) and self.most_wrong > self.allowed:
             self.ledger.buy(self.ledger.unknown()[:count], "tail")
 
-    def _sample(self, size: int) -> int:
+    def _sample(self, size: int, stage: str = "sample") -> int:
         """Label a uniform sample of the unlabelled rows; return how many there were."""
         pool = self.ledger.unknown()
         size = min(size, self.ledger.remaining)
         self.sampled = self.rng.choice(pool, size, replace=False)
-        self.ledger.buy(self.sampled, "sample")
+        self.stage = stage
+        self.ledger.buy(self.sampled, stage)
         self.found_before = self.ledger.n_positive
         return len(pool)
 
@@ -248,7 +274,7 @@ class _Cascade:
         size, found, allowed = len(self.sampled), self._found, self.allowed
         self.tests.append(
             CascadeTest(
-                kind, ("sample",), pool, size, found, allowed, cut, bound, self.target, level
+                kind, (self.stage,), pool, size, found, allowed, cut, bound, self.target, level
             )
         )
 
@@ -290,18 +316,21 @@ class _Cascade:
         """Estimate the accuracy: the sample's disagreements cut the hidden ones into even parts."""
         if not self.ledger.n_unknown:
             return 1.0
-        if not self.tests:
+        if not len(self.sampled):
             return float("nan")
         found = self.sampled[self.ledger.label[self.sampled] > 0]
         first = int(self.ledger.unknown()[0])
-        hidden = len(found) * (self.tests[0].n_rows / len(self.sampled) - 1)
+        hidden = len(found) * (self.tests[-1].n_rows / len(self.sampled) - 1)
         kept = (np.count_nonzero(found > first) + 1) / (len(found) + 1)
         return float(max(0.0, 1 - kept * hidden / self.ledger.n_rows))
 
     def _algorithm(self) -> str:
         if not self.tests:
             return "accuracy: certain"
-        if self.tests[0].kind == "cut":
+        last = self.tests[-1]
+        if last.stages == ("probe",):
+            return "accuracy: a probe of a few rows (D1)"
+        if any(t.kind == "cut" and t.stages == last.stages for t in self.tests):
             return "accuracy: sample, then all above the cut (D1)"
         return "accuracy: sample, then the riskiest rows (D2)"
 
@@ -314,6 +343,10 @@ def _whole_numbers(name: str, values: npt.ArrayLike) -> Codes:
             f"of shape {array.shape}"
         )
     return array.astype(np.int64)
+
+
+def _most_probed(ledger: Ledger) -> int:
+    return min(_MOST_PROBE, ledger.n_rows // 10, ledger.remaining // 4)
 
 
 def _safe_cut(n_rows: int, n_sample: int, n_allowed: int, level: float) -> int:

@@ -17,7 +17,7 @@ from thresher.sampling.bounds import hypergeometric_cdf
 from thresher.sampling.forecasts import forecast_upper, order_statistic
 from thresher.sampling.picture import Picture
 
-__all__ = ["CutPlan", "RiskModel", "plan_cut", "plan_limit"]
+__all__ = ["CutPlan", "RiskModel", "least_sample", "plan_cut", "plan_limit"]
 
 Floats = npt.NDArray[np.float64]
 _CLIP = 1e-4
@@ -122,6 +122,13 @@ def _least_samples(cuts: npt.NDArray[np.int64], rows: int, allowed: int, level: 
         safe = hypergeometric_cdf(cuts, rows, cuts + allowed + 1, middle) <= level
         low, high = np.where(safe, low, middle), np.where(safe, middle, high)
     return high
+
+
+def least_sample(cut: int, rows: int, allowed: int, level: float) -> int:
+    """Return the smallest sample that makes a cut safe."""
+    if cut + allowed + 1 >= rows:
+        return max(0, rows - allowed)
+    return int(_least_samples(np.array([cut]), rows, allowed, level)[0])
 
 
 def plan_cut(pictures: Sequence[Picture], allowed: int, level: float) -> CutPlan:

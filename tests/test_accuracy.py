@@ -103,7 +103,9 @@ def test_a_proxy_that_is_always_right_costs_next_to_nothing() -> None:
     truth = np.arange(20_000) % 10
     answer, labels = run(truth, np.linspace(0.2, 1.0, 20_000), truth)
     assert answer.met
-    assert labels.spent <= 150
+    assert labels.spent <= 60
+    assert [step.stage for step in answer.steps] == ["probe"]
+    assert answer.accuracy_estimate == 1.0
 
 
 def test_a_proxy_that_is_always_wrong_is_found_out() -> None:
