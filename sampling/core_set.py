@@ -179,6 +179,22 @@ def select_recall_core_set(
         ledger.verify_above(ledger.n_rows)
         return ledger.close(ledger.n_rows, algorithm=f"recall: all rows ({name})")
     n_rows, before = ledger.n_unknown, ledger.n_positive
+    answer, n_sample, found = _cut_at_lowest(ledger, design, recall, name, rng)
+    if n_positive is None or not ledger.n_unknown:
+        return answer
+    return replace(
+        answer,
+        grade="core set closure",
+        assumption=f"at least {n_positive} rows are positive",
+        free_recall=_free_recall(n_rows, n_sample, found, before, delta),
+    )
+
+
+def _cut_at_lowest(
+    ledger: Ledger, design: CoreSetDesign, recall: float, name: str, rng: np.random.Generator
+) -> tuple[Selection, int, int]:
+    """Cut at the lowest sampled positive; return the answer, the sample's size and positives."""
+    n_rows = ledger.n_unknown
     sampled = _draw(ledger, design, rng)
     found = sampled[ledger.buy(sampled, "sample")]
     cut = int(found.max()) + 1 if len(found) else 0
@@ -191,14 +207,7 @@ def select_recall_core_set(
         recall_estimate=estimates[0],
         precision_estimate=estimates[1],
     )
-    if n_positive is None or not ledger.n_unknown:
-        return answer
-    return replace(
-        answer,
-        grade="core set closure",
-        assumption=f"at least {n_positive} rows are positive",
-        free_recall=_free_recall(n_rows, len(sampled), len(found), before, delta),
-    )
+    return answer, len(sampled), len(found)
 
 
 def _count(ledger: Ledger, delta: float, rng: np.random.Generator) -> int:
