@@ -94,7 +94,7 @@ def _questions(data: Dataset, size: str) -> Iterator[tuple[Query, bool]]:
     yield Query("accuracy", None, TARGET, 0.2), False
     yield from ((Query("count", n, TARGET, DELTA), True) for n in budgets)
     yield from ((Query("count", middle, TARGET, delta), False) for delta in DELTAS)
-    for kind in ("sum", "mean"):
+    for kind in ("sum", "mean", "audit"):
         yield Query(kind, budgets[-1], TARGET, DELTA), True
         yield Query(kind, middle, TARGET, DELTA), True
         yield Query(kind, middle, TARGET, 0.2), False
@@ -115,4 +115,4 @@ def _short(data: Dataset, budgets: list[int], middle: int) -> Iterator[tuple[Que
         yield Query("both-limited", budgets[-1], TARGET, DELTA), True
         yield Query("accuracy", None, TARGET, DELTA), True
         yield Query("count", middle, TARGET, DELTA), True
-        yield from ((Query(kind, middle, TARGET, DELTA), True) for kind in ("sum", "mean"))
+        yield from ((Query(kind, middle, TARGET, DELTA), True) for kind in ("sum", "mean", "audit"))

@@ -58,6 +58,7 @@ KINDS = {
             fewer_is_better=True,
             share=False,
         ),
+        Kind("audit", "Audit of an answer", "width of the recall interval", fewer_is_better=True),
         Kind("sum", "SUM", "width of the interval over the sum", fewer_is_better=True),
         Kind("mean", "AVG", "width of the interval over the mean", fewer_is_better=True),
     )

@@ -21,10 +21,11 @@ from benchmarks.judging import (
     judge_selection,
     limit_of,
 )
-from benchmarks.trials import ROUNDING
+from benchmarks.trials import ROUNDING, quality
 from benchmarks.versions import version_of
 from thresher.sampling.accuracy import select_accuracy
 from thresher.sampling.aggregates import estimate_aggregates
+from thresher.sampling.audit import audit_selection
 from thresher.sampling.calibrated import select_recall_calibrated
 from thresher.sampling.core_set import select_precision_core_set, select_recall_core_set
 from thresher.sampling.counts import estimate_count
@@ -95,6 +96,28 @@ def thresher_count(data: Dataset, oracle: CountingOracle, query: Query, seed: in
     return judge_interval(answer.low, answer.high, data, oracle.n_calls)
 
 
+def thresher_audit(data: Dataset, oracle: CountingOracle, query: Query, seed: int) -> Outcome:
+    """Ask thresher to audit an answer: as many of the best-scored rows as there are positives."""
+    best = np.argsort(-data.scores, kind="stable")[: max(data.n_positive, 1)]
+    returned = np.zeros(data.n_rows, dtype=np.bool_)
+    returned[best] = True
+    audit = audit_selection(
+        returned,
+        CountedLabels(oracle, limit_of(query)),
+        delta=query.delta,
+        rng=np.random.default_rng(seed),
+        recall=query.target,
+        precision=query.target,
+        scores=data.scores,
+    )
+    found = (audit["recall"], audit["precision"])
+    failed = any(
+        not limits.low - ROUNDING <= truth <= limits.high + ROUNDING
+        for limits, truth in zip(found, quality(best, data.labels), strict=True)
+    )
+    return Outcome(failed, True, found[0].high - found[0].low, oracle.n_calls)
+
+
 def thresher_aggregate(data: Dataset, oracle: CountingOracle, query: Query, seed: int) -> Outcome:
     """Ask thresher for the sum or the mean of the values of the positive rows."""
     values = hostile.values(data.name, data.n_rows)
@@ -150,6 +173,7 @@ def entries() -> list[Method]:
     ]
     found += [
         Entry("thresher", "count", "finite", _own("counts"), thresher_count),
+        Entry("thresher", "audit", "finite", _own("audit"), thresher_audit),
         Entry("thresher", "accuracy", "finite", _own("accuracy"), thresher_accuracy),
         Entry("thresher", "sum", "finite", _own("aggregates"), thresher_aggregate),
         Entry(
@@ -174,7 +198,7 @@ def entries() -> list[Method]:
     found.append(
         Entry("thresher-core-set-declared", "recall", "finite", closure, core_set_declared)
     )
-    for kind, core_set, quality, normality in (
+    for kind, core_set, by_error, by_normal in (
         ("recall", select_recall_core_set, select_recall_proxy_quality, select_recall_normal),
         (
             "precision",
@@ -190,7 +214,7 @@ def entries() -> list[Method]:
                 kind,
                 "model",
                 proxy,
-                graded(quality),
+                graded(by_error),
                 domain=has_probabilities,
             ),
             Entry(
@@ -198,7 +222,7 @@ def entries() -> list[Method]:
                 kind,
                 "asymptotic",
                 normal,
-                graded(normality),
+                graded(by_normal),
                 domain=has_probabilities,
             ),
         ]
