@@ -40,9 +40,11 @@ from thresher.typeobjects import (
 )
 
 if TYPE_CHECKING:
+    from thresher.auditing import Finding
     from thresher.certificate import Certificate
     from thresher.cursor import Cursor
-    from thresher.dbapi import Connection, connect
+    from thresher.dbapi import Connection, audit, connect
+    from thresher.verify import Verification
 
 __all__ = [
     "BINARY",
@@ -60,6 +62,7 @@ __all__ = [
     "Date",
     "DateFromTicks",
     "Error",
+    "Finding",
     "IntegrityError",
     "InterfaceError",
     "InternalError",
@@ -72,8 +75,10 @@ __all__ = [
     "TimeFromTicks",
     "Timestamp",
     "TimestampFromTicks",
+    "Verification",
     "Warning",
     "apilevel",
+    "audit",
     "connect",
     "paramstyle",
     "threadsafety",
@@ -87,6 +92,9 @@ _LAZY = {
     "Certificate": "thresher.certificate",
     "Connection": "thresher.dbapi",
     "Cursor": "thresher.cursor",
+    "Finding": "thresher.auditing",
+    "Verification": "thresher.verify",
+    "audit": "thresher.dbapi",
     "connect": "thresher.dbapi",
 }
 

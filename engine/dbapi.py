@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
+import pyarrow as pa
 
 from thresher import errors, plan
 from thresher.cursor import Cursor
@@ -18,7 +20,11 @@ from thresher.session import Outcome, Parameters, Session
 from thresher.settings import SETTINGS, Settings
 from thresher.sql import split
 
-__all__ = ["BESIDE", "Connection", "Cursor", "connect"]
+if TYPE_CHECKING:
+    from thresher.auditing import Finding
+    from thresher.verify import Verification
+
+__all__ = ["BESIDE", "Connection", "Cursor", "audit", "connect"]
 
 BESIDE = "beside the database"
 _Config = Mapping[str, plan.OptionValue | ProgressSink]
@@ -79,6 +85,11 @@ def connect(
     except BaseException:
         beneath.close()
         raise
+
+
+def audit(connection: Connection, query: str, answer: object, **claims: Any) -> list[Finding]:
+    """Test how good an answer of any system is: see `Connection.audit`."""
+    return connection.audit(query, answer, **claims)
 
 
 def _callable(name: str, function: object) -> None:
@@ -243,6 +254,118 @@ class Connection:
         _callable(name, function)
         made = plan.CreateProxy("", name, oracle, "python", options, replace=True, temporary=True)
         self._session.create(made, function)
+
+    def audit(
+        self,
+        query: str,
+        answer: object,
+        *,
+        key: str,
+        recall: float | None = None,
+        precision: float | None = None,
+        limit: int | None = None,
+        probability: float | None = None,
+        seed: int | None = None,
+    ) -> list[Finding]:
+        """Test how good an answer of any system is, on rows drawn afresh.
+
+        Parameters
+        ----------
+        query : str
+            What the answer should be: a SELECT whose WHERE calls an oracle, without targets. Scores
+            in USING make the audit sharper.
+        answer : str, pyarrow.Table, DataFrame or sequence
+            The answer: a relation in SQL, or a table, with the column `key`; or the keys.
+        key : str
+            Column that tells the rows of the query's FROM.
+        recall, precision : float, optional
+            What is claimed of the answer, in (0, 1].
+        limit : int, optional
+            Most labels to buy; None: the setting ``default_budget``.
+        probability : float, optional
+            With which all findings hold together; None: the setting ``probability``.
+        seed : int, optional
+            Of the draws. It must not have been chosen after seeing labels.
+
+        Returns
+        -------
+        list of Finding
+            Limits and a verdict for recall and for precision.
+
+        Raises
+        ------
+        ProgrammingError
+            The query calls no oracle, or has targets of its own.
+
+        Examples
+        --------
+        >>> import thresher
+        >>> con = thresher.connect(config={"seed": 1})
+        >>> con.create_oracle("is_even", lambda n: [i % 2 == 0 for i in n], args=["BIGINT"])
+        >>> found = con.audit(
+        ...     "SELECT i FROM range(1000) r(i) WHERE is_even(i)",
+        ...     list(range(0, 400, 2)),
+        ...     key="i",
+        ...     recall=0.9,
+        ...     limit=300,
+        ... )
+        >>> [(f.claim, f.verdict) for f in found]
+        [('precision', 'no claim'), ('recall', 'refuted')]
+        """
+        self._check()
+        with self._named(answer, key) as relation:
+            return self._session.audit_answer(
+                query, (key, relation), (recall, precision), limit, probability, seed
+            )
+
+    @contextmanager
+    def _named(self, answer: object, key: str) -> Iterator[str]:
+        """Give an answer a name in SQL."""
+        if isinstance(answer, str):
+            yield answer
+            return
+        table = answer
+        if not hasattr(answer, "columns"):
+            table = pa.table({key: pa.array(list(cast("Iterable[Any]", answer)))})
+        name = "__thresher_answer"
+        self._beneath.register(name, table)
+        try:
+            yield name
+        finally:
+            self._beneath.unregister(name)
+
+    def label_log(self, certificate: str) -> pa.Table:
+        """Return the label log that the store keeps for a certificate, by its identity.
+
+        Raises
+        ------
+        ProgrammingError
+            There is no such certificate.
+        """
+        self._facts(certificate)
+        return self._store.certificate_labels(certificate)
+
+    def verify(self, certificate: str) -> Verification:
+        """Derive every bound of a stored certificate again, from its label log alone.
+
+        Raises
+        ------
+        ProgrammingError
+            There is no such certificate.
+        """
+        from thresher.verify import verify  # scipy.stats takes a second to load
+
+        return verify(self._facts(certificate), self._store.certificate_labels(certificate))
+
+    def _facts(self, certificate: str) -> dict[str, Any]:
+        self._check()
+        facts = self._store.certificate(certificate)
+        if facts is None:
+            raise errors.ProgrammingError(
+                f"there is no certificate {certificate} in the label store. SHOW CERTIFICATES "
+                "lists them."
+            )
+        return facts
 
     def _run(self, sql: str, parameters: Parameters) -> Outcome:
         self._check()

@@ -7,9 +7,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
@@ -21,12 +21,16 @@ from thresher.duckdb_errors import translated
 from thresher.environment import Environment
 from thresher.errors import InterfaceError, ProgrammingError, nearest
 from thresher.explain import describe, explain, show
+from thresher.label_log import LOG_SCHEMA
 from thresher.labels import CERTIFICATE_COLUMNS, LABEL_COLUMNS, LabelStore
 from thresher.models import Models
 from thresher.progress import ProgressSink, Silent, Terminal, terminal_or_silent
 from thresher.settings import SETTINGS, Settings
 from thresher.spending import Share, Spending
 from thresher.sql import parse
+
+if TYPE_CHECKING:
+    from thresher.auditing import Finding
 
 __all__ = ["Outcome", "Session"]
 
@@ -161,6 +165,39 @@ class Session:
             sink.close()
         return Outcome(self.connection.from_arrow(as_columns(findings)))
 
+    def audit_answer(
+        self,
+        sql: str,
+        keys: tuple[str, str],
+        claims: tuple[float | None, float | None],
+        limit: int | None,
+        probability: float | None,
+        seed: int | None,
+    ) -> list[Finding]:
+        """Test an answer that is given by the keys of its rows: (column, relation)."""
+        from thresher.auditing import audit_answer
+
+        self.catalog.refresh()
+        query = parse(sql, self.catalog)
+        if not isinstance(query, plan.SelectionQuery) or query.estimation or query.labelled:
+            raise ProgrammingError("an audit needs a SELECT whose WHERE calls a declared oracle")
+        tail = query.tail
+        if tail.recall or tail.precision or tail.accuracy:
+            raise ProgrammingError(
+                "the query of an audit has no targets: claim them with recall= and precision="
+            )
+        budget = self.settings.count("default_budget") if limit is None else limit
+        query = replace(query, tail=plan.Tail(recall=1.0, oracle_limit=budget, seed=seed))
+        named = self.settings.get("probability") if probability is None else probability
+        sink = self._progress()
+        try:
+            with translated(sql), self._transaction():
+                env = self._environment(query, sink, Share(1.0 - float(str(named))))
+                column = '"' + keys[0].replace('"', '""') + '"'
+                return audit_answer(env, query, (column, keys[1], column), *claims)
+        finally:
+            sink.close()
+
     def _share(self, query: plan.SelectionQuery) -> tuple[Spending | None, Share]:
         """Find out what failure probability a statement may spend."""
         named = query.tail.probability
@@ -277,8 +314,26 @@ class Session:
         """Define thresher_labels() and thresher_certificates() for a statement that uses them."""
         if "thresher_labels" in sql.lower():
             self._define("thresher_labels", LABEL_COLUMNS, self.store.labels())
+        if "thresher_label_log" in sql.lower():
+            self._define_log()
         if "thresher_certificates" in sql.lower():
             self._define("thresher_certificates", CERTIFICATE_COLUMNS, self.store.certificates())
+
+    def _define_log(self) -> None:
+        """Make the table function of label logs."""
+        logs = [
+            log.add_column(0, "certificate", pa.array([row[0]] * log.num_rows, pa.string()))
+            for row in self.store.certificates()
+            if (log := self.store.certificate_labels(row[0])).num_rows
+        ]
+        schema = LOG_SCHEMA.insert(0, pa.field("certificate", pa.string()))
+        self.connection.register(
+            "__thresher_label_log", pa.concat_tables(logs) if logs else schema.empty_table()
+        )
+        self.connection.execute(
+            "CREATE OR REPLACE TEMP MACRO thresher_label_log(id) AS TABLE "
+            "SELECT * EXCLUDE (certificate) FROM __thresher_label_log WHERE certificate = id"
+        )
 
     def _define(
         self, name: str, columns: Sequence[tuple[str, str]], rows: Sequence[tuple[object, ...]]

@@ -321,3 +321,37 @@ def test_an_audit_of_nothing(world: World) -> None:
     assert caught.value.offset == len("AUDIT CERTIFICATE ")
     with pytest.raises(thresher.ProgrammingError, match="does not belong into an audit"):
         world.connection.execute("AUDIT CERTIFICATE 'abc' RECALL TARGET .9")
+
+
+def test_an_answer_of_another_system_is_audited(world: World) -> None:
+    best = np.argsort(-world.score)[:300]
+    found = world.connection.audit(
+        ASK, best.tolist(), key="id", recall=0.9, precision=0.5, limit=800, seed=3
+    )
+    named = {finding.claim: finding for finding in found}
+    assert named["recall"].verdict == "refuted"
+    assert named["precision"].verdict == "supported"
+    share = world.truth[best].sum() / world.truth.sum()
+    assert named["recall"].low is not None
+    assert named["recall"].low <= share <= (named["recall"].high or 1)
+    assert named["recall"].n_labels == 800
+    table = pa.table({"id": best})
+    again = thresher.audit(world.connection, ASK, table, key="id", limit=800, seed=3, recall=0.9)
+    assert again[1].claim == "recall"
+    with pytest.raises(thresher.ProgrammingError, match="has no targets"):
+        world.connection.audit(f"{ASK} RECALL TARGET .9", table, key="id")
+    with pytest.raises(thresher.ProgrammingError, match="calls a declared oracle"):
+        world.connection.audit("SELECT 1", table, key="id")
+
+
+def test_label_logs_are_kept(world: World) -> None:
+    _, certificate = world.run(f"{ASK} RECALL TARGET .8 ORACLE LIMIT 300")
+    log = world.connection.label_log(certificate.id)
+    assert log.equals(certificate.log)
+    assert world.connection.verify(certificate.id).ok
+    rows = world.connection.execute(
+        f"SELECT count(*), count(DISTINCT row) FROM thresher_label_log('{certificate.id}')"
+    ).fetchall()
+    assert rows == [(300, 300)]
+    with pytest.raises(thresher.ProgrammingError, match="there is no certificate"):
+        world.connection.verify("nothing")
