@@ -1,7 +1,8 @@
 """Time and memory of one recall query over a million rows, beside DuckDB's own sort of the scores.
 
 The oracle is a Python function that looks its answer up, so what is measured is all that the
-engine adds. `run.py` calls `run`; as a script the module is its own child process for the memory.
+engine adds. The selections alone are measured over ten million scores, beside numpy's argsort.
+`run.py` calls `run`; as a script the module is its own child process for the memory.
 """
 
 from __future__ import annotations
@@ -30,6 +31,12 @@ QUERY = (
     f"SELECT id FROM t WHERE is_pos(id) USING score ORACLE LIMIT 1000 RECALL TARGET 0.9 SEED {SEED}"
 )
 SORT = "CREATE OR REPLACE TABLE s AS SELECT id, score FROM t ORDER BY score"
+SELECTIONS = {  # targets and labels; without a limit `joint` may label every row
+    "recall": ({"recall": 0.9}, 10_000),
+    "precision": ({"precision": 0.9}, 10_000),
+    "joint": ({"recall": 0.9, "precision": 0.9}, 10_000),
+    "joint_unlimited": ({"recall": 0.9, "precision": 0.9}, None),
+}
 
 
 def table(n_rows: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
@@ -170,6 +177,66 @@ def memory(path: Path, n_rows: int) -> dict[str, float]:
     return grown
 
 
+def select(
+    name: str, scores: npt.NDArray[np.float32], truth: npt.NDArray[np.bool_]
+) -> tuple[float, int]:
+    """Run one of the selections; seconds, and labels bought."""
+    from thresher import sampling
+
+    targets, limit = SELECTIONS[name]
+    labels = sampling.CountedLabels(lambda rows: truth[rows], limit or len(scores))
+    rng = np.random.default_rng(SEED)
+    function = getattr(sampling, f"select_{name.split('_')[0]}")
+    begin = time.perf_counter()
+    function(scores, labels, delta=0.05, rng=rng, **targets)
+    return time.perf_counter() - begin, labels.spent
+
+
+def selections(n_rows: int) -> dict[str, Any]:
+    """Interleave the selections with argsort; the peak of each, in float32 arrays of the rows."""
+    scores, truth = table(n_rows)
+    single = scores.astype(np.float32)
+    times: dict[str, list[float]] = {name: [] for name in ("argsort", *SELECTIONS)}
+    n_labels = {}
+    for repeat in range(REPEATS):
+        for name in list(times)[:: -1 if repeat % 2 else 1]:
+            if name == "argsort":
+                begin = time.perf_counter()
+                np.argsort(single)
+                times[name].append(time.perf_counter() - begin)
+            else:
+                seconds, n_labels[name] = select(name, single, truth)
+                times[name].append(seconds)
+    median = {name: statistics.median(each) for name, each in times.items()}
+    words = [sys.executable, "-P", __file__, "selection"]
+    peaks = {}
+    for name in SELECTIONS:
+        done = subprocess.run(
+            [*words, name, str(n_rows)], capture_output=True, text=True, check=True
+        )
+        peaks[name] = json.loads(done.stdout)["mb"] * 2**20 / (4 * n_rows)
+    return {
+        "n_rows": n_rows,
+        "argsort_median_s": median.pop("argsort"),
+        "median_s": median,
+        "ratio": {name: median[name] / statistics.median(times["argsort"]) for name in median},
+        "peak_in_float32_arrays": peaks,
+        "n_labels": n_labels,
+        "times_s": times,
+    }
+
+
+def selection_peak(name: str, n_rows: int) -> dict[str, float]:
+    """Run one selection once and say by how much the peak grew above scores and truth, in MB."""
+    scores, truth = table(n_rows)
+    single = scores.astype(np.float32)
+    del scores
+    select(name, single[:5000].copy(), truth[:5000])  # what is loaded on first use is no array
+    before = _start_peak_mb()
+    select(name, single, truth)
+    return {"mb": _peak_mb() - before}
+
+
 def import_time() -> dict[str, Any]:
     """Seconds that `import thresher`, and a first `connect` too, add to a bare interpreter."""
 
@@ -206,6 +273,7 @@ def run(out: Path, n_rows: int = 1_000_000) -> dict[str, Any]:
         }
         figures |= measure(path, n_rows)
         figures |= memory(path, n_rows)
+    figures["selection_10m"] = at_scale = selections(10 * n_rows)
     figures |= import_time()
     out.mkdir(parents=True, exist_ok=True)
     (out / "speed.json").write_text(json.dumps(figures, indent=1) + "\n")
@@ -218,8 +286,15 @@ def run(out: Path, n_rows: int = 1_000_000) -> dict[str, Any]:
         f"with a first connect {figures['import_and_connect_s']:.2f} s",
         flush=True,
     )
+    ratios = ", ".join(
+        f"{name} {ratio:.2f} ({at_scale['peak_in_float32_arrays'][name]:.1f} arrays)"
+        for name, ratio in at_scale["ratio"].items()
+    )
+    print(f"selection over {at_scale['n_rows']:,} scores against argsort: {ratios}", flush=True)
     return figures
 
 
 if __name__ == "__main__":
-    print(json.dumps(child(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))))
+    what, where, size = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    grown = selection_peak(where, size) if what == "selection" else child(what, Path(where), size)
+    print(json.dumps(grown))

@@ -20,6 +20,7 @@ from thresher.sampling.selection import Selection
 __all__ = ["select_precision"]
 
 _FIRST, _SECOND = 0.7, 0.3  # shares of delta of the two looks
+_SOON = 8  # where labels suffice for every row but may stop, plan for one part in so many
 _WORTHWHILE = 0.02  # forecast density from which a row is added although it may be wrong
 
 
@@ -67,7 +68,7 @@ def select_precision(
     Share.beyond(precision)
     check_level(delta)
     ledger = Ledger(scores, labels, rng, known, interruptible=interruptible)
-    if ledger.affords_all and not interruptible:
+    if ledger.affords_all and not (interruptible and ledger.n_unknown):
         ledger.buy_all()
         return ledger.close(0, algorithm="exact")
     if not ledger.remaining:
@@ -104,8 +105,10 @@ def _certify(
     ledger: Ledger, head: Head, buckets: Buckets, delta: float, rng: np.random.Generator
 ) -> None:
     """Take one or two looks at a head of the ranking."""
-    wrong = 1 - head.target
-    plan = plan_head(make_pictures(ledger, buckets), ledger.remaining, wrong, _FIRST * delta)
+    wrong, left = 1 - head.target, ledger.remaining
+    if ledger.affords_all:
+        left //= _SOON  # a plan for all labels would certify no head and be of no use until then
+    plan = plan_head(make_pictures(ledger, buckets), left, wrong, _FIRST * delta)
     if not plan.end:
         return
     head.look(plan.end, plan.sample, _FIRST * delta, rng)

@@ -131,7 +131,7 @@ def select_recall(
     ledger = Ledger(scores, labels, rng, known, interruptible=interruptible)
     order = Permutation(ledger, rng)
     exhaustive = ledger.affords_all
-    if exhaustive and not interruptible:
+    if exhaustive and not (interruptible and ledger.n_unknown):
         ledger.buy_all()
         return ledger.close(0, algorithm="exact")
     buckets = make_buckets(ledger)

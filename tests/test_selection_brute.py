@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
 from itertools import combinations, islice, permutations, product
 from math import comb, perm
 from typing import TypeVar
@@ -14,6 +15,7 @@ import pytest
 
 from thresher.sampling import (
     CountedLabels,
+    OutOfLabelsError,
     Selection,
     select_joint,
     select_precision,
@@ -23,9 +25,10 @@ from thresher.sampling.bounds import RatioCut, fixed_cut, marked_upper, ratio_cu
 from thresher.sampling.head import Head
 from thresher.sampling.joint_plan import HeadCost
 from thresher.sampling.ledger import Ledger
+from thresher.sampling.looks import Look, certify_recall, early_looks
 from thresher.sampling.permutation import Permutation
 from thresher.sampling.precision_plan import HeadPlan
-from thresher.sampling.recall_plan import RecallTest
+from thresher.sampling.recall_plan import RecallPlan, RecallTest
 
 T = TypeVar("T")
 
@@ -381,3 +384,168 @@ def test_both_as_it_is_planned(n_rows: int, budget: int) -> None:
 @pytest.mark.parametrize("budget", [3, 5, 6])
 def test_recall_of_every_population_of_eight(budget: int) -> None:
     keeps(judge(select_recall, 8, budget, 0.4, {"recall": 0.6}), 0.4, 0.0)
+
+
+class Stopping(CountedLabels):
+    """Stops after so many labels: by an exception, or by having none left."""
+
+    def __init__(self, truth: np.ndarray, stop: int, budget: int, *, silent: bool) -> None:
+        super().__init__(lambda rows: truth[rows], budget)
+        self._truth, self._stop, self._silent = truth, stop, silent
+
+    @property
+    def remaining(self) -> int:
+        over = self._silent and self.spent >= self._stop
+        return 0 if over else super().remaining
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        left = self._stop - self.spent
+        if len(rows) <= left or self._silent:
+            return super().__call__(rows)
+        raise OutOfLabelsError(super().__call__(rows[:left]))
+
+
+def worst_stop(
+    select: Callable[..., Selection],
+    n_rows: int,
+    budget: int,
+    delta: float,
+    targets: dict[str, float],
+    *,
+    silent: bool = False,
+) -> Verdict:
+    """Work out the chance that an answer is wrong at any of the places where labels may stop.
+
+    No rule of stopping, even one that knows all labels, fails more often than that.
+    """
+    scores = np.linspace(0.9, 0.1, n_rows)
+    count, risky, worst = 0, 0, Fraction(0)
+    for pattern in product((False, True), repeat=n_rows):
+        truth = np.array(pattern)
+
+        def run(rng: EveryChoice, truth: np.ndarray = truth) -> tuple[bool, bool]:
+            failed = risk = False
+            for stop in range(budget, 0 if silent else -1, -1):  # silent at 0: another plan
+                again = rng if stop == budget else EveryChoice(list(rng.script))
+                labels = Stopping(truth, stop, budget, silent=silent)
+                result = select(
+                    scores, labels, delta=delta, rng=again, interruptible=True, **targets
+                )
+                assert again.options == rng.options[: len(again.options)]
+                assert labels.spent == sum(len(step.rows) for step in result.steps) <= stop
+                failed |= wrong(result, truth, **targets)
+                risk |= stop < budget and at_risk(result, targets)
+            return failed, risk
+
+        failure = Fraction(0)
+        for chance, (failed, risk) in outcomes(run):
+            failure += chance * failed
+            risky += risk
+            count += 1
+        worst = max(worst, failure)
+    return Verdict(count, risky, worst)
+
+
+def many_looks(monkeypatch: pytest.MonkeyPatch, last: float) -> None:
+    """Looks from the first label on, and batches of one label."""
+    monkeypatch.setattr("thresher.sampling.looks._LEAST", 1)
+    monkeypatch.setattr("thresher.sampling.ledger._LEAST_BATCH", 1)
+    for module in ("recall", "head"):
+        monkeypatch.setattr(f"thresher.sampling.{module}._LAST_LOOK", last)
+    monkeypatch.setattr("thresher.sampling.joint._EARLY", 1 - last)
+
+
+def plan_recall(monkeypatch: pytest.MonkeyPatch, sample: int, test: RecallTest) -> None:
+    """Replace the planner of a recall query, and leave out what the guarantee does not need."""
+    plan = RecallPlan(0.5, 0, sample, test)
+    monkeypatch.setattr("thresher.sampling.recall._prepare", lambda *_: plan)
+    monkeypatch.setattr("thresher.sampling.recall.make_buckets", lambda _: None)
+    monkeypatch.setattr("thresher.sampling.recall.estimate_answer", lambda *_: (0.5, 0.5))
+    certify = cache(certify_recall)  # few arguments, asked over and over
+    monkeypatch.setattr("thresher.sampling.looks.certify_recall", certify)
+
+
+def full_levels(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
+    """Let each early look spend three times all that they may spend together."""
+
+    def spendthrift(size: int, level: float) -> tuple[Look, ...]:
+        return tuple(Look(look.size, min(3 * level, 0.999)) for look in early_looks(size, level))
+
+    for module in modules:
+        monkeypatch.setattr(f"thresher.sampling.{module}.early_looks", spendthrift)
+
+
+# Whole queries: the tests are rarely conclusive of so few rows; the levels are tested in
+# tests/test_selection_stops.py on larger populations.
+@pytest.mark.parametrize("silent", [False, True])
+@pytest.mark.parametrize(("size", "test"), [(2, "ratio"), (3, "fixed")])
+def test_recall_wherever_the_labels_stop(
+    monkeypatch: pytest.MonkeyPatch, size: int, test: RecallTest, silent: bool
+) -> None:
+    many_looks(monkeypatch, 0.5)
+    plan_recall(monkeypatch, size, test)
+    keeps(worst_stop(select_recall, 4, size, 0.6, {"recall": 0.4}, silent=silent), 0.6, 0.0)
+
+
+def test_a_level_spent_at_every_look_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    many_looks(monkeypatch, 0.5)
+    plan_recall(monkeypatch, 3, "fixed")
+    full_levels(monkeypatch, "recall")
+    assert worst_stop(select_recall, 4, 3, 0.6, {"recall": 0.4}).worst > Fraction("0.6")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("size", "test"), [(2, "ratio"), (3, "ratio"), (4, "fixed")])
+def test_recall_of_five_rows_wherever_the_labels_stop(
+    monkeypatch: pytest.MonkeyPatch, size: int, test: RecallTest
+) -> None:
+    many_looks(monkeypatch, 0.5)
+    plan_recall(monkeypatch, size, test)
+    keeps(worst_stop(select_recall, 5, size, 0.6, {"recall": 0.3}), 0.6, 0.0)
+
+
+STOPPED_PRECISION = [
+    ((4, 2), 0.5, 0.5, 4, 3, 0.1),
+    pytest.param((5, 2), 0.5, 0.4, 5, 3, 0.1, marks=pytest.mark.full),
+    pytest.param((4, 2), 0.6, 0.5, 5, 3, 0.1, marks=pytest.mark.full),
+]
+
+
+@pytest.mark.parametrize(
+    ("plan", "target", "delta", "n_rows", "budget", "share"), STOPPED_PRECISION
+)
+def test_precision_wherever_the_labels_stop(
+    monkeypatch: pytest.MonkeyPatch,
+    plan: tuple[int, int],
+    target: float,
+    delta: float,
+    n_rows: int,
+    budget: int,
+    share: float,
+) -> None:
+    many_looks(monkeypatch, 0.5)
+    plan_precision(monkeypatch, *plan)
+    verdict = worst_stop(select_precision, n_rows, budget, delta, {"precision": target})
+    keeps(verdict, delta, share)
+    assert verdict.worst > 0
+
+
+@pytest.mark.parametrize(
+    ("plan", "recall", "precision", "delta"),
+    [
+        ((2, 1, "ratio"), 0.5, 0.5, 0.6),
+        pytest.param((2, 1, "ratio"), 0.8, 0.5, 0.3, marks=pytest.mark.full),
+        pytest.param((2, 1, "fixed"), 0.5, 0.5, 0.3, marks=pytest.mark.full),
+    ],
+)
+def test_both_wherever_the_labels_stop(
+    monkeypatch: pytest.MonkeyPatch,
+    plan: tuple[int, int, RecallTest],
+    recall: float,
+    precision: float,
+    delta: float,
+) -> None:
+    many_looks(monkeypatch, 0.5)
+    plan_joint(monkeypatch, *plan)
+    verdict = worst_stop(select_joint, 4, 3, delta, {"recall": recall, "precision": precision})
+    keeps(verdict, delta, 0.1)

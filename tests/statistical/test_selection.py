@@ -8,8 +8,17 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from thresher.sampling import CountedLabels, select_joint, select_precision, select_recall
+from thresher.sampling import (
+    CountedLabels,
+    OutOfLabelsError,
+    select_joint,
+    select_precision,
+    select_recall,
+)
 from thresher.sampling.bounds import fixed_cut, ratio_cut
+from thresher.sampling.ledger import Ledger
+from thresher.sampling.looks import Look, early_looks, take_looks
+from thresher.sampling.permutation import Permutation
 
 pytestmark = pytest.mark.statistical
 
@@ -221,6 +230,74 @@ def test_reused_labels_keep_delta_after_a_failure_too(trials: int) -> None:
     assert np.count_nonzero(unlucky) <= allowed(len(unlucky), delta)
     assert np.count_nonzero(failed[:, 1]) <= allowed(trials, delta)
     assert failed[:, 1].any()
+
+
+def stopped_when_wrong(looks: tuple[Look, ...], trials: int) -> int:
+    """Count trials in which a rule that knows the truth can stop at a wrong recall cut."""
+    n, failed = 2000, 0
+    for seed in range(trials):
+        scores, truth = NEAR[seed % 2](np.random.default_rng(1), n)
+        labels = CountedLabels(lambda rows, truth=truth: truth[rows], n)
+        rng = np.random.default_rng(seed)
+        ledger = Ledger(scores, labels, rng)
+
+        def right(
+            sampled: np.ndarray, cut: int, ledger: Ledger = ledger, truth: np.ndarray = truth
+        ) -> bool:
+            below = ledger.rows[ledger.unknown(cut)]
+            return bool(truth[below].sum() <= (1 - TARGET) * truth.sum())
+
+        order = Permutation(ledger, rng)
+        _, sampled, cut = take_looks(ledger, order, looks, "ratio", TARGET, right)
+        failed += not right(sampled, cut)
+    return failed
+
+
+@pytest.mark.parametrize("trials", [200, pytest.param(5000, marks=pytest.mark.full)])
+def test_no_rule_of_stopping_breaks_the_looks(trials: int) -> None:
+    delta = 0.2
+    looks = (*early_looks(600, 0.6 * delta), Look(600, 0.4 * delta))
+    failed = stopped_when_wrong(looks, trials)
+    assert 0 < failed <= allowed(trials, delta)
+    spendthrift = tuple(Look(look.size, 0.7) for look in looks[2:])
+    assert stopped_when_wrong(spendthrift, 300) > allowed(300, delta)
+
+
+class Fickle(CountedLabels):
+    """Stops by what it has seen: when fewer of a batch are positive than of all labels so far."""
+
+    seen = positive = 0
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        answers = super().__call__(rows)
+        poor = answers.sum() * self.seen < 0.8 * self.positive * len(rows)
+        self.seen, self.positive = self.seen + len(rows), self.positive + int(answers.sum())
+        if poor and self.seen > 0.3 * self._budget:
+            raise OutOfLabelsError(answers)
+        return answers
+
+
+@pytest.mark.parametrize("trials", [12, pytest.param(300, marks=pytest.mark.full)])
+@pytest.mark.parametrize("kind", ["recall", "precision", "joint"])
+def test_stopped_queries(kind: str, trials: int) -> None:
+    delta, failed, stopped, useful = 0.2, 0, 0, 0
+    n, budget = 2000, 1500 if kind == "joint" else 500
+    targets = {name: TARGET for name in ("recall", "precision") if kind in (name, "joint")}
+    select = {"recall": select_recall, "precision": select_precision, "joint": select_joint}[kind]
+    for proxy in (easy, tied, clumped, swapped):
+        scores, truth = proxy(np.random.default_rng(1), n)
+        for seed in range(trials):
+            labels = Fickle(lambda rows, truth=truth: truth[rows], budget)
+            rng = np.random.default_rng(seed)
+            result = select(scores, labels, delta=delta, rng=rng, interruptible=True, **targets)  # type: ignore[operator]
+            recall, precision = shares(result.returned, truth)
+            bounds = result.recall_bound or 0.0, result.precision_bound or 0.0
+            failed += recall < bounds[0] - 1e-12 or precision < bounds[1] - 1e-12
+            stopped += labels.spent < budget
+            useful += not result.vacuous and labels.spent < budget
+    assert failed <= allowed(4 * trials, delta)
+    assert stopped > 2 * trials
+    assert useful > 0.1 * stopped
 
 
 @pytest.mark.full
