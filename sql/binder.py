@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from thresher.errors import Error, ProgrammingError, nearest
+from thresher.errors import Error, nearest
 from thresher.plan import Answer, Labelled, ProxyTerm, SelectionQuery, Tail
 from thresher.sql.aggregates import bind_estimation
 from thresher.sql.blocks import Block, cut, query_at
+from thresher.sql.checks import check_rows, check_sample
 from thresher.sql.clauses import (
     TailClauses,
     check_words,
@@ -17,10 +18,10 @@ from thresher.sql.clauses import (
 from thresher.sql.expressions import Node, parse_condition
 from thresher.sql.formula import BOOLEANS, Formula, call_at, conjuncts
 from thresher.sql.names import Names
+from thresher.sql.promises import check_promises
 from thresher.sql.relations import ROW_PREFIX, parse_from
-from thresher.sql.selections import first_aggregate, names_row, outer_tokens, rewrite_answer
+from thresher.sql.selections import first_aggregate, rewrite_answer
 from thresher.sql.tokens import Source
-from thresher.targets import AssumptionName, QueryKind
 
 __all__ = ["bind_query"]
 
@@ -34,22 +35,6 @@ _PLACES = {
     "order": "ORDER BY",
     "limit": "LIMIT",
     "offset": "OFFSET",
-}
-
-
-_KINDS: dict[QueryKind, str] = {
-    "exact": "a query without a target",
-    "recall": "RECALL TARGET",
-    "precision": "PRECISION TARGET",
-    "joint": "both targets",
-    "accuracy": "ACCURACY TARGET",
-    "estimate": "estimates",
-}
-_SERVES: dict[AssumptionName, tuple[QueryKind, ...]] = {
-    "CALIBRATION": ("recall",),
-    "PROXY QUALITY": ("recall", "precision"),
-    "CORE SET CLOSURE": ("recall", "precision"),
-    "NORMALITY": ("recall", "precision", "joint"),
 }
 
 
@@ -109,13 +94,13 @@ class _Binder:
     def query(self) -> SelectionQuery:
         source, block, leaves = self.source, self.block, tuple(self.relations.leaves)
         self._check_calls()
-        self._check_sample()
-        self._check_rows()
+        check_sample(source, block.ctes[1], self.end)
+        check_rows(source, block, self.relations, self.clauses.using)
         for section in ("group", "having", "qualify", "order", "limit", "offset"):
             check_words(source, *block.range(section))
         plain, held = self._condition()
         tail = self.clauses.tail()
-        self._check_targets(tail)
+        check_promises(source, self.clauses, tail, estimated=self.estimated)
         self._check_aggregates(tail)
         formula = Formula(source, self.names)
         for node in held:
@@ -275,46 +260,6 @@ class _Binder:
                     "expression without oracle calls, or a declared proxy", i, end,
                 )  # fmt: skip
 
-    def _check_targets(self, tail: Tail) -> None:
-        """Refuse clauses that do not go together."""
-        selects = [n for n in ("RECALL TARGET", "PRECISION TARGET") if n in self.clauses.places]
-        for clause in ("ACCURACY TARGET", "ERROR WITHIN"):
-            if clause in self.clauses.places and selects:
-                what = (
-                    "every row gets a label"
-                    if clause == "ACCURACY TARGET"
-                    else "aggregates are estimated over all positive rows"
-                )
-                raise self._clause_error(
-                    f"{clause} does not go with {selects[0]}: with it {what}. Leave one of them "
-                    "out.",
-                    clause,
-                )
-        if tail.accuracy is not None and tail.error is not None:
-            raise self._clause_error(
-                "ACCURACY TARGET does not go with ERROR WITHIN", "ERROR WITHIN"
-            )
-        kind = _kind(tail, estimated=self.estimated)
-        if tail.budget and (kind in ("exact", "accuracy") or tail.assuming):
-            beside = "ASSUMING" if tail.assuming else "ACCURACY TARGET"
-            what = "without a target" if kind == "exact" else f"beside {beside}"
-            raise self._clause_error(
-                f"a budget of SECONDS or USD {what} is not supported. Write ORACLE LIMIT n.",
-                "BUDGET",
-            )
-        if tail.assuming is not None and kind not in _SERVES[tail.assuming.name]:
-            raise self._clause_error(
-                f"ASSUMING {tail.assuming.name} does not serve {_KINDS[kind]}. CALIBRATION serves "
-                "RECALL TARGET; PROXY QUALITY and CORE SET CLOSURE serve RECALL TARGET or "
-                "PRECISION TARGET; NORMALITY serves one of them or both. Leave ASSUMING out: the "
-                "promise then rests on no assumption.",
-                "ASSUMING",
-            )
-
-    def _clause_error(self, message: str, clause: str) -> Error:
-        place = self.clauses.places[clause]
-        return ProgrammingError(message).at(self.source.sql, place.offset, place.length)
-
     def _check_aggregates(self, tail: Tail) -> None:
         if "select" in self.block.sections or "group" in self.block.sections:
             at = first_aggregate(self.source, self.block)
@@ -328,50 +273,6 @@ class _Binder:
                     "over that.",
                     at,
                 )
-
-    def _check_rows(self) -> None:
-        """Refuse what sees all columns of a source: the row columns would be among them."""
-        source = self.source
-        ranges = [self.block.range("where"), *self.clauses.using]
-        first, last = self.block.range("from")
-        for start, end in self.relations.spans:
-            ranges.append((first, start))
-            first = end
-        ranges.append((first, last))
-        # range() and unnest() name their column as themselves.
-        aliases = {
-            leaf.alias.lower()
-            for leaf in self.relations.leaves
-            if not leaf.relation.startswith(f"{leaf.alias}(")
-        }
-        for i in (i for start, end in ranges for i in outer_tokens(source, start, end)):
-            token = source.tokens[i]
-            if token.word == "columns" and source.mark(i + 1, "("):
-                raise source.refuse(
-                    "COLUMNS(...) outside the SELECT list is not supported beside an oracle call. "
-                    "Write the columns out.",
-                    i,
-                    source.skip(i + 1),
-                )
-            if token.is_name and token.name.lower() in aliases and names_row(source, i):
-                raise source.refuse(
-                    f"{token.text} can mean the whole row of {token.text}, which is not supported "
-                    f"here. For a column of that name write {token.text}.{token.text}; "
-                    "for a row write the columns out, as in to_json({'a': a, 'b': b}).",
-                    i,
-                )
-
-    def _check_sample(self) -> None:
-        i = self.block.ctes[1]
-        while i < self.end:
-            if self.source.words(i, "using", "sample"):
-                raise self.source.refuse(
-                    "USING SAMPLE beside an oracle call is not supported: each step would draw "
-                    "anew. Write FROM (SELECT * FROM t USING SAMPLE ...) AS t.",
-                    i,
-                    i + 2,
-                )
-            i = self.source.skip(i)
 
     def _proxy(self, i: int, first: int, last: int, formula: Formula) -> ProxyTerm:
         """Bind one item of USING."""
@@ -466,17 +367,6 @@ class _Binder:
             texts.append("USING " + ", ".join(source.text(*item) for item in self.clauses.using))
         texts += [f"{name} {value}" for name, value in values.items() if value is not None]
         return " ".join(texts)
-
-
-def _kind(tail: Tail, *, estimated: bool) -> QueryKind:
-    """Return which problem the clauses state."""
-    if estimated:
-        return "estimate"
-    if tail.accuracy is not None:
-        return "accuracy"
-    if tail.recall is None:
-        return "exact" if tail.precision is None else "precision"
-    return "recall" if tail.precision is None else "joint"
 
 
 def _label_formula(formula: Formula) -> str:

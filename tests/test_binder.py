@@ -420,5 +420,8 @@ def test_documented_statements_are_ours(sql: str) -> None:
     names = Names(
         is_positive=oracle("BOOLEAN", "VARCHAR"),
         stars=oracle("DECIMAL(3, 1)", "VARCHAR", "VARCHAR"),
+        n_cars=oracle("INTEGER", "BLOB"),
+        is_spam=oracle("BOOLEAN", "VARCHAR"),
+        topic=oracle("VARCHAR", "VARCHAR"),
     )
     assert not isinstance(parse(sql, names), Passthrough)

@@ -1,0 +1,97 @@
+"""Which clauses go together: targets, budgets and assumptions."""
+
+from __future__ import annotations
+
+from thresher.errors import Error, ProgrammingError
+from thresher.plan import Tail
+from thresher.sql.clause_heads import TailClauses
+from thresher.sql.tokens import Source
+from thresher.targets import AssumptionName, QueryKind
+
+__all__ = ["check_promises"]
+
+_KINDS: dict[QueryKind, str] = {
+    "exact": "a query without a target",
+    "recall": "RECALL TARGET",
+    "precision": "PRECISION TARGET",
+    "joint": "both targets",
+    "accuracy": "ACCURACY TARGET",
+    "estimate": "estimates",
+}
+_SERVES: dict[AssumptionName, tuple[QueryKind, ...]] = {
+    "CALIBRATION": ("recall",),
+    "PROXY QUALITY": ("recall", "precision"),
+    "CORE SET CLOSURE": ("recall", "precision"),
+    "NORMALITY": ("recall", "precision", "joint"),
+}
+
+
+def check_promises(source: Source, clauses: TailClauses, tail: Tail, *, estimated: bool) -> None:
+    """Refuse clauses that do not go together.
+
+    Parameters
+    ----------
+    source : Source
+        The statement.
+    clauses, tail
+        What was read of them.
+    estimated : bool
+        Whether the aggregates of the block are estimated.
+
+    Raises
+    ------
+    ProgrammingError
+        Two clauses contradict each other; the error stands at one of them.
+    """
+    selects = [n for n in ("RECALL TARGET", "PRECISION TARGET") if n in clauses.places]
+    for clause in ("ACCURACY TARGET", "ERROR WITHIN"):
+        if clause in clauses.places and selects:
+            what = (
+                "every row gets a label"
+                if clause == "ACCURACY TARGET"
+                else "aggregates are estimated over all positive rows"
+            )
+            raise _at(
+                source,
+                clauses,
+                f"{clause} does not go with {selects[0]}: with it {what}. Leave one of them out.",
+                clause,
+            )
+    if tail.accuracy is not None and tail.error is not None:
+        raise _at(source, clauses, "ACCURACY TARGET does not go with ERROR WITHIN", "ERROR WITHIN")
+    kind = _kind(tail, estimated=estimated)
+    if tail.budget and (kind in ("exact", "accuracy") or tail.assuming):
+        beside = "ASSUMING" if tail.assuming else "ACCURACY TARGET"
+        what = "without a target" if kind == "exact" else f"beside {beside}"
+        raise _at(
+            source,
+            clauses,
+            f"a budget of SECONDS or USD {what} is not supported. Write ORACLE LIMIT n.",
+            "BUDGET",
+        )
+    if tail.assuming is not None and kind not in _SERVES[tail.assuming.name]:
+        raise _at(
+            source,
+            clauses,
+            f"ASSUMING {tail.assuming.name} does not serve {_KINDS[kind]}. CALIBRATION serves "
+            "RECALL TARGET; PROXY QUALITY and CORE SET CLOSURE serve RECALL TARGET or "
+            "PRECISION TARGET; NORMALITY serves one of them or both. Leave ASSUMING out: the "
+            "promise then rests on no assumption.",
+            "ASSUMING",
+        )
+
+
+def _at(source: Source, clauses: TailClauses, message: str, clause: str) -> Error:
+    place = clauses.places[clause]
+    return ProgrammingError(message).at(source.sql, place.offset, place.length)
+
+
+def _kind(tail: Tail, *, estimated: bool) -> QueryKind:
+    """Return which problem the clauses state."""
+    if estimated:
+        return "estimate"
+    if tail.accuracy is not None:
+        return "accuracy"
+    if tail.recall is None:
+        return "exact" if tail.precision is None else "precision"
+    return "recall" if tail.precision is None else "joint"
