@@ -171,16 +171,14 @@ class Ledger:
         while (count := self.remaining) and len(ranks := self.last(count, cut)):
             self.buy(ranks, "verify")
 
-    def extent(self, free: Ranks | int) -> tuple[int, int]:
-        """Return how many ranks `free` names and the rank after the last: see `close`."""
-        if not isinstance(free, int):
-            return len(free), int(free[-1]) + 1 if len(free) else 0
-        count = self.count(0, free)
-        return count, int(self.last(1, free)[0]) + 1 if count else 0
+    def extent(self, end: int) -> tuple[int, int]:
+        """Return how many ranks of [0, end) are unlabelled, and the rank after the last of them."""
+        count = self.count(0, end)
+        return count, int(self.last(1, end)[0]) + 1 if count else 0
 
     def close(
         self,
-        free: Ranks | int,
+        end: int,
         *,
         algorithm: str,
         met: bool = True,
@@ -190,15 +188,11 @@ class Ledger:
         precision_estimate: float = float("nan"),
         tests: list[Test] | None = None,
     ) -> Selection:
-        """Build the answer: all known positives and some unlabelled ranks.
-
-        `free` is the end e of [0, e), of which all unlabelled ranks are returned, or those ranks
-        themselves, ascending.
-        """
-        n_free, top = self.extent(free)
+        """Build the answer: all known positives and the unlabelled ranks of [0, end)."""
+        n_free, top = self.extent(end)
         complete, pure = n_free == self.n_unknown, not n_free
         return Selection(
-            returned=self._returned(free),
+            returned=self._returned(end),
             steps=tuple(self.steps),
             cut=float("nan") if pure else float(self.scores[self.rows[top - 1]]),
             met=met,
@@ -212,15 +206,12 @@ class Ledger:
             grade="distribution-free" if self.n_unknown else "exact",
         )
 
-    def _returned(self, free: Ranks | int) -> npt.NDArray[np.bool_]:
+    def _returned(self, end: int) -> npt.NDArray[np.bool_]:
         """Return by position whether a row is in the answer."""
-        end = free if isinstance(free, int) else 0
         returned = np.zeros(self.n_rows, dtype=np.bool_)
         for part in blocks(self.n_rows):
             label, inside = self.label[part], max(0, end - part.start)
             kept = label > 0
             kept[:inside] |= label[:inside] < 0
             returned[self.rows[part][kept]] = True
-        if not isinstance(free, int):
-            returned[self.rows[free]] = True
         return returned

@@ -39,9 +39,9 @@ def check_level(delta: float) -> None:
 
 
 def estimate_answer(
-    ledger: Ledger, sampled: Ranks, free: Ranks | int, cut: int, rows: int
+    ledger: Ledger, sampled: Ranks, end: int, cut: int, rows: int
 ) -> tuple[float, float]:
-    """Estimate recall and precision of returning `free` as `Ledger.close` does.
+    """Estimate recall and precision of returning the unlabelled ranks of [0, end).
 
     `sampled` is a uniform sample of `rows` rows. Positives are missed below `cut` alone: between
     the last row returned and the cut all is labelled.
@@ -49,7 +49,7 @@ def estimate_answer(
     if not len(sampled):
         return float("nan"), float("nan")
     found = ledger.label[sampled] > 0
-    n_free, top = ledger.extent(free)
+    n_free, top = ledger.extent(end)
     weight = rows / len(sampled) - 1  # unlabelled rows that each sampled row stands for
     below = weight * float(np.count_nonzero(found & (sampled >= cut)))
     inside = sampled < top
