@@ -15,7 +15,7 @@ from thresher.sampling.measures import CountTest, Measure
 from thresher.sampling.strata import forecast, plan_strata
 from thresher.sampling.values import ValueLedger
 
-__all__ = ["GroupCounts", "count_groups"]
+__all__ = ["GroupCounts", "Part", "count_groups", "plan_parts"]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -33,13 +33,30 @@ class GroupCounts:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Part:
-    """One stratum of one group, before it is labelled."""
+class Part:
+    """One stratum of one group, and the sample of it.
+
+    Parameters
+    ----------
+    group : int
+    stage : str
+        ``census``, ``stratum 1``, ...
+    members : ndarray of int64, shape (n_rows,)
+        Its rows, best score first.
+    drawn : ndarray of int64, shape (n_sample,)
+        Those to be labelled, a uniform sample without replacement.
+    """
 
     group: int
     stage: str
     members: Integers
     drawn: Integers
+
+    def stratum(self, scores: npt.NDArray[np.floating], values: Floats) -> Stratum:
+        """Return what was found, given one column's value of every labelled row; shape (n,)."""
+        found = int(np.count_nonzero(~np.isnan(values[self.drawn])))
+        ends = (float(scores[self.members[0]]), float(scores[self.members[-1]]))
+        return Stratum(self.stage, *ends, len(self.members), len(self.drawn), found)
 
 
 def count_groups(
@@ -82,7 +99,8 @@ def count_groups(
     rows = ledger.unknown()
     sizes = np.bincount(groups[rows], minlength=n_groups)
     level = delta / max(1, len(measures) * int(np.count_nonzero(sizes)))
-    parts = _plan(scores, ledger, groups, sizes, level, rng)
+    most = 3 if np.count_nonzero(sizes) <= _MANY else 2
+    parts = plan_parts(scores, ledger, groups, sizes, level, rng, most)
     for stage in sorted({p.stage for p in parts}):
         chosen = [p.drawn for p in parts if p.stage == stage]
         ledger.buy(np.concatenate(chosen), stage)
@@ -91,7 +109,7 @@ def count_groups(
     for g in np.flatnonzero(sizes):
         mine = [p for p in parts if p.group == g]
         for k, column in enumerate(columns):
-            strata = tuple(_stratum(p, scores, ledger.values[column]) for p in mine)
+            strata = tuple(p.stratum(scores, ledger.values[column]) for p in mine)
             counts = [(s.n_rows, s.n_sample, s.n_found) for s in strata]
             bottom, top = count_limits(counts, level)
             guess = float(sum(s.n_rows * s.n_found / max(s.n_sample, 1) for s in strata))
@@ -108,26 +126,58 @@ def _counted(ledger: ValueLedger, column: int, groups: Integers, n_groups: int) 
     return np.bincount(groups[counted], minlength=n_groups).astype(np.float64)
 
 
-def _plan(
+def plan_parts(
     scores: npt.NDArray[np.floating],
     ledger: ValueLedger,
     groups: Integers,
     sizes: Integers,
     level: float,
     rng: np.random.Generator,
-) -> list[_Part]:
-    """Choose the strata of every group and draw their samples, from the scores alone."""
+    most: int,
+    *,
+    balance: float = 1.0,
+    averages: float = 0.0,
+) -> list[Part]:
+    """Choose the strata of every group and draw their samples, from the scores alone.
+
+    Parameters
+    ----------
+    scores : ndarray of float, shape (n,)
+        Proxy's chance that a row counts.
+    ledger : ValueLedger
+        Its budget is shared out; nothing is bought.
+    groups : ndarray of int64, shape (n,)
+    sizes : ndarray of int64, shape (n_groups,)
+        Unknown rows of every group.
+    level : float
+        Failure probability of one interval, for the widths that are predicted.
+    rng : numpy.random.Generator
+        Source of the samples.
+    most : {2, 3, 4}
+        Strata that a group may have.
+    balance : float
+        In (0, 1]: multiplies the chances. Below 1 a row that counts for certain is still worth a
+        label, for its value.
+    averages : float
+        In [0, 1]: share of the measures whose width falls with the number of rows that count.
+
+    Returns
+    -------
+    list of Part
+        In the order of the groups, best scores first.
+    """
     rows = ledger.unknown()
     rows = rows[rank_rows(np.asarray(scores)[rows], rng)]
-    chance, z = forecast(np.asarray(scores)[rows]), -float(ndtri(level / 2))
+    chance, z = balance * forecast(np.asarray(scores)[rows]), -float(ndtri(level / 2))
     of = groups[rows]
     order = np.argsort(of, kind="stable")
     rows, chance = rows[order], chance[order]
     spread = np.bincount(of[order], weights=np.sqrt(chance * (1 - chance)), minlength=len(sizes))
-    variance = np.asarray((2 * z * spread) ** 2, dtype=np.float64)
-    costs = Costs(variance, np.asarray((z * z * sizes) ** 2.0, dtype=np.float64))
+    marked = np.bincount(of[order], weights=chance, minlength=len(sizes))
+    unit = np.where(sizes > 0, marked, 1.0) ** (2 * averages)
+    variance = np.asarray((2 * z * spread) ** 2 / unit, dtype=np.float64)
+    costs = Costs(variance, np.asarray((z * z * sizes) ** 2.0 / unit, dtype=np.float64))
     samples = allocate(costs, sizes, ledger.remaining, np.minimum(sizes, 1))
-    most = 3 if np.count_nonzero(sizes) <= _MANY else 2
     parts, ends = [], np.cumsum(sizes)
     for g in np.flatnonzero(sizes):
         mine = slice(ends[g] - sizes[g], ends[g])
@@ -143,22 +193,15 @@ def _cut(
     z: float,
     most: int,
     rng: np.random.Generator,
-) -> list[_Part]:
+) -> list[Part]:
     """Cut one group into strata and draw `count` rows of it."""
     if count in (0, len(rows)):
-        return [_Part(group, "census" if count else "stratum 1", rows, rows[:count])]
+        return [Part(group, "census" if count else "stratum 1", rows, rows[:count])]
     plan = plan_strata(chance, count, z, most)
     parts = []
     for i, size in enumerate(plan.samples):
         members = rows[plan.edges[i] : plan.edges[i + 1]]
         census = size == len(members)
         drawn = members if census else np.sort(rng.choice(members, size, replace=False))
-        parts.append(_Part(group, "census" if census else f"stratum {i + 1}", members, drawn))
+        parts.append(Part(group, "census" if census else f"stratum {i + 1}", members, drawn))
     return parts
-
-
-def _stratum(part: _Part, scores: npt.NDArray[np.floating], values: Floats) -> Stratum:
-    """Return what a labelled stratum holds."""
-    found = int(np.count_nonzero(~np.isnan(values[part.drawn])))
-    ends = (float(scores[part.members[0]]), float(scores[part.members[-1]]))
-    return Stratum(part.stage, *ends, len(part.members), len(part.drawn), found)

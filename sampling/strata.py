@@ -1,6 +1,6 @@
 """Strata for COUNT, cut and sized from the scores alone. No guarantee rests on any of it.
 
-At most three strata of neighbouring ranks, the top one labelled whole where that pays. Cuts and
+A few strata of neighbouring ranks, the top one labelled whole where that pays. Cuts and
 samples are those with the least predicted width, as if the scores were probabilities.
 """
 
@@ -151,7 +151,7 @@ def plan_strata(chance: Floats, budget: int, z: float, most: int = 3) -> StrataP
         Labels to spend, in [1, n).
     z : float
         Normal deviate of the width that is predicted.
-    most : {2, 3}
+    most : {2, 3, 4}
         Strata that there may be.
 
     Returns
@@ -160,13 +160,14 @@ def plan_strata(chance: Floats, budget: int, z: float, most: int = 3) -> StrataP
         One to `most` strata; the samples add up to `budget`, and each has at least one row.
     """
     cuts = _candidates(chance, budget)
-    first, second = (a.ravel() for a in np.meshgrid(cuts, cuts, indexing="ij"))
-    kept = first <= second
+    grid = np.meshgrid(*[cuts] * (max(most, 3) - 1), indexing="ij")
+    edges = np.stack([a.ravel() for a in grid], axis=1)
+    kept = (np.diff(edges, axis=1) >= 0).all(axis=1)
     if most < 3:
-        kept &= first == 0
+        kept &= edges[:, 0] == 0
     if budget < 4 * _LEAST:
-        kept &= (first == 0) & (second == 0)
-    edges = np.stack([first, second], axis=1)[kept]
+        kept &= (edges == 0).all(axis=1)
+    edges = edges[kept]
     edges = np.pad(np.pad(edges, ((0, 0), (1, 0))), ((0, 0), (0, 1)), constant_values=len(chance))
     rows = np.diff(edges, axis=1).astype(np.float64)
     total = np.concatenate([[0.0], np.cumsum(chance)])
