@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
@@ -18,19 +17,17 @@ from thresher.errors import DataError, NotSupportedError
 from thresher.oracles.answers import arrow_type
 from thresher.plan import Leaf, ProxyTerm, SelectionQuery
 from thresher.sql import lowering
+from thresher.sql.sources import base_source, leaf_materialise_sql, temp_source
+from thresher.stillness import is_base_table, refuse_volatile
 
 __all__ = ["Population"]
 
 _names = itertools.count()
-_FUNCTION = re.compile(r"([A-Za-z_][A-Za-z_0-9]*)\s*\(")
 
 
 def _fresh(kind: str) -> str:
     """Name a temporary object; unique within the process."""
     return f"__thresher_{kind}_{next(_names)}"
-
-
-_NO_FUNCTION = {"and", "cast", "in", "not", "or"}
 
 
 class Population:
@@ -84,7 +81,7 @@ class Population:
         self.scores: list[npt.NDArray[np.float64]] = []
         self.plain: list[npt.NDArray[np.float64] | None] = []
         try:
-            self._refuse_volatile()
+            refuse_volatile(connection, query)
             self._sources = [self._source(leaf) for leaf in query.leaves]
             if query.estimation is None:  # a mistake in the SELECT list must show before a label
                 with self._bound_answer([np.empty(0, dtype=np.int64)] * len(query.leaves)):
@@ -340,52 +337,15 @@ class Population:
             )
         return relation
 
-    def _refuse_volatile(self) -> None:
-        """Refuse functions that answer otherwise each time: rows are read several times."""
-        query = self._query
-        arguments = [sql for call in query.calls for sql in call.arguments]
-        texts = [query.plain or "", *query.from_sql, *arguments, *(sql for _, sql in query.parts)]
-        names = {name.lower() for text in texts for name in _FUNCTION.findall(text)} - _NO_FUNCTION
-        if not names:
-            return
-        found = self._connection.execute(
-            "SELECT function_name FROM duckdb_functions() "
-            "WHERE stability = 'VOLATILE' AND list_contains(?, function_name) LIMIT 1",
-            [sorted(names)],
-        ).fetchone()
-        if found is None:
-            return
-        written = re.search(rf"\b{found[0]}\s*\(", query.sql, re.IGNORECASE)
-        raise NotSupportedError(
-            f"{found[0]}() gives another value each time, so the rows would not stand still. "
-            f"Choose them first: FROM (SELECT * FROM ... WHERE {found[0]}() ...) AS t.",
-            sql=query.sql,
-            offset=written.start() if written else None,
-            length=len(found[0]),
-        )
-
     def _source(self, leaf: Leaf) -> str:
-        if self._is_base_table(leaf):
-            return lowering.base_source(leaf)
+        if is_base_table(self._connection, leaf):
+            return base_source(leaf)
         name = _fresh("leaf")
         if leaf.lateral:  # depends on the rows before it: numbered in place, not copied
-            return lowering.temp_source(leaf, name)
-        self._connection.execute(lowering.leaf_materialise_sql(self._query, leaf, name))
+            return temp_source(leaf, name)
+        self._connection.execute(leaf_materialise_sql(self._query, leaf, name))
         self._temporary.append(name)
-        return lowering.temp_source(leaf, name)
-
-    def _is_base_table(self, leaf: Leaf) -> bool:
-        """Whether the leaf is a stored table, whose `rowid` names a row within a transaction."""
-        if leaf.table is None or leaf.columns:
-            return False
-        parts = ("table_name", "schema_name", "database_name")
-        given = list(zip(parts, reversed(leaf.table), strict=False))
-        where = " AND ".join(f"lower({column}) = lower(?)" for column, _ in given)
-        found = self._connection.execute(
-            f"SELECT 1 FROM duckdb_tables() WHERE {where} LIMIT 1",
-            [value for _, value in given],
-        ).fetchone()
-        return found is not None and not _shadowed(self._connection, leaf)
+        return temp_source(leaf, name)
 
     def _run_population(self, facts: Sequence[pa.Table | None]) -> pa.Table:
         names: list[str | None] = []
@@ -458,15 +418,3 @@ def _scores(table: pa.Table, term: ProxyTerm, query: SelectionQuery) -> npt.NDAr
             length=term.place.length,
         )
     return values
-
-
-def _shadowed(connection: duckdb.DuckDBPyConnection, leaf: Leaf) -> bool:
-    """Whether the name means something else than the table: then `rowid` does not bind to it."""
-    try:
-        columns = connection.execute(f"DESCRIBE SELECT * FROM {leaf.relation}").fetchall()
-        if any(str(column[0]).lower() == "rowid" for column in columns):
-            return True
-        connection.execute(f"SELECT rowid FROM {leaf.relation} LIMIT 0")
-    except duckdb.BinderException:
-        return True
-    return False

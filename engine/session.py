@@ -21,13 +21,13 @@ from thresher.duckdb_errors import translated
 from thresher.environment import Environment
 from thresher.errors import InterfaceError, ProgrammingError, nearest
 from thresher.explain import describe, explain, show
-from thresher.label_log import LOG_SCHEMA
-from thresher.labels import CERTIFICATE_COLUMNS, LABEL_COLUMNS, LabelStore
+from thresher.labels import LabelStore
 from thresher.models import Models
 from thresher.progress import ProgressSink, Silent, Terminal, terminal_or_silent
 from thresher.settings import SETTINGS, Settings
 from thresher.spending import Share, Spending
 from thresher.sql import parse
+from thresher.store_tables import offer_store
 
 if TYPE_CHECKING:
     from thresher.auditing import Finding
@@ -99,7 +99,7 @@ class Session:
             with translated():
                 self.catalog.refresh()
                 statement = parse(sql, self.catalog, parameters)
-                self._offer_store(sql)
+                offer_store(self.connection, self.store, sql)
                 if isinstance(statement, plan.Passthrough):
                     return self._duckdb(statement.sql, parameters)
             with translated(sql):
@@ -309,50 +309,6 @@ class Session:
             self.connection.execute("ROLLBACK")
             raise
         self.connection.execute("COMMIT")
-
-    def _offer_store(self, sql: str) -> None:
-        """Define thresher_labels() and thresher_certificates() for a statement that uses them."""
-        if "thresher_labels" in sql.lower():
-            self._define("thresher_labels", LABEL_COLUMNS, self.store.labels())
-        if "thresher_label_log" in sql.lower():
-            self._define_log()
-        if "thresher_certificates" in sql.lower():
-            self._define("thresher_certificates", CERTIFICATE_COLUMNS, self.store.certificates())
-
-    def _define_log(self) -> None:
-        """Make the table function of label logs."""
-        logs = [
-            log.add_column(0, "certificate", pa.array([row[0]] * log.num_rows, pa.string()))
-            for row in self.store.certificates()
-            if (log := self.store.certificate_labels(row[0])).num_rows
-        ]
-        schema = LOG_SCHEMA.insert(0, pa.field("certificate", pa.string()))
-        self.connection.register(
-            "__thresher_label_log", pa.concat_tables(logs) if logs else schema.empty_table()
-        )
-        self.connection.execute(
-            "CREATE OR REPLACE TEMP MACRO thresher_label_log(id) AS TABLE "
-            "SELECT * EXCLUDE (certificate) FROM __thresher_label_log WHERE certificate = id"
-        )
-
-    def _define(
-        self, name: str, columns: Sequence[tuple[str, str]], rows: Sequence[tuple[object, ...]]
-    ) -> None:
-        """Make a table function of rows; columns that end in _at are Unix times."""
-        arrays = {
-            column: pa.array(
-                [row[i] for row in rows], pa.float64() if kind == "DOUBLE" else pa.string()
-            )
-            for i, (column, kind) in enumerate(columns)
-        }
-        self.connection.register(f"__{name}", pa.table(arrays))
-        items = ", ".join(
-            f"to_timestamp({column}) AS {column}" if column.endswith("_at") else column
-            for column in arrays
-        )
-        self.connection.execute(
-            f"CREATE OR REPLACE TEMP MACRO {name}() AS TABLE SELECT {items} FROM __{name}"
-        )
 
     def _duckdb(self, sql: str, parameters: Parameters) -> Outcome:
         kinds = [statement.type for statement in self.connection.extract_statements(sql)]

@@ -2,15 +2,16 @@
 
 from thresher.sql.lowering import (
     answer_sql,
-    base_source,
+    estimates_sql,
     formula_sql,
     inputs_sql,
-    leaf_materialise_sql,
+    joined_sql,
     matches_sql,
     population_sql,
-    temp_source,
+    values_sql,
 )
 from thresher.sql.names import Names
+from thresher.sql.sources import base_source, leaf_materialise_sql, temp_source
 from thresher.sql.statements import Fragment, parse, split
 
 __all__ = [
@@ -18,12 +19,15 @@ __all__ = [
     "Names",
     "answer_sql",
     "base_source",
+    "estimates_sql",
     "formula_sql",
     "inputs_sql",
+    "joined_sql",
     "leaf_materialise_sql",
     "matches_sql",
     "parse",
     "population_sql",
     "split",
     "temp_source",
+    "values_sql",
 ]

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from thresher.errors import NotSupportedError
 from thresher.plan import Leaf, SelectionQuery
 from thresher.sql import lowering, parse, split
+from thresher.sql.sources import base_source, leaf_materialise_sql, temp_source
 
 FOLDER = Path(__file__).parent / "sql"
 
@@ -117,12 +118,12 @@ class Lowered:
         stored = "SELECT count(*) FROM duckdb_tables() WHERE table_name = ? AND NOT temporary"
         count = self.con.execute(stored, [leaf.table[-1] if leaf.table else ""]).fetchone()
         if count is not None and count[0] and not leaf.columns:
-            return lowering.base_source(leaf)
+            return base_source(leaf)
         if leaf.lateral:
-            return lowering.temp_source(leaf, f"leaf_{i}")
+            return temp_source(leaf, f"leaf_{i}")
         self.con.execute(f"DROP TABLE IF EXISTS leaf_{i}")
-        self.con.execute(lowering.leaf_materialise_sql(self.query, leaf, f"leaf_{i}"))
-        return lowering.temp_source(leaf, f"leaf_{i}")
+        self.con.execute(leaf_materialise_sql(self.query, leaf, f"leaf_{i}"))
+        return temp_source(leaf, f"leaf_{i}")
 
     def make(self, name: str, sql: str) -> None:
         self.con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
@@ -298,7 +299,7 @@ def bind(sql: str) -> SelectionQuery:
 
 def test_population_computes_no_key_without_stores() -> None:
     query = bind("SELECT * FROM reviews WHERE is_good(text) AND n > 2 USING score")
-    sources = [lowering.base_source(leaf) for leaf in query.leaves]
+    sources = [base_source(leaf) for leaf in query.leaves]
     plain = lowering.population_sql(query, sources)
     assert "sha256" not in plain
     assert "JOIN" not in plain
@@ -404,7 +405,7 @@ def pairs() -> list[tuple[str, dict[str, str]]]:
 def test_lowered_text(sql: str, wanted: dict[str, str]) -> None:
     query = bind(sql)
     sources = [
-        lowering.base_source(leaf) if leaf.table else lowering.temp_source(leaf, f"leaf_{i}")
+        base_source(leaf) if leaf.table else temp_source(leaf, f"leaf_{i}")
         for i, leaf in enumerate(query.leaves)
     ]
     found = {

@@ -364,7 +364,7 @@ def test_shortfall(con: Connection) -> None:
     cur = con.execute(query)
     assert cur.certificate is not None
     assert "nothing could be left out" in str(cur.certificate.note)
-    assert "labels would be needed" in str(cur.certificate.note)
+    assert "labels are forecast" in str(cur.certificate.note)
     with pytest.raises(thresher.ShortfallError, match="nothing could be left out"):
         con.execute(query + " ON SHORTFALL FAIL")
     cur = con.execute(query + " ON SHORTFALL EXACT")

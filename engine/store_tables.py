@@ -1,0 +1,63 @@
+"""The label store in SQL: ``thresher_labels()``, ``thresher_certificates()``, and label logs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import duckdb
+import pyarrow as pa
+
+from thresher.label_log import LOG_SCHEMA
+from thresher.labels import CERTIFICATE_COLUMNS, LABEL_COLUMNS, LabelStore
+
+__all__ = ["offer_store"]
+
+
+def offer_store(connection: duckdb.DuckDBPyConnection, store: LabelStore, sql: str) -> None:
+    """Define thresher_labels() and thresher_certificates() for a statement that uses them."""
+    if "thresher_labels" in sql.lower():
+        _define(connection, "thresher_labels", LABEL_COLUMNS, store.labels())
+    if "thresher_label_log" in sql.lower():
+        _define_log(connection, store)
+    if "thresher_certificates" in sql.lower():
+        _define(connection, "thresher_certificates", CERTIFICATE_COLUMNS, store.certificates())
+
+
+def _define_log(connection: duckdb.DuckDBPyConnection, store: LabelStore) -> None:
+    """Make the table function of label logs."""
+    logs = [
+        log.add_column(0, "certificate", pa.array([row[0]] * log.num_rows, pa.string()))
+        for row in store.certificates()
+        if (log := store.certificate_labels(row[0])).num_rows
+    ]
+    schema = LOG_SCHEMA.insert(0, pa.field("certificate", pa.string()))
+    connection.register(
+        "__thresher_label_log", pa.concat_tables(logs) if logs else schema.empty_table()
+    )
+    connection.execute(
+        "CREATE OR REPLACE TEMP MACRO thresher_label_log(id) AS TABLE "
+        "SELECT * EXCLUDE (certificate) FROM __thresher_label_log WHERE certificate = id"
+    )
+
+
+def _define(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    columns: Sequence[tuple[str, str]],
+    rows: Sequence[tuple[object, ...]],
+) -> None:
+    """Make a table function of rows; columns that end in _at are Unix times."""
+    arrays = {
+        column: pa.array(
+            [row[i] for row in rows], pa.float64() if kind == "DOUBLE" else pa.string()
+        )
+        for i, (column, kind) in enumerate(columns)
+    }
+    connection.register(f"__{name}", pa.table(arrays))
+    items = ", ".join(
+        f"to_timestamp({column}) AS {column}" if column.endswith("_at") else column
+        for column in arrays
+    )
+    connection.execute(
+        f"CREATE OR REPLACE TEMP MACRO {name}() AS TABLE SELECT {items} FROM __{name}"
+    )
