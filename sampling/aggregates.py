@@ -264,9 +264,9 @@ def _answer(
 ) -> AggregateEstimate:
     """Put the limits together, exact where every row of a group is known."""
     groups, n_groups = places
-    whole = np.bincount(groups[ledger.unknown()], minlength=n_groups) == 0
     found, met = [], True
     for k, measure in enumerate(measures):
+        whole = _known_entirely(measure, ledger, groups, n_groups)
         certain = tally(measure, ledger.values, groups, n_groups)
         estimate, low, high = limits[k] if limits else (certain, certain, certain)
         if measure.kind == "count":  # the truth is a whole number
@@ -280,6 +280,17 @@ def _answer(
         found.append(MeasureEstimate(estimate, low, high, _beyond(measure, k, tests, whole)))
     steps = tuple(ledger.steps)
     return AggregateEstimate(tuple(found), met, steps, tests, delta, algorithm)
+
+
+def _known_entirely(
+    measure: Measure, ledger: ValueLedger, groups: Integers, n_groups: int
+) -> npt.NDArray[np.bool_]:
+    """Return for which groups no row that is not known can count in the measure."""
+    possible = ~np.isnan(ledger.low[measure.column])
+    if measure.denominator is not None:
+        possible |= ~np.isnan(ledger.low[measure.denominator])
+    missing = np.bincount(groups[possible & ~ledger.known], minlength=n_groups)
+    return np.asarray(missing == 0)
 
 
 def _beyond(

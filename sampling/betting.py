@@ -18,7 +18,7 @@ __all__ = ["Payoffs", "Wealth", "replay"]
 
 Floats = npt.NDArray[np.float64]
 _SLACK = 1e-7  # what rounding may add to the logarithm of a fortune, many times over
-_STAKE = 0.9  # share of a fortune that may be lost at once
+_STAKE = 0.98  # share of a fortune that may be lost at once
 _ROUNDS = 8
 _PRIOR = 5.0  # labels that the forecast of the variance counts for
 

@@ -15,6 +15,7 @@ Integers = npt.NDArray[np.int64]
 _SHARES = (0.1, 0.2, 0.3, 0.45, 0.6, 0.75, 0.9)  # of the draws that follow the range
 _RANGE_TERM = 1 / 3
 _LEAST_RANGE = 0.03
+_LEAST_COST = 1e-15  # of the largest, so that no price is out of range
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,6 +187,8 @@ def allocate(costs: Costs, rows: Integers, budget: int, least: Integers) -> Inte
         return _whole(least.astype(np.float64) * part, rows, budget)
     if len(rows) == 1:
         return np.array([min(budget, int(rows[0]))])
+    unit = max(float(costs.a.max()), float(costs.b.max())) or 1.0
+    costs = Costs(*(np.maximum(c / unit, _LEAST_COST) for c in (costs.a, costs.b)))
     ends = np.log(np.maximum(_price(costs, np.array([[1e-3], [1e9]])), 1e-300))
     low, high = float(ends.min()), float(ends.max())
     for _ in range(50):

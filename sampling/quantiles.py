@@ -21,6 +21,7 @@ _STAKE = 0.9
 _SLACK = 1e-7
 _PRIOR = 5.0
 _CHUNK = 500
+_FIRST = 200
 
 
 class QuantileTarget:
@@ -270,8 +271,10 @@ class QuantileBets:
     def half_width(self, n_left: float) -> float:
         """Predict the half width after `n_left` further draws."""
         draws = self._draws
-        if not draws.left or not self._rows:
-            return math.inf if draws.left else 0.0
+        if not draws.left:
+            return 0.0
+        if not self._rows:  # nothing is known of the values yet
+            return math.inf if n_left < _FIRST else 0.0
         scale, end = float(draws.totals[draws.taken]), draws.scale_after(n_left)
         variance = self._squares[0] / self._count
         precision = self._precision[0] + n_left / (variance * scale * end)

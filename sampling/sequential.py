@@ -24,6 +24,8 @@ _PILOT = 0.15
 _LEAST_PILOT = 40  # fewer labels would teach nothing
 _FEW = 4  # labels that every group gets first, as far as they go
 _BATCH = 25
+_GROWTH = 0.04  # a round is at least this share of the labels so far
+_MOST_LAG = 1.2
 _FIRST = (100, 15)  # labels of the first round towards an error target, and more for each group
 _REFIT = 4  # forecasts are refitted when the labels have grown so many times
 _STEP = 0.5  # of the labels that seem to be missing are bought in one round
@@ -185,8 +187,9 @@ class SequentialRun:
         """Buy about half of the labels that seem to be missing."""
         left = self._left()
         step = np.where(wanted > 0, np.maximum(np.ceil(_STEP * wanted), 1.0), 0.0)
-        if step.sum() < _BATCH:
-            step = np.ceil(np.maximum(step, _BATCH * wanted / wanted.sum()))
+        batch = max(_BATCH, _GROWTH * self.drawn.sum())
+        if step.sum() < batch:
+            step = np.ceil(np.maximum(step, batch * wanted / wanted.sum()))
         step = np.minimum(step, left)
         budget = self.ledger.remaining
         if step.sum() > budget:
@@ -201,9 +204,13 @@ class SequentialRun:
         left = group.draws.left if group.draws else 0
         most = 0.0
         for k, bets in enumerate(group.bets):
-            half = missing(k, group.place, *bets.limits()) if left else 0.0
+            estimate, low, high = bets.limits()
+            half = missing(k, group.place, estimate, low, high) if left else 0.0
             if half > 0:
-                most = max(most, _draws_for(bets, half, left))
+                # Limits lag behind their forecast, the more so where rows that count are rare.
+                lag = 0.5 * (high - low) / max(bets.half_width(0.0), 1e-300)
+                wanted = half / min(max(lag, 1.0), _MOST_LAG)
+                most = max(most, _draws_for(bets, wanted, left))
         return most
 
     def _phase(self, counts: Floats) -> DrawPlan:
