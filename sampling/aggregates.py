@@ -20,6 +20,7 @@ from thresher.sampling.measures import (
     ExtremeTest,
     Measure,
     MeasureEstimate,
+    NormalTest,
     QuantileTest,
 )
 from thresher.sampling.quantiles import QuantileTarget
@@ -28,11 +29,17 @@ from thresher.sampling.tally import tally
 from thresher.sampling.value_forecasts import first_forecast
 from thresher.sampling.values import ValueLedger, ValueSource
 
-__all__ = ["estimate_aggregates"]
+__all__ = [
+    "assemble",
+    "check_measure",
+    "check_shapes",
+    "column_bounds",
+    "estimate_aggregates",
+]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
-Tests = tuple[CountTest | BettingTest | QuantileTest | ExtremeTest, ...]
+Tests = tuple[CountTest | BettingTest | QuantileTest | ExtremeTest | NormalTest, ...]
 _WALK = 0.5  # of the budget may go into labelling the outermost rows, if nothing else is asked
 
 
@@ -107,26 +114,26 @@ def estimate_aggregates(
     (True, 0)
     """
     chance: Floats = np.asarray(scores, dtype=np.float64)
-    low, high = _bounds(columns, len(chance))
+    low, high = column_bounds(columns, len(chance))
     by_group = np.zeros(len(chance), np.int64) if groups is None else np.asarray(groups, np.int64)
-    _check_shapes(chance, by_group, n_groups, delta, error)
+    check_shapes(chance, by_group, n_groups, delta, error)
     for measure in measures:
-        _check_measure(measure, low, high)
+        check_measure(measure, low, high)
     ledger = ValueLedger(source, low, high, known)
     places = (by_group, n_groups)
     asked = list(measures)
     if ledger.affords_all and (error is None or not ledger.n_unknown):
         ledger.buy(ledger.unknown(), "all")
-        return _answer(ledger, asked, places, delta, [], (), "aggregates: exact", error)
+        return assemble(ledger, asked, places, delta, [], (), "aggregates: exact", error)
     if error is None and all(m.kind == "count" for m in asked):
         counts = count_groups(chance, ledger, asked, by_group, n_groups, delta, rng)
         limits = list(zip(counts.estimate, counts.low, counts.high, strict=True))
         name = "aggregates: counts from stratified samples, exact limits"
-        return _answer(ledger, asked, places, delta, limits, counts.tests, name, error)
+        return assemble(ledger, asked, places, delta, limits, counts.tests, name, error)
     run = _run(chance, ledger, columns, asked, places, delta, rng)
     if _only_extremes(asked) and settled(ledger, asked, *places):
         ledger.known[:] = True  # every row that could change the answer is
-        return _answer(ledger, asked, places, delta, [], (), "aggregates: exact", error)
+        return assemble(ledger, asked, places, delta, [], (), "aggregates: exact", error)
     if error is None:
         run.spend()
         name = "aggregates: bets on weighted draws"
@@ -139,10 +146,10 @@ def estimate_aggregates(
             found[k, :, item.place] = bets.limits()
     tests = tuple(bets.record() for item in run.groups for bets in item.bets)
     limits = [(f[0], f[1], f[2]) for f in found]
-    return _answer(ledger, asked, places, delta, limits, tests, name, error)
+    return assemble(ledger, asked, places, delta, limits, tests, name, error)
 
 
-def _bounds(columns: Sequence[Column], n_rows: int) -> tuple[Floats, Floats]:
+def column_bounds(columns: Sequence[Column], n_rows: int) -> tuple[Floats, Floats]:
     """Return the bounds of all columns, shape (n_columns, n) each."""
     low, high = np.empty((len(columns), n_rows)), np.empty((len(columns), n_rows))
     for c, column in enumerate(columns):
@@ -155,9 +162,10 @@ def _bounds(columns: Sequence[Column], n_rows: int) -> tuple[Floats, Floats]:
     return low, high
 
 
-def _check_shapes(
+def check_shapes(
     scores: Floats, groups: Integers, n_groups: int, delta: float, error: ErrorTarget | None
 ) -> None:
+    """Refuse arrays that do not fit, and levels and targets outside their range."""
     if not 0.0 < delta < 1.0:
         raise ValueError(f"delta must be in (0, 1), got {delta}. Write 0.05 for 95 % confidence.")
     if scores.ndim != 1 or groups.shape != scores.shape:
@@ -173,8 +181,8 @@ def _check_shapes(
             raise ValueError(f"an error target must be in (0, {most:g}), got {error.value}")
 
 
-def _check_measure(measure: Measure, low: Floats, high: Floats) -> None:
-    """Refuse a measure that is not defined or has no limits."""
+def check_measure(measure: Measure, low: Floats, high: Floats, *, ranged: bool = True) -> None:
+    """Refuse a measure that is not defined or, where ranges are needed, has no limits."""
     used = [measure.column]
     if measure.kind == "ratio":
         if measure.denominator is None:
@@ -184,7 +192,7 @@ def _check_measure(measure: Measure, low: Floats, high: Floats) -> None:
         if not 0 <= column < len(low):
             raise ValueError(f"there is no column {column}")
         unbounded = np.isinf(low[column]) | np.isinf(high[column])
-        if measure.kind in ("sum", "mean", "ratio") and unbounded.any():
+        if ranged and measure.kind in ("sum", "mean", "ratio") and unbounded.any():
             raise ValueError(
                 f"column {column} needs a range: a {measure.kind} has no limits where a single "
                 f"row could count with any value"
@@ -252,7 +260,7 @@ def _settle(error: ErrorTarget, estimate: Floats, low: Floats, high: Floats) -> 
     return np.where(least <= most, moved, estimate)
 
 
-def _answer(
+def assemble(
     ledger: ValueLedger,
     measures: list[Measure],
     places: tuple[Integers, int],

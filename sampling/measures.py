@@ -20,6 +20,7 @@ __all__ = [
     "ExtremeTest",
     "Measure",
     "MeasureEstimate",
+    "NormalTest",
     "QuantileTest",
     "ValueStep",
 ]
@@ -223,6 +224,26 @@ class ExtremeTest:
     level: float
 
 
+@dataclass(frozen=True, slots=True)
+class NormalTest:
+    """The strata behind one interval by normal approximation.
+
+    Parameters
+    ----------
+    measure, group : int
+        What was estimated.
+    strata : tuple of Stratum
+        Their samples are independent; `n_found` rows of each count in the measure's column.
+    level : float
+        Failure probability of the interval, in the limit of many labels.
+    """
+
+    measure: int
+    group: int
+    strata: tuple[Stratum, ...]
+    level: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MeasureEstimate:
     """One aggregate in every group.
@@ -264,12 +285,15 @@ class AggregateEstimate:
         What was done.
     grade : Grade
         What the promise rests on.
+    assumption : str or None
+        What the grade assumes, in words.
     """
 
     measures: tuple[MeasureEstimate, ...]
     met: bool
     steps: tuple[ValueStep, ...]
-    tests: tuple[CountTest | BettingTest | QuantileTest | ExtremeTest, ...]
+    tests: tuple[CountTest | BettingTest | QuantileTest | ExtremeTest | NormalTest, ...]
     delta: float
     algorithm: str
     grade: Grade = "distribution-free"
+    assumption: str | None = None
