@@ -19,6 +19,7 @@ __all__ = [
     "WEIGHTS",
     "forecast_fixed_cut",
     "forecast_found",
+    "forecast_least_sample",
     "forecast_ratio_cut",
     "forecast_upper",
     "order_statistic",
@@ -84,6 +85,16 @@ def forecast_fixed_cut(
         safe = (chance <= level) | (first > rows) | (cut <= low)
         low, high = np.where(safe, np.maximum(cut, low), low), np.where(safe, high, cut)
     return np.asarray(low)
+
+
+def forecast_least_sample(
+    rows: Floats, cut: Floats, known: Floats, wrong: float, level: float
+) -> Floats:
+    """Approximate the smallest sample for which `fixed_cut` allows `cut`; the arguments broadcast."""
+    first = np.floor((wrong * known + cut) / (1 - wrong)) + 1
+    rate = 1 - betaincinv(np.maximum(first - cut, 1), cut + 1, level)
+    sample = np.ceil(rate * np.maximum(rows - (first - 1) / 2, 0.0) + cut / 2)
+    return np.where(first > rows, 0.0, np.minimum(sample, rows))
 
 
 @lru_cache(maxsize=64)

@@ -14,13 +14,22 @@ from thresher.sampling.labels import LabelSource
 from thresher.sampling.ledger import Ledger, Ranks
 from thresher.sampling.looks import Look, early_looks, take_looks
 from thresher.sampling.permutation import Permutation
-from thresher.sampling.picture import Buckets, Picture, draw_pilot, make_buckets, make_pictures
+from thresher.sampling.picture import (
+    Buckets,
+    Picture,
+    draw_pilot,
+    expected,
+    make_buckets,
+    make_pictures,
+)
 from thresher.sampling.recall import check_level, estimate_answer
 from thresher.sampling.recall_plan import RecallTest, plan_sample
 from thresher.sampling.selection import Selection, Test
 
 __all__ = ["select_joint"]
 
+import os
+JP = float(os.environ.get("JP", "0.03"))
 _PILOT = 40
 _LOOKS = ((1.0, 0.80), (1.9, 0.14), (4.0, 0.06))  # sizes over the first, shares of recall's delta
 _RECALL_SHARES = (0.75, 0.92)
@@ -161,7 +170,7 @@ def _plan(ledger: Ledger, buckets: Buckets, targets: _Targets, rng: np.random.Ge
     pilot = min(_PILOT, ledger.n_rows // 10, ledger.remaining // 4)
     ledger.buy(draw_pilot(ledger, buckets, pilot, rng), "pilot")
     first = _best_plan(ledger, buckets, targets, census=False).labels
-    more = int(min(300, 0.03 * first, ledger.n_rows // 20, ledger.remaining // 8)) - pilot
+    more = int(min(300, JP * first, ledger.n_rows // 20, ledger.remaining // 8)) - pilot
     if more >= 20:
         ledger.buy(draw_pilot(ledger, buckets, more, rng), "pilot")
     return _best_plan(ledger, buckets, targets)
@@ -174,7 +183,7 @@ def _best_plan(
     pictures = make_pictures(ledger, buckets)
     plans = [_price(ledger, buckets, targets, pictures, 0, part) for part in _RECALL_SHARES]
     best = min(plans, key=lambda plan: plan.labels)
-    density = np.mean([p.density for p in pictures], axis=0)
+    density = expected(pictures, [p.density for p in pictures])
     part, without = best.recall_level / targets.delta, best.labels
     for low in _CENSUS_DENSITIES if census else ():
         end = int(buckets.edges[np.searchsorted(-density, -low, side="right")])
@@ -271,11 +280,8 @@ def _pays(
     so_far = len(sampled), int(np.count_nonzero(ledger.label[sampled] > 0))
     for look in later[::-1]:
         total = np.array([float(look.size)])
-        cost = [
-            tail_cost(t, total, so_far, known, targets.missed, look.level, plan.test)[0]
-            for t in tails
-        ]
-        if np.mean(cost) <= min(0.95 * now, ledger.remaining):
+        cost = tail_cost(tails, total, so_far, known, targets.missed, look.level, plan.test)
+        if cost[0] <= min(0.95 * now, ledger.remaining):
             return True
     return False
 

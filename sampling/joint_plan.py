@@ -18,7 +18,7 @@ from thresher.sampling.forecasts import (
     order_statistic,
 )
 from thresher.sampling.ledger import Ledger, Ranks
-from thresher.sampling.picture import Buckets, Picture
+from thresher.sampling.picture import Buckets, Picture, expected
 from thresher.sampling.recall_plan import RecallTest
 
 __all__ = ["HeadCost", "Tail", "best_sample", "head_curve", "make_tails", "plan_head_below",
@@ -77,13 +77,14 @@ def head_curve(picture: Picture, wrong: float, level: float) -> Floats:
 def plan_head_below(pictures: Sequence[Picture], cut: int, wrong: float, level: float) -> HeadCost:
     """Choose how far to verify upwards from the recall cut and how to certify the rest."""
     edges = pictures[0].edges
-    labels, sample = np.zeros(len(edges)), np.zeros(len(edges))
+    costs, sizes = [], []
     for picture in pictures:
         rows, positives = picture.above(cut)
         kept = np.full(len(edges), picture.known + float(positives))
         cost, size = _head_labels(picture.rows, picture.positives, kept, wrong, level, _RATES)
-        labels += (cost + float(rows) - picture.rows) / len(pictures)
-        sample += size / len(pictures)
+        costs.append(cost + float(rows) - picture.rows)
+        sizes.append(size)
+    labels, sample = expected(pictures, costs), expected(pictures, sizes)
     labels[edges > cut] = np.inf
     best = int(np.argmin(labels))
     return HeadCost(float(labels[best]), int(edges[best]), int(np.ceil(sample[best])))
@@ -101,6 +102,8 @@ class Tail:
         All rows and positives in it.
     head : ndarray of float64, shape (b + 1,)
         Labels that the head costs for a cut at each edge.
+    weight : float
+        Share of this picture in an average.
     """
 
     edges: Floats
@@ -108,6 +111,7 @@ class Tail:
     rows: float
     hidden: float
     head: Floats
+    weight: float
 
 
 def make_tails(
@@ -127,12 +131,13 @@ def make_tails(
         positives = picture.positives + above
         rows = picture.rows[-1] + len(sampled)
         head = head_curve(picture, wrong, level)
-        tails.append(Tail(picture.edges, positives, float(rows), float(positives[-1]), head))
+        total = float(positives[-1])
+        tails.append(Tail(picture.edges, positives, float(rows), total, head, picture.weight))
     return tuple(tails)
 
 
 def tail_cost(
-    tail: Tail,
+    tails: Sequence[Tail],
     sample: Floats,
     so_far: tuple[int, int],
     known: float,
@@ -144,6 +149,19 @@ def tail_cost(
 
     `so_far` is the size of the sample already labelled and the positives in it.
     """
+    costs = [_tail_cost(t, sample, so_far, known, wrong, level, test) for t in tails]
+    return np.asarray(np.average(costs, axis=0, weights=[t.weight for t in tails]))
+
+
+def _tail_cost(
+    tail: Tail,
+    sample: Floats,
+    so_far: tuple[int, int],
+    known: float,
+    wrong: float,
+    level: float,
+    test: RecallTest,
+) -> Floats:
     done, seen = so_far
     more = np.maximum(sample - done, 0.0)
     part = more / max(tail.rows - done, 1.0)
@@ -184,8 +202,7 @@ def best_sample(
         if fine:
             sizes = np.unique(np.clip(np.floor(best[1] * _REFINE), 1.0, rows))
         for test in tests:
-            each = [tail_cost(t, sizes, (0, 0), known, wrong, level, test) for t in tails]
-            cost = np.mean(each, axis=0)
+            cost = tail_cost(tails, sizes, (0, 0), known, wrong, level, test)
             place = int(np.argmin(cost))
             if cost[place] < best[0]:
                 best = (float(cost[place]), int(sizes[place]), test)

@@ -7,6 +7,7 @@ pictures that trust the scores to different degrees are made, and plans are judg
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 
@@ -17,12 +18,15 @@ from scipy.special import expit
 
 from thresher.sampling.ledger import Ledger, Ranks
 
-__all__ = ["Buckets", "Picture", "draw_pilot", "make_buckets", "make_pictures"]
+__all__ = ["Buckets", "Picture", "draw_pilot", "expected", "make_buckets", "make_pictures"]
 
 Floats = npt.NDArray[np.float64]
 _QUANTILES = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
 _PSEUDO_LABELS = 8.0
 _CLIP = 1e-5
+import os
+MIX = float(os.environ.get("MIX", "0"))
+TEMP = float(os.environ.get("TEMP", "1"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +77,15 @@ def make_buckets(ledger: Ledger) -> Buckets:
 class Picture:
     """Estimated positives along the ranks, among the rows that are still unlabelled."""
 
-    def __init__(self, buckets: Buckets, unlabelled: Floats, density: Floats, known: int) -> None:
+    def __init__(
+        self, buckets: Buckets, unlabelled: Floats, density: Floats, known: int, weight: float
+    ) -> None:
         self.edges = buckets.edges.astype(np.float64)
         self.rows = np.concatenate([[0.0], np.cumsum(unlabelled)])
         self.positives = np.concatenate([[0.0], np.cumsum(density * unlabelled)])
         self.density = density
         self.known: float = known
+        self.weight = weight
 
     def after_census(self, count: float) -> Picture:
         """Return the picture that labelling the best `count` unlabelled rows would leave."""
@@ -111,8 +118,16 @@ class Picture:
         return np.asarray(np.interp(count, self.positives, self.edges))
 
 
+def expected(pictures: Sequence[Picture], values: Sequence[npt.ArrayLike]) -> Floats:
+    """Average a value of each picture by how well the pictures explain the labels."""
+    return np.asarray(np.average(np.array(values), axis=0, weights=[p.weight for p in pictures]))
+
+
 def _recalibrate(x: Floats, n: Floats, positive: Floats, level: float, slopes: Floats) -> Floats:
-    """Fit ``log odds = a + b x`` with priors a ~ N(0, level), b ~ N(1, slope): shape (2, s)."""
+    """Fit ``log odds = a + b x`` with priors a ~ N(0, level), b ~ N(1, slope).
+
+    Returns a, b and the log evidence of each slope (Laplace's approximation): shape (3, s).
+    """
     a, b = np.zeros(len(slopes)), np.ones(len(slopes))
     for _ in range(25):
         p = expit(a[:, None] + b[:, None] * x)
@@ -128,7 +143,11 @@ def _recalibrate(x: Floats, n: Floats, positive: Floats, level: float, slopes: F
         a, b = a + scale * step_a, b + scale * step_b
         if np.max(np.abs(step_a) + np.abs(step_b)) < 1e-6:
             break
-    return np.stack([a, np.maximum(b, 0.1)])
+    b = np.maximum(b, 0.1)
+    z = a[:, None] + b[:, None] * x
+    likelihood = (positive * z - n * np.logaddexp(0.0, z)).sum(1)
+    prior = -0.5 * (a / level) ** 2 - 0.5 * ((b - 1) / slopes) ** 2 - np.log(slopes)
+    return np.stack([a, b, likelihood + prior - 0.5 * np.log(det)])
 
 
 def make_pictures(ledger: Ledger, buckets: Buckets) -> tuple[Picture, ...]:
@@ -144,17 +163,18 @@ def make_pictures(ledger: Ledger, buckets: Buckets) -> tuple[Picture, ...]:
     positive = np.bincount(cell, weights=found, minlength=buckets.logits.size).astype(np.float64)
     seen = n > 0
     x, slopes = buckets.logits.ravel()[seen], np.array(buckets.slopes)
-    a, b = _recalibrate(x, n[seen], positive[seen], buckets.level, slopes)
+    a, b, evidence = _recalibrate(x, n[seen], positive[seen], buckets.level, slopes)
     n, positive = (
         n.reshape(buckets.logits.shape).sum(1),
         positive.reshape(buckets.logits.shape).sum(1),
     )
+    weight = np.exp(TEMP * (evidence - evidence.max()))
     pictures = []
-    for one, two in zip(a, b, strict=True):
+    for one, two, share in zip(a, b, MIX / len(a) + (1 - MIX) * weight / weight.sum(), strict=True):
         prior = expit(one + two * buckets.logits).mean(1)
         mean = (positive + _PSEUDO_LABELS * prior) / (n + _PSEUDO_LABELS)
         density = isotonic_regression(mean, weights=size, increasing=False).x
-        pictures.append(Picture(buckets, size - n, density, ledger.n_positive))
+        pictures.append(Picture(buckets, size - n, density, ledger.n_positive, float(share)))
     return tuple(pictures)
 
 

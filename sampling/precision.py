@@ -12,7 +12,7 @@ from thresher.sampling.head import Head
 from thresher.sampling.labels import LabelSource
 from thresher.sampling.ledger import Ledger
 from thresher.sampling.permutation import Permutation
-from thresher.sampling.picture import Buckets, Picture, make_buckets, make_pictures
+from thresher.sampling.picture import Buckets, Picture, expected, make_buckets, make_pictures
 from thresher.sampling.precision_plan import band_positives, plan_head
 from thresher.sampling.recall import check_level
 from thresher.sampling.selection import Selection
@@ -115,7 +115,7 @@ def _certify(
     if not ledger.remaining:
         return
     pictures = make_pictures(ledger, buckets)
-    band = band_positives(pictures[len(pictures) // 2], head.end, ledger.remaining)
+    band = band_positives(pictures, head.end, ledger.remaining)
     if head.gap > 0.9 * band:  # verified positives below the head would not certify it
         plan = plan_head(pictures, ledger.remaining, wrong, _SECOND * delta, head.end)
         if plan.end:
@@ -149,8 +149,8 @@ def _close(ledger: Ledger, head: Head, buckets: Buckets) -> Selection:
             end = int(ledger.first(extra, end)[-1]) + 1
         returned = ledger.n_positive + n_free + extra
         bound = max(head.target, 1.0 - (limit + extra) / returned) if n_free + extra else 1.0
-    right = ledger.n_positive + float(np.mean([float(p.above(end)[1]) for p in pictures]))
-    total = float(np.mean([p.total for p in pictures]))
+    right = ledger.n_positive + float(expected(pictures, [p.above(end)[1] for p in pictures]))
+    total = float(expected(pictures, [p.total for p in pictures]))
     returned = ledger.n_positive + ledger.count(0, end)
     return ledger.close(
         end,
@@ -164,5 +164,5 @@ def _close(ledger: Ledger, head: Head, buckets: Buckets) -> Selection:
 
 def _worthwhile(pictures: Sequence[Picture]) -> int:
     """Return the rank below which a row is forecast positive less often than one time in fifty."""
-    density = np.mean([p.density for p in pictures], axis=0)
+    density = expected(pictures, [p.density for p in pictures])
     return int(pictures[0].edges[int(np.searchsorted(-density, -_WORTHWHILE, side="right"))])

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.special import pdtr
 
 from thresher.sampling.forecasts import forecast_found
-from thresher.sampling.picture import Picture
+from thresher.sampling.picture import Picture, expected
 
 __all__ = ["HeadPlan", "band_positives", "plan_head"]
 
@@ -26,11 +26,14 @@ class HeadPlan:
     sample: int
 
 
-def band_positives(picture: Picture, end: int, left: int) -> float:
+def band_positives(pictures: Sequence[Picture], end: int, left: int) -> float:
     """Forecast the positives among the next `left` unlabelled rows below rank `end`."""
-    rows, above = picture.above(end)
-    below = picture.above(picture.rank_of_rows(np.minimum(rows + left, picture.rows[-1])))[1]
-    return float(below - above)
+    values = []
+    for picture in pictures:
+        rows, above = picture.above(end)
+        below = picture.above(picture.rank_of_rows(np.minimum(rows + left, picture.rows[-1])))[1]
+        values.append(below - above)
+    return float(expected(pictures, values))
 
 
 def _forecast(picture: Picture, sample: Floats, left: int, wrong: float, level: float) -> Floats:
@@ -66,7 +69,7 @@ def plan_head(
     """Choose the head and its sample that return the most positives, on average over pictures."""
     sample = np.floor(_SAMPLED * left)
     gains = [_forecast(p, sample, left, wrong, level) for p in pictures]
-    gain = np.mean(gains, axis=0)
+    gain = expected(pictures, gains)
     edges = pictures[0].edges
     if largest is not None:
         gain = np.where(edges <= largest, gain, -1.0)

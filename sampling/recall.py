@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
@@ -20,6 +22,7 @@ from thresher.sampling.picture import (
 from thresher.sampling.recall_plan import (
     RecallPlan,
     RecallTest,
+    least_sample,
     plan_after_census,
     plan_census,
     plan_sample,
@@ -28,6 +31,7 @@ from thresher.sampling.selection import Selection
 
 __all__ = ["certify_recall", "check_level", "cut_rank", "estimate_answer", "select_recall"]
 
+_PILOT = (0.015, 0.05)  # shares of the labels; the second where no census follows
 _NAMES: dict[RecallTest, str] = {"ratio": "T1", "fixed": "T2"}
 _LAST_LOOK = 0.8  # share of delta of the last look, if the labels may stop before it
 
@@ -135,12 +139,8 @@ def select_recall(
         ledger.buy_all()
         return ledger.close(0, algorithm="exact")
     buckets = make_buckets(ledger)
-    budget = ledger.remaining
-    if budget >= 40:
-        pilot = int(np.clip(0.015 * budget, 10, 150))
-        ledger.buy(draw_pilot(ledger, buckets, pilot, rng), "pilot")
     last = _LAST_LOOK * delta if interruptible else delta
-    plan = _prepare(ledger, buckets, recall, last)
+    plan = _prepare(ledger, buckets, recall, last, rng)
     size, rows = min(plan.sample, ledger.remaining), ledger.n_unknown
     early = early_looks(size, delta - last) if interruptible else ()
     looks = (*early, Look(size, last))
@@ -163,16 +163,21 @@ def select_recall(
     )
 
 
-def _prepare(ledger: Ledger, buckets: Buckets, recall: float, delta: float) -> RecallPlan:
-    """Plan, and label the census if there is one; the plan's sample is still to be drawn."""
-    wrong = 1 - recall
-    pictures = make_pictures(ledger, buckets)
-    plan = plan_sample(pictures, ledger.remaining, wrong, delta)
-    census = plan_census(pictures, ledger.remaining, wrong, delta)
-    # The forecast of sampling at once is the more hopeful of the two; a census is planned again.
-    if census.precision <= plan.precision - 0.2 * (1 - plan.precision) or census.precision < 0.1:
-        return plan
-    return _take_census(ledger, buckets, census, wrong, delta)
+def _prepare(
+    ledger: Ledger, buckets: Buckets, recall: float, delta: float, rng: np.random.Generator
+) -> RecallPlan:
+    """Label a pilot, plan, and label the census if there is one; the sample is still to be drawn."""
+    wrong, budget = 1 - recall, ledger.remaining
+    for share in _PILOT:
+        if budget >= 40:
+            pilot = int(np.clip(share * budget, 10, 150))
+            ledger.buy(draw_pilot(ledger, buckets, pilot, rng), "pilot")
+        pictures = make_pictures(ledger, buckets)
+        plan = plan_sample(pictures, ledger.remaining, wrong, delta)
+        census = plan_census(pictures, ledger.remaining, wrong, delta)
+        if census.precision > max(plan.precision, 0.1):
+            return _take_census(ledger, buckets, census, wrong, delta)
+    return plan
 
 
 def _take_census(
@@ -183,10 +188,19 @@ def _take_census(
     pictures: tuple[Picture, ...]
     for share in (0.6, 0.6, 1.0):
         count = min(max(1, int(share * census.census)), ledger.remaining)
+        if bought and 0 < (spare := ledger.remaining - _least(ledger, 0, wrong, delta)):
+            count = min(count, spare)  # test B stays within reach even if no positive is found
         bought += len(ledger.buy(ledger.first(count), "census"))
         pictures = make_pictures(ledger, buckets)
         plan = plan_after_census(pictures, ledger.remaining, wrong, delta)
         census = plan_census(pictures, ledger.remaining, wrong, delta, again=True)
         if census.precision <= plan.precision:
             break
-    return RecallPlan(plan.precision, bought, plan.sample, plan.test)
+    if plan.cut >= 0:
+        plan = replace(plan, sample=_least(ledger, plan.cut, wrong, delta))
+    return replace(plan, census=bought)
+
+
+def _least(ledger: Ledger, cut: int, wrong: float, delta: float) -> int:
+    """Return the smallest sample for which test B allows a cut, with all that is known now."""
+    return least_sample(ledger.n_unknown, ledger.n_positive, cut, Share.beyond(1 - wrong), delta)

@@ -9,35 +9,42 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from thresher.sampling.bounds import Share, fixed_cut
 from thresher.sampling.forecasts import (
     DEVIATES,
     WEIGHTS,
     forecast_fixed_cut,
+    forecast_least_sample,
     forecast_ratio_cut,
     order_statistic,
 )
-from thresher.sampling.picture import Picture
+from thresher.sampling.picture import Picture, expected
 
-__all__ = ["RecallPlan", "RecallTest", "plan_after_census", "plan_census", "plan_sample"]
+__all__ = ["RecallPlan", "RecallTest", "least_sample", "plan_after_census", "plan_census", "plan_sample"]
 
 Floats = npt.NDArray[np.float64]
 RecallTest = Literal["ratio", "fixed"]
 
 _VERIFIED = np.array([0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8])
-_CENSUS = np.array([0.15, 0.25, 0.35, 0.45, 0.55])
-_MORE_CENSUS = np.array([0.03, 0.08, 0.15, 0.25, 0.35])
-_OF_REST = np.array([1.0, 0.85, 0.7])
+_CENSUS = np.array([0.1, 0.2, 0.3, 0.36, 0.42, 0.48, 0.54, 0.6, 0.66, 0.72])
+_MORE_CENSUS = np.array([0.03, 0.06, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35])
+_CUTS = np.arange(7.0)
+_MARGIN = 1.01  # a census finds fewer positives than forecast, now and then
 _SAMPLED = np.array([1.0, 0.92, 0.85, 0.77, 0.7, 0.6])
 
 
 @dataclass(frozen=True, slots=True)
 class RecallPlan:
-    """Labels for the census and the sample, the test, and the precision that is forecast."""
+    """Labels for the census and the sample, the test, and the precision that is forecast.
+
+    `cut` is the cut that test B is meant to allow; -1 where the sample is not sized for one.
+    """
 
     precision: float
     census: int
     sample: int
     test: RecallTest
+    cut: int = -1
 
 
 def _forecast(
@@ -48,6 +55,7 @@ def _forecast(
     wrong: float,
     level: float,
     test: RecallTest,
+    fixed: Floats | None = None,
 ) -> Floats:
     """Forecast the precision of plans that leave the other labels to verify above the cut."""
     top = picture.rank_of_rows(census)
@@ -60,7 +68,9 @@ def _forecast(
     spread = np.sqrt(np.maximum(mean * (1 - rate)[:, None], 1e-9))
     found = np.maximum(0.0, np.round(mean + DEVIATES * spread))
     if test == "fixed":
-        cut = forecast_fixed_cut(rows, sample, known, wrong, level)[:, None]
+        if fixed is None:
+            fixed = forecast_fixed_cut(rows, sample, known, wrong, level)
+        cut = fixed[:, None]
         cut = np.broadcast_to(cut, found.shape)
     else:
         cut = forecast_ratio_cut(
@@ -90,7 +100,7 @@ def _mean_forecast(
     test: RecallTest,
 ) -> Floats:
     scores = [_forecast(p, census, sample, left, wrong, level, test) for p in pictures]
-    return np.asarray(np.mean(scores, axis=0))
+    return expected(pictures, scores)
 
 
 def plan_sample(pictures: Sequence[Picture], left: int, wrong: float, level: float) -> RecallPlan:
@@ -111,28 +121,57 @@ def plan_sample(pictures: Sequence[Picture], left: int, wrong: float, level: flo
     return best
 
 
+def _fixed_plans(
+    pictures: Sequence[Picture], census: Floats, left: int, wrong: float, level: float
+) -> RecallPlan:
+    """Choose a census and a cut of test B, which is sampled for with no label more than it takes."""
+    count, cut = (a.ravel() for a in np.meshgrid(census, _CUTS, indexing="ij"))
+    scores, sizes = [], []
+    for picture in pictures:
+        rows_top, found_top = picture.above(picture.rank_of_rows(count))
+        rows = np.maximum(picture.rows[-1] - rows_top, 1.0)
+        known = picture.known + found_top
+        least = forecast_least_sample(rows, cut, known, wrong, level)
+        size = np.minimum(np.ceil(_MARGIN * least), left - count)
+        enough = np.where(size >= least, cut, -1.0)
+        scores.append(_forecast(picture, count, size, left, wrong, level, "fixed", enough))
+        sizes.append(size)
+    score, size = expected(pictures, scores), expected(pictures, sizes)
+    choice = int(np.argmax(score))
+    return RecallPlan(
+        float(score[choice]), int(count[choice]), int(size[choice]), "fixed", int(cut[choice])
+    )
+
+
 def plan_census(
     pictures: Sequence[Picture], left: int, wrong: float, level: float, *, again: bool = False
 ) -> RecallPlan:
     """Plan to label the best rows first, then to sample the rest with test B."""
-    census, rest = np.meshgrid(_MORE_CENSUS if again else _CENSUS, _OF_REST, indexing="ij")
-    count = np.floor(census.ravel() * left)
-    sample = np.floor(rest.ravel() * (left - count))
-    score = _mean_forecast(pictures, count, sample, left, wrong, level, "fixed")
-    choice = int(np.argmax(score - 1e-3 * np.arange(len(score)) / len(score)))
-    return RecallPlan(float(score[choice]), int(count[choice]), int(sample[choice]), "fixed")
+    count = np.floor((_MORE_CENSUS if again else _CENSUS) * left)
+    return _fixed_plans(pictures, count, left, wrong, level)
 
 
 def plan_after_census(
     pictures: Sequence[Picture], left: int, wrong: float, level: float
 ) -> RecallPlan:
     """Plan the sample and the test once the census is over."""
+    fixed = _fixed_plans(pictures, np.zeros(1), left, wrong, level)
     sample = np.floor(_SAMPLED * left)
-    plans = []
-    tests: tuple[RecallTest, ...] = ("fixed", "ratio")
-    for test in tests:
-        score = _mean_forecast(pictures, np.zeros_like(sample), sample, left, wrong, level, test)
-        score = score - 1e-3 * np.arange(len(score))
-        choice = int(np.argmax(score))
-        plans.append(RecallPlan(float(score[choice]), 0, int(sample[choice]), test))
-    return plans[1] if plans[1].precision > plans[0].precision + 0.02 else plans[0]
+    score = _mean_forecast(pictures, np.zeros_like(sample), sample, left, wrong, level, "ratio")
+    score = score - 1e-3 * np.arange(len(score))
+    choice = int(np.argmax(score))
+    if score[choice] > fixed.precision + 0.02:
+        return RecallPlan(float(score[choice]), 0, int(sample[choice]), "ratio")
+    return fixed
+
+
+def least_sample(n_rows: int, n_known: int, cut: int, share: Share, level: float) -> int:
+    """Return the smallest sample for which test B allows the planned cut."""
+    low, high = 0, n_rows
+    while low < high:
+        middle = (low + high) // 2
+        if fixed_cut(n_rows, middle, n_known, share, level) >= cut:
+            high = middle
+        else:
+            low = middle + 1
+    return low
