@@ -90,7 +90,7 @@ def forecast_fixed_cut(
 def forecast_least_sample(
     rows: Floats, cut: Floats, known: Floats, wrong: float, level: float
 ) -> Floats:
-    """Approximate the smallest sample for which `fixed_cut` allows `cut`; the arguments broadcast."""
+    """Approximate the least sample for which `fixed_cut` allows `cut`; the arguments broadcast."""
     first = np.floor((wrong * known + cut) / (1 - wrong)) + 1
     rate = 1 - betaincinv(np.maximum(first - cut, 1), cut + 1, level)
     sample = np.ceil(rate * np.maximum(rows - (first - 1) / 2, 0.0) + cut / 2)

@@ -24,17 +24,20 @@ from thresher.sampling.picture import (
 )
 from thresher.sampling.recall import check_level, estimate_answer
 from thresher.sampling.recall_plan import RecallTest, plan_sample
+from thresher.sampling.restart_plan import plan_restart, plan_second_sample
 from thresher.sampling.selection import Selection, Test
 
 __all__ = ["select_joint"]
 
-import os
-JP = float(os.environ.get("JP", "0.03"))
 _PILOT = 40
-_LOOKS = ((1.0, 0.80), (1.9, 0.14), (4.0, 0.06))  # sizes over the first, shares of recall's delta
+_LOOKS = ((1.0, 0.80), (1.9, 0.13), (4.0, 0.04))  # sizes over the first, shares of recall's delta
+_HOPELESS = 0.3  # share of the rows from which on a plan is worth another pilot, a uniform one
+_EXPLORED = 0.02  # of the labels of such a plan
+_SECOND = 0.03  # share of recall's delta of a second sample
 _RECALL_SHARES = (0.75, 0.92)
 _CENSUS_DENSITIES = (0.5, 0.25, 0.12, 0.06)
 _CENSUS_GAIN = 0.88  # a census is forecast too hopefully
+_DEEP = 0.02  # share of all positives that a census must bear to lie anywhere
 _HEAD_SHARES = (0.8, 0.2)  # of the rest of delta
 _EARLY = 0.1  # share of recall's delta of looks before the first, if the labels may stop
 
@@ -105,6 +108,9 @@ def select_joint(
     the cut upwards and the head is certified as in `select_precision` (T4). The levels of all
     tests add up to at most delta.
 
+    Where the looks show that positives hide at the bottom of the ranking, the lowest ranks are
+    labelled and recall is certified anew, from a fresh sample and at a level kept for it.
+
     With `interruptible` there are looks at a half of the first size too, at a quarter, and so on,
     with a tenth of recall's share of delta, and the head is sampled as in `select_precision`.
     Wherever the labels end, both bounds of the answer hold (T7); `met` is false where they end
@@ -118,8 +124,10 @@ def select_joint(
     order = Permutation(ledger, rng)
     if not ledger.n_unknown:
         return ledger.close(0, algorithm="exact")
-    buckets = make_buckets(ledger)
+    buckets = make_buckets(ledger, alike=True)
     plan = _plan(ledger, buckets, targets, rng)
+    if plan.test == "ratio" and plan.labels > _HOPELESS * ledger.n_unknown:
+        buckets, plan = _explore(ledger, buckets, plan, targets, rng)
     if plan.census and plan.labels <= ledger.remaining:
         ledger.buy(ledger.first(plan.census), "census")
         plan = _best_plan(ledger, buckets, targets, census=False)
@@ -134,6 +142,9 @@ def select_joint(
         plan = _short_plan(ledger, buckets, targets)
     n_pool = ledger.n_unknown
     tests, sampled, cut = _look(ledger, buckets, order, plan, targets)
+    if not short:
+        looked = _begin_again(ledger, buckets, plan, targets, (tests, sampled, cut, n_pool), rng)
+        tests, sampled, cut, n_pool = looked
     head = Head(ledger, precision, cut)
     if not short:
         _certify(ledger, head, buckets, plan.head_level, rng)
@@ -170,10 +181,26 @@ def _plan(ledger: Ledger, buckets: Buckets, targets: _Targets, rng: np.random.Ge
     pilot = min(_PILOT, ledger.n_rows // 10, ledger.remaining // 4)
     ledger.buy(draw_pilot(ledger, buckets, pilot, rng), "pilot")
     first = _best_plan(ledger, buckets, targets, census=False).labels
-    more = int(min(300, JP * first, ledger.n_rows // 20, ledger.remaining // 8)) - pilot
+    more = int(min(300, 0.03 * first, ledger.n_rows // 20, ledger.remaining // 8)) - pilot
     if more >= 20:
         ledger.buy(draw_pilot(ledger, buckets, more, rng), "pilot")
     return _best_plan(ledger, buckets, targets)
+
+
+def _explore(
+    ledger: Ledger, buckets: Buckets, plan: _Plan, targets: _Targets, rng: np.random.Generator
+) -> tuple[Buckets, _Plan]:
+    """Label rows of all ranks alike, and a clump of positives at the bottom if they show one."""
+    count = int(_EXPLORED * min(plan.labels, ledger.remaining))
+    ranks = Permutation(ledger, rng).take(count)
+    ledger.buy(ranks, "pilot")
+    levels = _LOOKS[0][1] * plan.recall_level, _HEAD_SHARES[0] * plan.head_level
+    now, wrong = min(plan.labels, ledger.remaining), (targets.missed, targets.wrong)
+    start = plan_restart(ledger, ranks, now, wrong, levels)
+    if start is not None:
+        ledger.buy(ledger.unknown(start), "clump")
+        buckets = make_buckets(ledger, alike=True, end=start)
+    return buckets, _best_plan(ledger, buckets, targets)
 
 
 def _best_plan(
@@ -184,15 +211,37 @@ def _best_plan(
     plans = [_price(ledger, buckets, targets, pictures, 0, part) for part in _RECALL_SHARES]
     best = min(plans, key=lambda plan: plan.labels)
     density = expected(pictures, [p.density for p in pictures])
-    part, without = best.recall_level / targets.delta, best.labels
+    part, without = best.recall_level / targets.delta, best
     for low in _CENSUS_DENSITIES if census else ():
         end = int(buckets.edges[np.searchsorted(-density, -low, side="right")])
         count = ledger.count(0, end)
         if 0 < count < best.labels:
             plan = _price(ledger, buckets, targets, pictures, count, part)
-            if plan.labels < min(best.labels, _CENSUS_GAIN * without):
+            if plan.labels < min(best.labels, _CENSUS_GAIN * without.labels):
                 best = plan
+    if best.census and not _sturdy(ledger, buckets, targets, pictures, (best, without)):
+        return without
     return best
+
+
+def _sturdy(
+    ledger: Ledger,
+    buckets: Buckets,
+    targets: _Targets,
+    pictures: tuple[Picture, ...],
+    plans: tuple[_Plan, _Plan],
+) -> bool:
+    """Return whether a census still pays if some positives lie deeper than the scores say."""
+    deep, costs = [p.with_deep(_DEEP) for p in pictures], []
+    for plan in plans:
+        after = [p.after_census(plan.census) for p in deep] if plan.census else deep
+        level = _HEAD_SHARES[0] * plan.head_level
+        tails = make_tails(ledger, buckets, after, np.zeros(0, np.int64), targets.wrong, level)
+        look = next(x for x in plan.looks if x.level == max(y.level for y in plan.looks))
+        size, known = np.array([float(look.size)]), after[0].known
+        cost = tail_cost(tails, size, (0, 0), known, targets.missed, look.level, plan.test)
+        costs.append(plan.census + float(cost[0]))
+    return costs[0] < costs[1]
 
 
 def _price(
@@ -278,12 +327,49 @@ def _pays(
     now = plan_head_below(pictures, cut, targets.wrong, head_level).labels
     tails = make_tails(ledger, buckets, pictures, sampled, targets.wrong, head_level)
     so_far = len(sampled), int(np.count_nonzero(ledger.label[sampled] > 0))
-    for look in later[::-1]:
-        total = np.array([float(look.size)])
-        cost = tail_cost(tails, total, so_far, known, targets.missed, look.level, plan.test)
-        if cost[0] <= min(0.95 * now, ledger.remaining):
-            return True
-    return False
+    least = min(
+        tail_cost(
+            tails, np.array([float(x.size)]), so_far, known, targets.missed, x.level, plan.test
+        )[0]
+        for x in later
+    )
+    if least > min(0.95 * now, ledger.remaining):
+        return False
+    wrong = targets.missed, targets.wrong
+    levels = _SECOND * plan.recall_level, head_level
+    return ledger.interruptible or plan_restart(ledger, sampled, least, wrong, levels) is None
+
+
+def _begin_again(
+    ledger: Ledger,
+    buckets: Buckets,
+    plan: _Plan,
+    targets: _Targets,
+    looked: tuple[list[Test], Ranks, int, int],
+    rng: np.random.Generator,
+) -> tuple[list[Test], Ranks, int, int]:
+    """Label a clump of positives at the bottom, if the looks show one, and sample the rest anew.
+
+    Returns the tests, the last sample, the deepest cut and how many rows that sample stands for.
+    """
+    tests, _, cut, _ = looked
+    if ledger.interruptible or not tests:
+        return looked
+    wrong = targets.missed, targets.wrong
+    levels = _SECOND * plan.recall_level, _HEAD_SHARES[0] * plan.head_level
+    now = plan_head_below(make_pictures(ledger, buckets), cut, targets.wrong, levels[1]).labels
+    start = plan_restart(ledger, looked[1], min(now, ledger.remaining), wrong, levels)
+    if start is None:
+        return looked
+    ledger.buy(ledger.unknown(start), "clump")
+    buckets = make_buckets(ledger, alike=True, end=start)
+    second = plan_second_sample(ledger, buckets, 0.0, wrong, levels)
+    ledger.buy(ledger.first(min(second.census, ledger.remaining)), "census")
+    n_rows = ledger.n_unknown
+    looks = (Look(min(second.size, n_rows), levels[0]),)
+    order = Permutation(ledger, rng)
+    again, sampled, deeper = take_looks(ledger, order, looks, second.test, targets.recall)
+    return (tests + again, sampled, min(cut, deeper), n_rows) if again else looked
 
 
 def _certify(

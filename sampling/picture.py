@@ -2,7 +2,8 @@
 
 Ranks are cut into about 75 buckets. The density of positives in each comes from the scores,
 recalibrated on the labels so far, and is then drawn towards the bucket's own labels. Three
-pictures that trust the scores to different degrees are made, and plans are judged by their mean.
+pictures that trust the scores to different degrees are made, and plans are judged by their mean,
+in which a picture counts by how well it explains the labels.
 """
 
 from __future__ import annotations
@@ -24,9 +25,7 @@ Floats = npt.NDArray[np.float64]
 _QUANTILES = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
 _PSEUDO_LABELS = 8.0
 _CLIP = 1e-5
-import os
-MIX = float(os.environ.get("MIX", "0"))
-TEMP = float(os.environ.get("TEMP", "1"))
+_NO_END = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +41,29 @@ class Buckets:
     level, slopes : float, tuple of float
         Standard deviations of the prior of the recalibration's intercept, and of its slope in
         each of the pictures.
+    alike : bool
+        Whether all pictures count the same, whatever the labels say.
+    end : int
+        An edge; ranks from it on are left out of the pictures, as if all of them were labelled.
     """
 
     edges: npt.NDArray[np.int64]
     logits: Floats
     level: float
     slopes: tuple[float, ...]
+    alike: bool = False
+    end: int = _NO_END
 
     def place(self, ranks: Ranks) -> npt.NDArray[np.int64]:
         """Return the bucket of each rank."""
         return np.searchsorted(self.edges, ranks, side="right") - 1
 
 
-def make_buckets(ledger: Ledger) -> Buckets:
-    """Cut the ranks of a ledger into buckets, geometric at the top and even below."""
+def make_buckets(ledger: Ledger, *, alike: bool = False, end: int | None = None) -> Buckets:
+    """Cut the ranks of a ledger into buckets, geometric at the top and even below, and at `end`."""
     n = ledger.n_rows
-    cuts = np.concatenate([[0], np.geomspace(min(4, n), n, 44), np.linspace(0, n, 33)])
+    end = n if end is None else end
+    cuts = np.concatenate([[0, end], np.geomspace(min(4, n), n, 44), np.linspace(0, n, 33)])
     edges = np.unique(np.round(cuts).astype(np.int64))
     inner = edges[:-1, None] + (np.diff(edges)[:, None] * _QUANTILES).astype(np.int64)
     value = ledger.scores[ledger.rows[inner]].astype(np.float64)
@@ -65,13 +71,16 @@ def make_buckets(ledger: Ledger) -> Buckets:
     value = np.where(np.isnan(value), lowest, value)
     if lowest >= 0.0 and highest <= 1.0:
         inside = np.clip(value, _CLIP, 1 - _CLIP)
-        return Buckets(edges, np.log(inside) - np.log1p(-inside), 1.0, (0.03, 0.15, 0.5))
+        return Buckets(
+            edges, np.log(inside) - np.log1p(-inside), 1.0, (0.03, 0.15, 0.5), alike, end
+        )
     # Not probabilities: keep their order and their shape, trust neither level nor slope.
     weight = np.repeat(np.diff(edges), len(_QUANTILES)).astype(np.float64)
     finite = np.clip(np.nan_to_num(value), -1e100, 1e100)
     mean = np.average(finite.ravel(), weights=weight)
     spread = np.sqrt(np.average((finite.ravel() - mean) ** 2, weights=weight))
-    return Buckets(edges, 2.0 * (finite - mean) / max(spread, 1e-300) - 2.0, 2.0, (0.3, 0.6, 1.0))
+    logits = 2.0 * (finite - mean) / max(spread, 1e-300) - 2.0
+    return Buckets(edges, logits, 2.0, (0.3, 0.6, 1.0), alike, end)
 
 
 class Picture:
@@ -95,6 +104,12 @@ class Picture:
         other.rows = np.maximum(self.rows - rows, 0.0)
         other.positives = np.maximum(self.positives - found, 0.0)
         other.known = self.known + float(found)
+        return other
+
+    def with_deep(self, share: float) -> Picture:
+        """Return the picture with a share of all positives more, spread over all ranks alike."""
+        other = copy(self)
+        other.positives = self.positives + share * self.total * self.rows / max(self.rows[-1], 1.0)
         return other
 
     @property
@@ -152,7 +167,7 @@ def _recalibrate(x: Floats, n: Floats, positive: Floats, level: float, slopes: F
 
 def make_pictures(ledger: Ledger, buckets: Buckets) -> tuple[Picture, ...]:
     """Estimate the density of positives from the scores and all labels so far, in three ways."""
-    ranks = np.flatnonzero(ledger.label >= 0)
+    ranks = np.flatnonzero(ledger.label[: buckets.end] >= 0)
     size = np.diff(buckets.edges).astype(np.float64)
     bucket = buckets.place(ranks)
     # Fifths of a bucket, each of which stands at its own score quantile.
@@ -168,13 +183,14 @@ def make_pictures(ledger: Ledger, buckets: Buckets) -> tuple[Picture, ...]:
         n.reshape(buckets.logits.shape).sum(1),
         positive.reshape(buckets.logits.shape).sum(1),
     )
-    weight = np.exp(TEMP * (evidence - evidence.max()))
+    weight = np.ones(len(a)) if buckets.alike else np.exp(evidence - evidence.max())
+    unlabelled = np.where(buckets.edges[:-1] < buckets.end, size - n, 0.0)
     pictures = []
-    for one, two, share in zip(a, b, MIX / len(a) + (1 - MIX) * weight / weight.sum(), strict=True):
+    for one, two, share in zip(a, b, weight / weight.sum(), strict=True):
         prior = expit(one + two * buckets.logits).mean(1)
         mean = (positive + _PSEUDO_LABELS * prior) / (n + _PSEUDO_LABELS)
-        density = isotonic_regression(mean, weights=size, increasing=False).x
-        pictures.append(Picture(buckets, size - n, density, ledger.n_positive, float(share)))
+        density = isotonic_regression(mean, weights=unlabelled + 1e-6, increasing=False).x
+        pictures.append(Picture(buckets, unlabelled, density, ledger.n_positive, float(share)))
     return tuple(pictures)
 
 

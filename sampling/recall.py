@@ -166,7 +166,7 @@ def select_recall(
 def _prepare(
     ledger: Ledger, buckets: Buckets, recall: float, delta: float, rng: np.random.Generator
 ) -> RecallPlan:
-    """Label a pilot, plan, and label the census if there is one; the sample is still to be drawn."""
+    """Label a pilot, plan, and label the census if there is one; the sample is yet to be drawn."""
     wrong, budget = 1 - recall, ledger.remaining
     for share in _PILOT:
         if budget >= 40:
@@ -188,7 +188,7 @@ def _take_census(
     pictures: tuple[Picture, ...]
     for share in (0.6, 0.6, 1.0):
         count = min(max(1, int(share * census.census)), ledger.remaining)
-        if bought and 0 < (spare := ledger.remaining - _least(ledger, 0, wrong, delta)):
+        if bought and (spare := ledger.remaining - _least(ledger, 0, wrong, delta)) > 0:
             count = min(count, spare)  # test B stays within reach even if no positive is found
         bought += len(ledger.buy(ledger.first(count), "census"))
         pictures = make_pictures(ledger, buckets)

@@ -20,7 +20,14 @@ from thresher.sampling.forecasts import (
 )
 from thresher.sampling.picture import Picture, expected
 
-__all__ = ["RecallPlan", "RecallTest", "least_sample", "plan_after_census", "plan_census", "plan_sample"]
+__all__ = [
+    "RecallPlan",
+    "RecallTest",
+    "least_sample",
+    "plan_after_census",
+    "plan_census",
+    "plan_sample",
+]
 
 Floats = npt.NDArray[np.float64]
 RecallTest = Literal["ratio", "fixed"]
@@ -124,7 +131,7 @@ def plan_sample(pictures: Sequence[Picture], left: int, wrong: float, level: flo
 def _fixed_plans(
     pictures: Sequence[Picture], census: Floats, left: int, wrong: float, level: float
 ) -> RecallPlan:
-    """Choose a census and a cut of test B, which is sampled for with no label more than it takes."""
+    """Choose a census and a cut of test B, which is sampled for with no label to spare."""
     count, cut = (a.ravel() for a in np.meshgrid(census, _CUTS, indexing="ij"))
     scores, sizes = [], []
     for picture in pictures:

@@ -29,6 +29,7 @@ from thresher.sampling.looks import Look, certify_recall, early_looks
 from thresher.sampling.permutation import Permutation
 from thresher.sampling.precision_plan import HeadPlan
 from thresher.sampling.recall_plan import RecallPlan, RecallTest
+from thresher.sampling.restart_plan import SecondSample
 
 T = TypeVar("T")
 
@@ -358,6 +359,27 @@ def test_both_of_every_population_of_four(
     plan_joint(monkeypatch, *plan)
     targets = {"recall": recall, "precision": precision}
     keeps(judge(select_joint, 4, 3, delta, targets), delta, share)
+
+
+def begin_again(monkeypatch: pytest.MonkeyPatch, size: int, test: RecallTest) -> None:
+    """Have each query label its lowest rank after the first look, and sample `size` rows anew."""
+    module = "thresher.sampling.joint."
+    monkeypatch.setattr(module + "_LOOKS", ((1.0, 0.5),))
+    monkeypatch.setattr(module + "_SECOND", 0.5)
+    monkeypatch.setattr(module + "plan_restart", lambda ledger, *_: ledger.n_rows - 1)
+    second = SecondSample(1.0, 0, size, test)
+    monkeypatch.setattr(module + "plan_second_sample", lambda *_: second)
+
+
+@pytest.mark.parametrize(("size", "recall"), [(1, 0.4), (2, 0.6)])
+def test_both_begun_again_of_every_population_of_five(
+    monkeypatch: pytest.MonkeyPatch, size: int, recall: float
+) -> None:
+    plan_joint(monkeypatch, 1, 1, "fixed")
+    begin_again(monkeypatch, size, "fixed")
+    verdict = judge(select_joint, 5, 5, 0.9, {"recall": recall, "precision": 0.3})
+    keeps(verdict, 0.9, 0.05)
+    assert verdict.worst > 0  # the second sample decides, and can mislead
 
 
 @pytest.mark.parametrize("case", [BOTH[0], BOTH[2]])
