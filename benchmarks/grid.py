@@ -54,10 +54,17 @@ def cells_of(data: Dataset, size: str) -> list[Cell]:
                 continue
             if not METHODS[kind, method].takes(data):
                 continue
+            if is_graded(method) and query.budget != budgets_of(data)[-1]:
+                continue
             for asked in _as_taken(method, query, data):
                 cell = Cell(data.name, method, asked)
                 found.setdefault(cell.key, cell)
     return list(found.values())
+
+
+def is_graded(method: str) -> bool:
+    """Whether it is one of thresher's methods that carry a grade: asked at the most labels only."""
+    return method.startswith("thresher-")
 
 
 def _as_taken(method: str, query: Query, data: Dataset) -> list[Query]:

@@ -213,7 +213,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--grid", choices=grid.SIZES, default="full", help="which questions (full)")
     parser.add_argument("--trials", type=int, default=1000, help="trials a cell (1000)")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many")
-    parser.add_argument("--cap", type=float, default=60.0, help="CPU seconds a cell may take (60)")
+    parser.add_argument("--cap", type=float, default=40.0, help="CPU seconds a cell may take (40)")
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--nice", type=int, default=10, help="niceness of the workers (10)")
     parser.add_argument("--data", nargs="+", choices=grid.SETS, default=list(grid.SETS))

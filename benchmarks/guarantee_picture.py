@@ -126,7 +126,7 @@ def _failures(axis: Any, found: Sequence[Record], delta: float) -> None:
     )
     # Cells with few trials have long intervals: the axis follows most of them, not all.
     usual = float(np.quantile([cell["high"] for cell in found], 0.95))
-    most = max(3 * delta, usual, 1.2 * max(cell["share"] for cell in found))
+    most = max(1.6 * delta, usual, 1.2 * max(cell["share"] for cell in found))
     axis.set_ylim(0, 100 * min(1.0, most))
     axis.set_xlabel(f"{len(found)} cells, ordered by their share of failures", color=PALE)
     axis.set_ylabel("trials that failed, %")
@@ -173,7 +173,7 @@ def _utility(axis: Any, cells: Sequence[Record], kind: str) -> None:
         axis.set_xscale("log")
         axis.set_yscale("log")
         for side in (axis.xaxis, axis.yaxis):
-            side.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            side.set_major_locator(LogLocator(subs=(1, 3)))
             side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
             side.set_minor_locator(NullLocator())
     values = [v for group in groups.values() for x, y, _ in group for v in (x, y) if v > 0]

@@ -222,16 +222,18 @@ def data_table(result: Mapping[str, Any], half: str) -> str:
 def markdown(result: Mapping[str, Any]) -> str:
     """The whole report."""
     settings, machine, cells = result["settings"], result["machine"], result["cells"]
-    state = "complete"
-    if settings["cells_left"]:
-        state = f"{settings['cells_left']} cells have fewer trials than asked for"
+    fewer = sum(
+        cell["trials"] + cell["unfinished"] < settings["trials"] and not cell["deterministic"]
+        for cell in cells
+    )
     parts = [
         "# The guarantee, measured\n",
         f"Written by `benchmarks/guarantee.py` on {machine['date']} at commit {machine['commit']}; "
         "every cell stands in `guarantee.json`. How to read and repeat it: "
         "`benchmarks/README.md`.\n",
-        f"Grid `{settings['grid']}`, up to {settings['trials']:,} seeded trials a cell and "
-        f"{settings['cap_s']:g} CPU seconds; {state}.\n",
+        f"Grid `{settings['grid']}`, up to {settings['trials']:,} seeded trials a cell; {fewer} of "
+        f"{len(cells)} cells have fewer, stopped by their CPU seconds (`--cap`, "
+        f"{settings['cap_s']:g} at the last command) or by the clock.\n",
         verdict(result["summary"]) + "\n",
         summary_table(result["summary"]),
         "A trial fails if what its answer says is false. `p` is the chance of so many failures or "

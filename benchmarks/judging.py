@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -11,6 +14,7 @@ import numpy as np
 from benchmarks.baselines import CountingOracle, Query, Rows
 from benchmarks.datasets import Dataset
 from benchmarks.trials import ROUNDING, quality
+from benchmarks.versions import code
 from thresher.sampling.selection import Selection
 
 Promise = Literal["finite", "asymptotic", "model", "none", "knows the labels"]
@@ -70,16 +74,21 @@ def always(_data: Dataset) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A method made of functions."""
+    """A method made of functions; `reached` is the version of the code that `run` reaches."""
 
     name: str
     kind: str
     promise: Promise
-    version: str
+    reached: str
     run: Callable[[Dataset, CountingOracle, Query, int], Outcome]
     deterministic: bool = False
     domain: Callable[[Dataset], bool] = always
     assumption: Callable[[Dataset], bool] = always
+
+    @property
+    def version(self) -> str:
+        own = code(textwrap.dedent(inspect.getsource(self.run)))
+        return hashlib.sha256(f"{self.reached}\0{own}".encode()).hexdigest()[:16]
 
     def takes(self, data: Dataset) -> bool:
         return self.domain(data)

@@ -56,11 +56,14 @@ def ppi_count(data: Dataset, oracle: CountingOracle, query: Query, seed: int) ->
     rows, answers = _uniform_sample(data, oracle, query, seed)
     scores = np.nan_to_num(data.scores, nan=0.0)
     rest = np.delete(scores, rows)
-    # Over the rows that were not sampled: the answers of the others are known.
-    low, high = ppi.ppi_mean_ci(answers.astype(np.float64), scores[rows], rest, alpha=query.delta)
-    found, n_rest = int(answers.sum()), len(rest)
-    ends = [found + n_rest * min(max(float(np.squeeze(end)), 0.0), 1.0) for end in (low, high)]
-    return judge_interval(ends[0], ends[1], data, oracle.n_calls)
+    truths = answers.astype(np.float64)
+    low, high = ppi.ppi_mean_ci(truths, scores[rows], rest, alpha=query.delta)
+    # The interval is for the mean of which the table is a sample; the count is known to be
+    # at least what was found, and at most what was not found to be negative.
+    found = int(answers.sum())
+    least = max(data.n_rows * float(np.squeeze(low)), found)
+    most = min(data.n_rows * float(np.squeeze(high)), found + len(rest))
+    return judge_interval(least, most, data, oracle.n_calls)
 
 
 def best_possible(data: Dataset, _oracle: CountingOracle, query: Query, _seed: int) -> Outcome:

@@ -20,15 +20,15 @@ def version_of(modules: Iterable[str], packages: Iterable[str] = ()) -> str:
     """
     digest = hashlib.sha256()
     for name, path in sorted(reached(modules).items()):
-        digest.update(f"{name}\0{code(path)}\0".encode())
+        digest.update(f"{name}\0{code(path.read_text())}\0".encode())
     for package in (*NUMERICS, *packages):
         digest.update(f"{package} {installed(package)}\0".encode())
     return digest.hexdigest()[:16]
 
 
-def code(path: Path) -> str:
-    """What a module does, without its comments and docstrings."""
-    tree = ast.parse(path.read_text())
+def code(text: str) -> str:
+    """What a piece of source does, without its comments and docstrings."""
+    tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
             node

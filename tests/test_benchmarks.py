@@ -323,6 +323,17 @@ def test_a_version_is_that_of_the_code_reached_by_imports(
     assert versions.version_of(["benchmarks.one"], ["numpy", "pytest"]) != before
 
 
+def test_a_method_made_of_a_function_changes_with_it() -> None:
+    def one(*_: Any) -> Any:
+        return 1
+
+    def other(*_: Any) -> Any:
+        return 2
+
+    made = [judging.Entry("a", "recall", "none", "v", run) for run in (one, one, other)]
+    assert made[0].version == made[1].version != made[2].version
+
+
 def test_versions_reach_the_exact_bounds_and_no_other_kind() -> None:
     files = versions.reached(["thresher.sampling.recall"])
     assert "thresher.sampling.bounds" in files
