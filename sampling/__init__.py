@@ -3,6 +3,7 @@
 from thresher.sampling.accuracy import select_accuracy
 from thresher.sampling.aggregates import estimate_aggregates
 from thresher.sampling.agreement import Agreement, human_agreement, human_mean
+from thresher.sampling.asymptotic import estimate_aggregates_normal
 from thresher.sampling.audit import audit_selection
 from thresher.sampling.calibrated import select_recall_calibrated
 from thresher.sampling.claims import Audit, Claim, Limits
@@ -83,6 +84,7 @@ __all__ = [
     "count_limits",
     "embedding_distance",
     "estimate_aggregates",
+    "estimate_aggregates_normal",
     "estimate_count",
     "excludable_rows",
     "human_agreement",
