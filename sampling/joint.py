@@ -31,8 +31,9 @@ __all__ = ["select_joint"]
 
 _PILOT = 40
 _LOOKS = ((1.0, 0.80), (1.9, 0.13), (4.0, 0.04))  # sizes over the first, shares of recall's delta
-_HOPELESS = 0.3  # share of the rows from which on a plan is worth another pilot, a uniform one
+_HOPELESS = 0.5  # share of the rows from which on a plan is worth another pilot, a uniform one
 _EXPLORED = 0.02  # of the labels of such a plan
+_FADED = 0.25  # share of the density of a clump at which it ends
 _SECOND = 0.03  # share of recall's delta of a second sample
 _RECALL_SHARES = (0.75, 0.92)
 _CENSUS_DENSITIES = (0.5, 0.25, 0.12, 0.06)
@@ -198,9 +199,8 @@ def _explore(
     now, wrong = min(plan.labels, ledger.remaining), (targets.missed, targets.wrong)
     start = plan_restart(ledger, ranks, now, wrong, levels)
     if start is not None:
-        ledger.buy(ledger.unknown(start), "clump")
-        buckets = make_buckets(ledger, alike=True, end=start)
-    return buckets, _best_plan(ledger, buckets, targets)
+        buckets = make_buckets(ledger, alike=True, end=_label_clump(ledger, start))
+    return buckets, _best_plan(ledger, buckets, targets, census=start is not None)
 
 
 def _best_plan(
@@ -340,6 +340,19 @@ def _pays(
     return ledger.interruptible or plan_restart(ledger, sampled, least, wrong, levels) is None
 
 
+def _label_clump(ledger: Ledger, start: int) -> int:
+    """Label all ranks from `start` on, and those above it while positives go on; the new start."""
+    ranks = ledger.unknown(start)[::-1]
+    step, least, dense = max(16, len(ranks) // 8), 0.0, len(ranks) > 0
+    while dense and ledger.remaining:
+        answers = ledger.buy(ranks, "clump")
+        least = least or _FADED * float(answers.mean())
+        start, dense = min(start, int(ranks[-1])), float(answers.mean()) > least
+        ranks = ledger.last(step, start)[: ledger.remaining]
+        dense &= len(ranks) > 0
+    return start
+
+
 def _begin_again(
     ledger: Ledger,
     buckets: Buckets,
@@ -361,8 +374,7 @@ def _begin_again(
     start = plan_restart(ledger, looked[1], min(now, ledger.remaining), wrong, levels)
     if start is None:
         return looked
-    ledger.buy(ledger.unknown(start), "clump")
-    buckets = make_buckets(ledger, alike=True, end=start)
+    buckets = make_buckets(ledger, alike=True, end=_label_clump(ledger, start))
     second = plan_second_sample(ledger, buckets, 0.0, wrong, levels)
     ledger.buy(ledger.first(min(second.census, ledger.remaining)), "census")
     n_rows = ledger.n_unknown

@@ -20,6 +20,7 @@ __all__ = ["SecondSample", "plan_restart", "plan_second_sample"]
 
 _FOUND = np.array([1, 2, 3, 5, 8, 13, 21])  # sampled positives that a clump is told by
 _GAIN = 0.7  # of the labels that would be bought without it: its forecast is a rough one
+_CONTRAST = 2.0  # of the density in a clump to that in as many rows above it
 _DENSITIES = (np.inf, 0.25, 0.06)  # down to which the best rows are labelled too
 
 
@@ -87,9 +88,12 @@ def plan_restart(
         count, inside = ledger.count(start, n_rows), sampled >= start
         if count >= least or not ledger.count(0, start):
             continue
-        more = count * float(label[inside].mean())
+        density = float(label[inside].mean())
+        above = (sampled >= 2 * start - n_rows) & ~inside
+        if density <= _CONTRAST * float(label[above].mean() if above.any() else 1.0):
+            continue
         buckets = make_buckets(ledger, alike=True, end=start)
-        plan = plan_second_sample(ledger, buckets, more, targets, levels)
+        plan = plan_second_sample(ledger, buckets, count * density, targets, levels)
         if count + plan.labels < least:
             least, best = count + plan.labels, start
     return best
