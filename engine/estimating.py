@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ import pyarrow as pa
 from thresher.certificate import Certificate, Interval
 from thresher.certifying import certify, finite
 from thresher.errors import DataError, NotSupportedError, ShortfallError
+from thresher.estimate_records import Evidence
 from thresher.labelling import Labeller
 from thresher.plan import Aggregate, Estimation, Measured
 from thresher.running import Running
@@ -24,6 +24,7 @@ from thresher.sampling import (
     Measure,
     MeasureEstimate,
     Step,
+    ValueStep,
     estimate_aggregates,
 )
 
@@ -83,44 +84,48 @@ class _Estimating:
     def estimate(self) -> tuple[pa.Table, Certificate]:
         """Estimate, build the answer and the certificate."""
         run = self.run
-        sampled = [a for a in self.estimation.aggregates if not self._certain(a)]
+        numbers = [i for i, a in enumerate(self.estimation.aggregates) if not self._certain(a)]
+        sampled = [self.estimation.aggregates[i] for i in numbers]
         result: AggregateEstimate | None = None
         grade: Grade = "exact"
         met, algorithm = True, "aggregates: no label needed"
-        steps: tuple[Step, ...] = ()
+        steps: tuple[ValueStep, ...] = ()
         sequential = run.interruptible or run.targets.error is not None
         if sampled and run.n_unknown <= run.labeller.remaining and not sequential:
             algorithm, steps = "exact", self._label_all()
         elif sampled:
             result = self._sample(sampled)
-            grade, algorithm, steps = result.grade, result.algorithm, _steps(result)
+            grade, algorithm, steps = result.grade, result.algorithm, result.steps
             met = result.met or run.targets.error is None
         found = self._scaled(result)
         note = self._policy(result)
         rows = self._present()
         table = self._table(found, rows)
+        evidence = Evidence(
+            self.estimation, self.codes, run.known >= 0, self.values, self.population.plain, steps
+        )
         certificate = certify(
             run,
             grade=grade,
             met=met,
             note=note,
             n_returned=table.num_rows,
-            steps=steps if result is None else (*run.fit_steps, *steps),
-            logged=None if result is None else (*run.fit_steps, *_logged(result)),
+            steps=(*run.fit_steps, *(Step(s.stage, s.rows, _counts(s.values)) for s in steps)),
+            logged=(*run.fit_steps, *evidence.logged()),
             algorithm=algorithm,
-            tests=() if result is None else tuple(_record(test) for test in result.tests),
+            tests=evidence.records(found, rows, numbers, None if result is None else result.tests),
             intervals=tuple(self._intervals(found, rows)),
         )
         return table, certificate
 
-    def _label_all(self) -> tuple[Step, ...]:
+    def _label_all(self) -> tuple[ValueStep, ...]:
         """Label every row that can count, so that all aggregates are certain."""
         self.run.enter("label all")
         rows = np.flatnonzero(self.run.known < 0)
         values = self.run.labeller.measure(rows)
         self.values[rows] = values
         self.complete = True
-        return (Step("all", rows, _counts(values)),)
+        return (ValueStep("all", rows, values),)
 
     def _certain(self, aggregate: Aggregate) -> bool:
         """Whether every row's value is known."""
@@ -349,45 +354,6 @@ def _arrow(value: Floats, aggregate: Aggregate) -> pa.Array:
     return pa.array(value, mask=missing)
 
 
-def _steps(result: AggregateEstimate) -> tuple[Step, ...]:
-    """Write what was bought as steps of labels: a row is positive where it counts at all."""
-    return tuple(Step(s.stage, s.rows, _counts(s.values)) for s in result.steps)
-
-
 def _counts(values: Floats) -> npt.NDArray[np.bool_]:
     """Whether each row counts in any column."""
     return np.asarray((~np.isnan(values)).any(axis=1))
-
-
-def _logged(result: AggregateEstimate) -> Iterator[_Values]:
-    """Write what was bought for the label log: a step for each column of values."""
-    for step in result.steps:
-        for i in range(step.values.shape[1]):
-            yield _Values(f"{step.stage} [{i}]", step.rows, step.values[:, i])
-
-
-@dataclass(frozen=True, slots=True)
-class _Values:
-    """A step of the label log whose answers are numbers."""
-
-    stage: str
-    rows: npt.NDArray[np.int64]
-    answers: Floats
-
-
-def _record(test: object) -> dict[str, object]:
-    """Return a test as plain values, for the certificate."""
-    fields = asdict(test)  # type: ignore[call-overload]
-    return {"kind": type(test).__name__, **{k: _plain(v) for k, v in fields.items()}}
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, np.ndarray):
-        return [_plain(v) for v in value.tolist()]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    return value.item() if isinstance(value, np.generic) else value

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
 from typing import Any
 
 from thresher.label_log import KNOWN, SAME_INPUT
@@ -18,7 +20,14 @@ from thresher.recompute import (
 )
 from thresher.recounts import Drawn, Log
 
-__all__ = ["KINDS", "Check", "accuracy_limit", "check_test", "precision_limit"]
+__all__ = [
+    "KINDS",
+    "Check",
+    "accuracy_limit",
+    "check_test",
+    "count_limits",
+    "precision_limit",
+]
 
 Record = Mapping[str, Any]
 
@@ -88,24 +97,48 @@ def _target(name: str, test: Record, certificate: Record, which: str) -> Check:
     return Check(f"{name}: target", test["target"], asked, test["target"] == asked, text)
 
 
+def _facts(name: str, test: Record, certificate: Record, n_known: int, free: int) -> list[Check]:
+    """Check the numbers of known positives and of rows; under T6 a tail is taken off both."""
+    if certificate["grade"] != "calibrated tail":
+        return [
+            _equal(name, test, "n_known", n_known, "positives in the log before the sample"),
+            _equal(name, test, "n_rows", free, "rows unlabelled before the sample"),
+        ]
+    known, rows, target = int(test["n_known"]), int(test["n_rows"]), float(test["target"])
+    keep = Fraction(repr(target))
+    tail = floor((n_known - known) * (1 - keep) / keep)
+    text = (
+        f"positives before the sample, less what pays for {tail} in the tail; that there are no "
+        "more is the assumption (T6), which no log can show"
+    )
+    fewer = "rows unlabelled before the sample, less the tail: their ranks are not in the log"
+    return [
+        Check(f"{name}: n_known", known, f"<= {n_known}", known <= n_known, text),
+        Check(f"{name}: n_rows", rows, f"<= {free}", rows <= free, fewer),
+    ]
+
+
 def _check_recall(test: Record, certificate: Record, log: Log) -> list[Check]:
-    """T1 and T2."""
+    """T1 and T2, also under T6."""
     name = f"{test['kind']} test on {', '.join(test['stages'])}"
     drawn = log.drawn(test["stages"])
     n_rows, population = int(test["n_rows"]), int(certificate["n_rows"])
     place = drawn.first if drawn.n_sample else population - n_rows
     n_known = log.positives_before(place)
+    free = population - place
     checks = [
         *_counts(name, test, drawn, drawn.n_positive),
         _target(name, test, certificate, "recall"),
-        _equal(name, test, "n_known", n_known, "positives in the log before the sample"),
-        _equal(name, test, "n_rows", population - place, "rows unlabelled before the sample"),
+        *_facts(name, test, certificate, n_known, free),
     ]
     claim = int(test["cut"]), int(test["bound"])
     target, level = float(test["target"]), float(test["level"])
     size = n_rows, int(test["n_sample"])
     if test["kind"] == "fixed":
         cut = fixed_cut(*size, int(test["n_known"]), target, level)
+        if size[0] == size[1]:  # nothing of these rows is missed: the tail alone must be allowed
+            room = allowed(target, int(test["n_known"]) + drawn.n_positive)
+            cut = size[1] if room >= 0 else -1
         text = "T2, by scipy: the deepest cut such that it and all smaller ones are safe"
         return [*checks, Check(f"{name}: cut", claim[0], cut, claim[0] <= cut, text)]
     bound = upper_limit(*size, drawn.n_positive, COUNTED * level)
@@ -215,13 +248,22 @@ def _check_count(test: Record, certificate: Record, log: Log) -> list[Check]:
     covered = sum(c[0] for c in counts)
     text = "rows of the strata: all that were not known before"
     checks.append(Check("count: rows", covered, rows, covered == rows, text))
-    return [*checks, *_count_limits(counts, low, high, float(test["level"]))]
+    return [*checks, *count_limits(counts, low, high, float(test["level"]))]
 
 
-def _count_limits(
+def count_limits(
     strata: list[tuple[int, int, int]], low: int, high: int, level: float
 ) -> list[Check]:
-    """Check both limits of the positives that were not known before."""
+    """Check both limits of the positives that were not known before.
+
+    Parameters
+    ----------
+    strata : list of (n_rows, n_sample, n_found)
+    low, high : int
+        The claim.
+    level : float
+        Failure probability of both together.
+    """
     certain = sum(x for n, m, x in strata if m == n)
     open_ = sorted([s for s in strata if s[1] < s[0]], key=lambda s: s[1] - s[0])
     rows = sum(s[0] for s in open_)

@@ -20,12 +20,14 @@ __all__ = [
     "CountCheck",
     "allowed",
     "fixed_cut",
+    "hits",
     "is_upper_limit",
     "ratio_cut",
     "upper_limit",
 ]
 
 COUNTED = 0.05  # share of the level that T1 spends on the number of positives
+_DESIGNS = 8  # samples that core set closure may draw
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Stratum = tuple[int, int, int]
@@ -82,7 +84,7 @@ def _ratio_is_safe(
             bound if b >= last else min(bound, max(n_found, -(-(b + 1) // share) - 1 - n_known))
             for _, b in groups
         ]
-        lowest = np.array([cut + a + 1 for a, _ in groups], dtype=np.int64)
+        lowest = np.array([max(0, cut + a + 1) for a, _ in groups], dtype=np.int64)
         most = np.array(ends, dtype=np.int64)
         chance = hypergeom.cdf(cut, most, np.minimum(lowest, most), n_found)
         bad = (chance > level) & (lowest <= most)
@@ -127,11 +129,37 @@ def fixed_cut(n_rows: int, n_sample: int, n_known: int, target: float, level: fl
         cuts = np.arange(start, min(start + 64, n_sample + 1))
         # The smallest p with p - J(p) >= c + 1, that is with keep p > c + (1 - keep) known.
         first = np.array([floor(((1 - keep) * n_known + int(c)) / keep) + 1 for c in cuts])
+        first = np.maximum(first, 0)  # with a discounted `n_known` below 0
         chance = hypergeom.cdf(cuts, n_rows, np.minimum(first, n_rows), n_sample)
         unsafe = np.flatnonzero((chance > _loose(level, n_rows)) & (first <= n_rows))
         if unsafe.size:
             return start + int(unsafe[0]) - 1
     return n_sample
+
+
+def hits(n_rows: int, n_core: int, n_sample: int, level: float) -> bool:
+    """Return whether a sample can be of a design that hits `n_core` rows but for a chance `level`.
+
+    The design is one to eight independent samples of the least size that suffices; `n_sample` are
+    their distinct rows, within six standard deviations of what is expected.
+
+    Examples
+    --------
+    >>> hits(10_000, 30, 949, 0.05), hits(10_000, 30, 940, 0.05)
+    (True, False)
+    """
+    for count in range(1, _DESIGNS + 1):
+        low, high = 0, n_rows
+        while high - low > 1:
+            middle = (low + high) // 2
+            miss = float(hypergeom.cdf(0, n_rows, n_core, middle)) ** count
+            low, high = (low, middle) if miss <= _loose(level, n_rows) else (middle, high)
+        missed = (1 - high / n_rows) ** count
+        room = 6 * (n_rows * missed * (1 - missed)) ** 0.5 + 1 if count > 1 else 0.0
+        most = n_rows if count == 1 else count * high
+        if max(high, n_rows * (1 - missed) - room - 1e-6) <= n_sample <= most:
+            return True
+    return False
 
 
 def _chances(n_rows: int, n_marked: int, n_sample: int) -> Floats:
@@ -167,6 +195,7 @@ class CountCheck:
             low = rows - upper_limit(rows, sample, sample - found, boxed / 2)
             self.boxes.append((low, upper_limit(rows, sample, found, boxed / 2)))
         self.inside = self._region()
+        self._known: dict[tuple[int, int], tuple[slice, Floats]] = {}
 
     def _parts(self, stratum: Stratum, x: Integers) -> tuple[Floats, Floats]:
         """Estimate and squared distance to the upper Wilson limit, for outcomes x."""
@@ -204,13 +233,27 @@ class CountCheck:
 
     def chance(self, marked: Sequence[int]) -> float:
         """Return the probability of an outcome in the region, given the positives of each."""
-        each = [_chances(s[0], t, s[1]) for s, t in zip(self.strata, marked, strict=True)]
-        below = np.append(0.0, np.cumsum(each[0]))
-        kept = [np.flatnonzero(p > 1e-15) for p in each[1:]]
-        value = below[self.inside[np.ix_(*kept)]]
-        for p, places in zip(each[:0:-1], kept[::-1], strict=True):
-            value = value @ p[places]
+        rest = [self._kept(i, t) for i, t in enumerate(marked[1:], 1)]
+        value = self._below(marked[0])[self.inside[tuple(places for places, _ in rest)]]
+        for _, chances in rest[::-1]:
+            value = value @ chances
         return float(value)
+
+    def _kept(self, stratum: int, marked: int) -> tuple[slice, Floats]:
+        """Return which outcomes of a stratum have a chance, and their chances."""
+        if (stratum, marked) not in self._known:
+            p = _chances(self.strata[stratum][0], marked, self.strata[stratum][1])
+            places = np.flatnonzero(p > 1e-15)
+            kept = slice(int(places[0]), int(places[-1]) + 1)
+            self._known[stratum, marked] = kept, p[kept]
+        return self._known[stratum, marked]
+
+    def _below(self, marked: int) -> Floats:
+        """Return P(X < i) for the first stratum."""
+        if (0, marked) not in self._known:
+            p = _chances(self.strata[0][0], marked, self.strata[0][1])
+            self._known[0, marked] = slice(None), np.append(0.0, np.cumsum(p))
+        return self._known[0, marked][1]
 
     def worst(self, total: int, allowance: int) -> tuple[float, bool]:
         """Return the highest chance found over the ranges at one total.

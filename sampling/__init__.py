@@ -27,6 +27,7 @@ from thresher.sampling.measures import (
     ErrorTarget,
     Measure,
     MeasureEstimate,
+    ValueStep,
 )
 from thresher.sampling.normality import (
     select_joint_normal,
@@ -78,6 +79,7 @@ __all__ = [
     "Stratum",
     "Test",
     "ValueSource",
+    "ValueStep",
     "audit_count",
     "audit_mean",
     "audit_selection",

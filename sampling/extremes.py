@@ -221,4 +221,5 @@ class ExtremeBets:
         n_open = int(np.count_nonzero(self._open() > self._best))
         n_beyond = min(self._overlooked, n_open)
         counted = max(self.count.limits()[1], float(self._n_found + n_beyond), 1.0)
-        return ExtremeTest(*self.place, n_beyond, counted, self.level if n_open else 0.0)
+        level = self.level if n_open else 0.0
+        return ExtremeTest(*self.place, n_beyond, counted, level, self.count.record())

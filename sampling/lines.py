@@ -369,6 +369,7 @@ class LinearTest:
             self.centre,
             self.spread,
             self.level,
+            self.certain,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -158,6 +159,8 @@ class BettingTest:
         Fixed before the first draw.
     level : float
         A null is refuted when a fortune has reached 2 / level.
+    certain : tuple of float
+        What the measure lay between for certain before the first draw.
     """
 
     measure: int
@@ -172,6 +175,7 @@ class BettingTest:
     centre: float
     spread: float
     level: float
+    certain: tuple[float, float] = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -215,6 +219,8 @@ class ExtremeTest:
         At least so many rows count, at `level` / 2.
     level : float
         Failure probability of the two together; 0 where the extreme is certain.
+    count : BettingTest or None
+        The bets behind `n_counted`.
     """
 
     measure: int
@@ -222,6 +228,7 @@ class ExtremeTest:
     n_beyond: int
     n_counted: float
     level: float
+    count: BettingTest | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,200 @@
+"""The intervals of an estimate checked against the label log, each by the kind of its record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from math import ceil
+
+import numpy as np
+
+from thresher.recheck_bets import check_betting, check_extreme, check_quantile
+from thresher.recheck_cases import CLOSE, ENDS, PLAIN, Case, Record, number, span
+from thresher.rechecks import Check, count_limits
+from thresher.recounts import Labelled, Log
+
+__all__ = ["KINDS", "check_estimates"]
+
+
+def check_estimates(certificate: Record, log: Log) -> list[Check]:
+    """Check every interval of a certificate of estimates.
+
+    Parameters
+    ----------
+    certificate : mapping
+        ``Certificate.to_dict()``.
+    log : Log
+    """
+    records, intervals = certificate["tests"], certificate["intervals"]
+    numbers = [r.get("interval") for r in records]
+    every = numbers == list(range(len(intervals)))
+    text = "every interval has one record, in order"
+    checks = [Check("intervals", len(intervals), len(numbers), every, text), _met(certificate)]
+    if not every:
+        return checks
+    of_group = {group: log.values(group) for group in {r["group"] for r in records}}
+    checks += _columns(certificate, of_group)
+    for record in records:
+        case = Case(record, intervals[record["interval"]], of_group[record["group"]])
+        checks += _check(case)
+    return checks
+
+
+def _check(case: Case) -> list[Check]:
+    """Check one interval by the function that `KINDS` has for its record."""
+    kind = str(case.record["kind"])
+    if kind not in KINDS:
+        text = f"only {', '.join(KINDS)} can be checked"
+        return [case.check("kind of test", kind, "unknown", False, text)]
+    estimate, low, high = case.claim
+    room = CLOSE * max(abs(estimate), 1.0)
+    inside = math.isnan(estimate) or low - room <= estimate <= high + room
+    checks = [case.check("estimate", estimate, span(low, high), inside, "within its limits")]
+    if kind == "Plain":
+        return checks + KINDS[kind](case)
+    checks.append(_left(case))
+    if case.record["n_left"] == 0 or case.record.get("n_farther") == 0:
+        return checks + _check_tally(case)
+    return checks + KINDS[kind](case)
+
+
+def _columns(certificate: Record, of_group: Mapping[int, Labelled]) -> list[Check]:
+    """Check that every column has the same rows, and that groups are not larger than the table."""
+    aligned = all(group.aligned for group in of_group.values())
+    sizes = {(r["group"], r["n_rows"]) for r in certificate["tests"]}
+    known = sum(len(g.rows) - len(g.bought.rows) for g in of_group.values())
+    rows = sum(n for _, n in sizes) + known
+    most = int(certificate["n_rows"])
+    fits = len(sizes) == len(of_group) and rows <= most
+    return [
+        Check("columns", "alike", "alike" if aligned else "not alike", aligned, "the same rows"),
+        Check("groups", rows, f"at most {most}", fits, "rows that were open or known, in all"),
+    ]
+
+
+def _met(certificate: Record) -> Check:
+    """Check that the intervals keep the error target, if that is claimed."""
+    target, claimed = certificate["targets"].get("error"), bool(certificate["met"])
+    if target is None:
+        return Check("error target", "none", "none", True, "nothing was asked for")
+    kept = all(_keeps(target, i) for i in certificate["intervals"])
+    text = "some number is within the error of every value of its interval"
+    return Check("error target", claimed, kept, kept or not claimed, text)
+
+
+def _keeps(target: Record, interval: Record) -> bool:
+    estimate, low, high = (interval[k] for k in ENDS)
+    if estimate is None or low == high:
+        return True
+    if low is None or high is None:
+        return False
+    within, room = float(target["within"]), 1 + CLOSE
+    if not target["relative"]:
+        return bool(high - low <= 2 * within * room)
+    near, far = sorted((abs(low), abs(high)))
+    return bool(low * high > 0 and (1 - within) * far <= (1 + within) * near * room)
+
+
+def _left(case: Case) -> Check:
+    """Check how many rows are left that can count."""
+    n_rows, claimed = int(case.record["n_rows"]), int(case.record["n_left"])
+    most = n_rows - len(case.group.bought.rows)
+    whole = PLAIN not in case.record["ranges"]
+    text = "rows of the group less those labelled"
+    if not whole:
+        text += "; which of them cannot count at all stands in plain values, not in a log"
+    ok = claimed == most if whole else 0 <= claimed <= most
+    return case.check("rows left", claimed, most if whole else f"at most {most}", ok, text)
+
+
+def _check_plain(case: Case) -> list[Check]:
+    text = "computed from plain values: no label is needed, and a log has nothing to check it by"
+    return [case.check("limits", "plain", "not from labels", True, text)]
+
+
+def _check_tally(case: Case) -> list[Check]:
+    """Every row that can change the value is labelled: it must be what the log adds up to."""
+    estimate, low, high = case.claim
+    found = _tally(case)
+    room = CLOSE * max(1.0, abs(found))
+    if math.isnan(found) or (math.isnan(estimate) and not case.counted):
+        ok = math.isnan(estimate)  # SQL has no sum over no rows
+    else:
+        ok = max(abs(estimate - found), abs(low - found), abs(high - found)) <= room
+    text = "every row that can change it is labelled: computed from all labels"
+    beyond = number(case.interval["beyond"], 0.0)
+    return [
+        case.check("value", span(low, high), found, ok, text),
+        case.check("beyond", beyond, 0.0, beyond >= 0, "no row lies beyond"),
+    ]
+
+
+def _tally(case: Case) -> float:
+    """Aggregate all labelled values of a group."""
+    value = case.values(case.group)
+    value, kind = value[~np.isnan(value)], case.record["aggregate"]
+    if kind in ("count", "sum"):
+        return float(len(value)) if kind == "count" else float(value.sum())
+    if kind == "ratio":
+        below = float(case.sums(case.group)[1].sum())
+        return float(value.sum()) / below if below else math.nan
+    if not len(value):
+        return math.nan
+    if kind == "quantile" and not case.record["interpolated"]:
+        rank = ceil(Fraction(repr(float(case.record["share"]))) * len(value))
+        return float(np.sort(value)[max(rank, 1) - 1])
+    if kind == "quantile":
+        return float(np.quantile(value, float(case.record["share"])))
+    if kind == "mean":
+        return float(value.mean())
+    return float(value.min() if kind == "min" else value.max())
+
+
+def _check_strata(case: Case) -> tuple[list[Check], list[tuple[int, int, int]]]:
+    """Count the sample of every stratum again."""
+    checks, counts = [], []
+    for stratum in case.record["strata"]:
+        mine = case.drawn.take(case.drawn.of([stratum["stage"]]))
+        counted = int(np.count_nonzero(~np.isnan(case.values(mine))))
+        for field, found in (("n_sample", len(mine.rows)), ("n_found", counted)):
+            what, text = f"{stratum['stage']}: {field}", "counted in the log"
+            checks.append(case.check(what, stratum[field], found, stratum[field] == found, text))
+        counts.append((int(stratum["n_rows"]), len(mine.rows), counted))
+    total, rows = sum(c[0] for c in counts), int(case.record["n_rows"])
+    checks.append(case.check("rows", total, rows, total == rows, "rows of all strata"))
+    return checks, counts
+
+
+def _check_count(case: Case) -> list[Check]:
+    """G1 with C1 to C4: counts from stratified samples."""
+    checks, counts = _check_strata(case)
+    n_known = int(np.count_nonzero(~np.isnan(case.values(case.facts))))
+    claimed = int(case.record["n_known"])
+    checks.append(case.check("n_known", claimed, n_known, claimed == n_known, "known before"))
+    low, high = (round(end) - n_known for end in case.claim[1:])
+    found = count_limits(counts, low, high, float(case.record["level"]))
+    return checks + [
+        case.check(one.name.removeprefix("count: "), one.claimed, one.recomputed, one.ok,
+                   f"{one.explanation}, without those known before")
+        for one in found
+    ]  # fmt: skip
+
+
+def _check_normal(case: Case) -> list[Check]:
+    """Limits by a normal approximation: what was counted, and no more."""
+    checks, _ = _check_strata(case)
+    text = "the promise rests on an assumption that no log can show: normal limits are not derived"
+    return [*checks, case.check("limits", span(*case.claim[1:]), "not derived", True, text)]
+
+
+KINDS: dict[str, Callable[[Case], list[Check]]] = {
+    "Plain": _check_plain,
+    "Tally": _check_tally,
+    "CountTest": _check_count,
+    "BettingTest": check_betting,
+    "QuantileTest": check_quantile,
+    "ExtremeTest": check_extreme,
+    "NormalTest": _check_normal,
+}
+"""By kind of record, the function that checks an interval of that kind."""
