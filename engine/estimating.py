@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -26,6 +27,7 @@ from thresher.sampling import (
     Step,
     ValueStep,
     estimate_aggregates,
+    estimate_aggregates_normal,
 )
 
 __all__ = ["estimate"]
@@ -109,6 +111,7 @@ class _Estimating:
             grade=grade,
             met=met,
             note=note,
+            assumption=None if result is None else result.assumption,
             n_returned=table.num_rows,
             steps=(*run.fit_steps, *(Step(s.stage, s.rows, _counts(s.values)) for s in steps)),
             logged=(*run.fit_steps, *evidence.logged()),
@@ -137,6 +140,9 @@ class _Estimating:
     def _sample(self, aggregates: Sequence[Aggregate]) -> AggregateEstimate:
         """Buy labels and estimate all aggregates that are not certain."""
         run, population = self.run, self.population
+        normal = run.query.tail.assuming is not None  # NORMALITY: the only one for estimates
+        if normal:
+            self._check_normal(aggregates)
         scores = np.ones(population.n_rows)
         predictions = run.predictions()
         decides = self.estimation.n_conditions or any(m.condition for m in self.estimation.measured)
@@ -151,8 +157,11 @@ class _Estimating:
             self._column(m, None if m.plain is not None else predictions)
             for m in self.estimation.measured
         ]
+        procedure: Callable[..., AggregateEstimate] = estimate_aggregates_normal
+        if not normal:
+            procedure = partial(estimate_aggregates, error=self._error(aggregates))
         try:
-            return estimate_aggregates(
+            return procedure(
                 scores,
                 _Source(run.labeller),
                 columns,
@@ -162,10 +171,26 @@ class _Estimating:
                 groups=self.codes if self.estimation.groups else None,
                 n_groups=self.n_groups,
                 known=(known, self.values),
-                error=self._error(aggregates),
             )
         except ValueError as error:
             raise DataError(str(error), sql=run.query.sql) from error
+
+    def _check_normal(self, aggregates: Sequence[Aggregate]) -> None:
+        """Refuse what has no normal limits."""
+        message = None
+        extremes = [a.kind for a in aggregates if a.kind in ("min", "max")]
+        if extremes:
+            message = (
+                f"ASSUMING NORMALITY does not serve {extremes[0]}: no normal law describes the "
+                "extreme of a sample. Leave ASSUMING out: its limits then hold at finite samples."
+            )
+        elif self.run.interruptible:
+            message = (
+                "ASSUMING NORMALITY needs all of its sample, and thresher_on_interrupt = ANSWER "
+                "may stop before. Write SET thresher_on_interrupt = RAISE, or leave ASSUMING out."
+            )
+        if message:
+            raise self.run.located(NotSupportedError(message), "ASSUMING")
 
     def _column(self, measured: Measured, prediction: Floats | None) -> Column:
         if measured.plain is not None:
@@ -176,7 +201,8 @@ class _Estimating:
             return Column(plain, plain)
         low = -np.inf if measured.low is None else measured.low
         high = np.inf if measured.high is None else measured.high
-        self._check_range(measured, low, high)
+        if self.run.query.tail.assuming is None:
+            self._check_range(measured, low, high)
         return Column(low, high, prediction)
 
     def _check_range(self, measured: Measured, low: float, high: float) -> None:

@@ -22,7 +22,7 @@ _SERVES: dict[AssumptionName, tuple[QueryKind, ...]] = {
     "CALIBRATION": ("recall",),
     "PROXY QUALITY": ("recall", "precision"),
     "CORE SET CLOSURE": ("recall", "precision"),
-    "NORMALITY": ("recall", "precision", "joint"),
+    "NORMALITY": ("recall", "precision", "joint", "estimate"),
 }
 
 
@@ -75,9 +75,18 @@ def check_promises(source: Source, clauses: TailClauses, tail: Tail, *, estimate
             clauses,
             f"ASSUMING {tail.assuming.name} does not serve {_KINDS[kind]}. CALIBRATION serves "
             "RECALL TARGET; PROXY QUALITY and CORE SET CLOSURE serve RECALL TARGET or "
-            "PRECISION TARGET; NORMALITY serves one of them or both. Leave ASSUMING out: the "
-            "promise then rests on no assumption.",
+            "PRECISION TARGET; NORMALITY serves one of them or both, and estimates. Leave ASSUMING "
+            "out: the promise then rests on no assumption.",
             "ASSUMING",
+        )
+    if tail.assuming is not None and tail.error is not None:
+        raise _at(
+            source,
+            clauses,
+            "ERROR WITHIN does not go with ASSUMING NORMALITY: limits that hold for one size of "
+            "sample do not hold where they look narrow enough to stop. Write ORACLE LIMIT n in its "
+            "place, or leave ASSUMING out.",
+            "ERROR WITHIN",
         )
 
 

@@ -320,3 +320,79 @@ def test_what_cannot_be_estimated_is_refused_at_its_place(
     assert message in str(caught.value).lower()
     assert caught.value.offset is not None
     assert not world.asked
+
+
+def test_normal_limits_are_narrower_and_say_what_they_assume(world: World) -> None:
+    ask = "SELECT avg(least(greatest(cars(id), 0), 12)) AS m FROM films USING score * 10 "
+    widths = []
+    for assuming in ("", "ASSUMING NORMALITY"):
+        cursor = world.connection.execute(f"{ask} ORACLE LIMIT 300 {assuming}")
+        ((mean, low, high),) = cursor.fetchall()
+        assert low <= mean <= high
+        assert low <= world.cars.mean() <= high
+        widths.append(high - low)
+    assert widths[1] < 0.9 * widths[0]
+    certificate = cursor.certificate
+    assert certificate is not None
+    assert certificate.grade == "asymptotic"
+    assert certificate.assumption is not None
+    assert certificate.assumption in certificate.statement
+    assert certificate.statement.startswith("With probability about 95")
+
+
+def test_normal_limits_need_no_range(world: World) -> None:
+    ((total, low, high, middle, *_),) = world.rows(
+        "SELECT sum(cars(id)) AS s, median(cars(id)) AS m, count(*) AS n FROM films "
+        "WHERE is_pos(id) USING score, score * 10 ORACLE LIMIT 600 ASSUMING NORMALITY"
+    )
+    assert low <= total <= high < 2 * low
+    assert low <= world.cars[world.truth].sum() <= high
+    assert middle == pytest.approx(np.median(world.cars[world.truth]), abs=1)
+    assert len(set(world.asked)) == 300  # two labels for each row
+
+
+def test_normal_limits_by_group(world: World) -> None:
+    for kind, price, low, high in world.rows(
+        "SELECT kind, avg(price) AS p FROM films WHERE is_pos(id) GROUP BY kind ORDER BY kind "
+        "USING score ORACLE LIMIT 900 ASSUMING NORMALITY"
+    ):
+        assert low <= price <= high
+        assert low <= world.price[world.truth & (world.kind == kind)].mean() <= high
+
+
+def test_what_can_be_labelled_whole_assumes_nothing(world: World) -> None:
+    cursor = world.connection.execute(
+        "SELECT count(*) FROM films WHERE is_pos(id) AND id < 200 ORACLE LIMIT 200 "
+        "ASSUMING NORMALITY"
+    )
+    ((n, low, high),) = cursor.fetchall()
+    assert n == low == high == world.truth[:200].sum()
+    assert cursor.certificate is not None
+    assert cursor.certificate.grade == "exact"
+    assert cursor.certificate.assumption is None
+
+
+@pytest.mark.parametrize(
+    ("select", "tail", "at", "message"),
+    [
+        ("count(*)", "ERROR WITHIN 10%", "ERROR WITHIN", "does not go with ASSUMING NORMALITY"),
+        ("count(*)", "BUDGET 5 SECONDS", "BUDGET", "beside ASSUMING is not supported"),
+        ("max(price)", "ORACLE LIMIT 50", "ASSUMING", "does not serve max"),
+        ("max(price), count(*)", "ORACLE LIMIT 50", "ASSUMING", "does not serve max"),
+    ],
+)
+def test_what_has_no_normal_limits(
+    world: World, select: str, tail: str, at: str, message: str
+) -> None:
+    ask = f"SELECT {select} FROM films WHERE is_pos(id) ASSUMING NORMALITY {tail}"
+    with pytest.raises(thresher.Error, match=message) as caught:
+        world.rows(ask)
+    assert caught.value.offset == ask.index(at)
+    assert not world.asked
+
+
+def test_normal_limits_need_the_whole_sample(world: World) -> None:
+    world.connection.execute("SET thresher_on_interrupt = ANSWER")
+    with pytest.raises(thresher.NotSupportedError, match="on_interrupt = RAISE"):
+        world.rows("SELECT count(*) FROM films WHERE is_pos(id) ORACLE LIMIT 50 ASSUMING NORMALITY")
+    assert not world.asked
