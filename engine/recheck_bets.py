@@ -49,11 +49,11 @@ def _check_bets(case: Case, record: Record, low: float, high: float, whole: bool
     if bets is None or (bets.is_sum and not np.isfinite(certain).all()):
         return [*checks, case.check("limits", span(low, high), "none", False, "no such bets")]
     checks += [*_check_offsets(case, bets), _check_certain(case, certain)]
+    checks.append(_check_factors(case, bets, certain))
     stand = bets.limits(*certain)
     if stand is None:
         text = "every null is refuted, which has a chance within the level: any interval holds"
         return [*checks, case.check("limits", span(low, high), "none", True, text)]
-    checks.append(_check_factors(case, bets, stand))
     least, most = stand
     room = CLOSE * sum(abs(end) for end in stand if math.isfinite(end))
     if whole:
@@ -91,15 +91,17 @@ def _check_offsets(case: Case, bets: Bets) -> list[Check]:
     ]
 
 
-def _check_factors(case: Case, bets: Bets, stand: tuple[float, float]) -> Check:
+def _check_factors(case: Case, bets: Bets, certain: tuple[float, float]) -> Check:
     """B2: bets are not negative, and no fortune against a null that stands can be lost."""
     signs = bool((bets.bets >= 0).all())
-    least = bets.least_factor(*stand, _corners(case, bets))
+    lost = bets.first_loss(*certain, _corners(case, bets)) if signs else 0
+    found = "kept" if lost is None else f"may be lost at draw {lost + 1}"
     text = (
-        "bets are of one sign, and whatever each drawn row had brought no fortune would be lost; "
-        "rows that were not drawn, and that bets were fixed before the label, a log cannot show"
+        "bets are of one sign, and whatever a drawn row had brought, no fortune against a null "
+        "that stood would be lost; rows that were not drawn, and that bets were fixed before the "
+        "label, a log cannot show"
     )
-    return case.check("bets", ">= 0", least, signs and least >= -CLOSE, text)
+    return case.check("bets", "kept", found, lost is None, text)
 
 
 def _corners(case: Case, bets: Bets) -> list[tuple[Floats, Floats]]:

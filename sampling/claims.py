@@ -9,7 +9,16 @@ from typing import Literal
 
 from thresher.sampling.selection import Step
 
-__all__ = ["Audit", "Claim", "Limits", "Sampled", "Verdict", "check_delta", "judge", "limits_around"]
+__all__ = [
+    "Audit",
+    "Claim",
+    "Limits",
+    "Sampled",
+    "Verdict",
+    "check_delta",
+    "judge",
+    "limits_around",
+]
 
 Verdict = Literal["refuted", "supported", "undecided"]
 

@@ -8,7 +8,15 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from thresher.sampling.claims import Audit, Claim, Limits, Sampled, check_delta, judge, limits_around
+from thresher.sampling.claims import (
+    Audit,
+    Claim,
+    Limits,
+    Sampled,
+    check_delta,
+    judge,
+    limits_around,
+)
 from thresher.sampling.counts import estimate_count
 from thresher.sampling.labels import LabelSource
 from thresher.sampling.means import mean_limits
