@@ -86,7 +86,8 @@ class ClassStep:
     Parameters
     ----------
     stage : {"probe", "pilot", "sample", "tail"}
-        Why. The rows of ``probe`` and those of ``sample`` are each one uniform sample of the rows unlabelled before it.
+        Why. The rows of ``probe`` and those of ``sample`` are each one uniform sample of the rows
+        unlabelled before it.
     rows : ndarray of int64, shape (k,)
         Positions in the arrays that were given.
     answers : ndarray of int64, shape (k,)
