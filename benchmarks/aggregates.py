@@ -27,7 +27,15 @@ if str(ROOT) not in sys.path:
 
 from benchmarks.datasets import SHUFFLE_SEED, DatasetUnavailableError, data_folder  # noqa: E402
 from benchmarks.provenance import machine  # noqa: E402
-from thresher.sampling import Column, CountedValues, ErrorTarget, Measure, estimate_aggregates  # noqa: E402
+from thresher.sampling import (  # noqa: E402
+    AggregateEstimate,
+    Column,
+    CountedValues,
+    ErrorTarget,
+    Measure,
+    estimate_aggregates,
+    estimate_aggregates_normal,
+)
 
 Floats = npt.NDArray[np.float64]
 Interval = tuple[float, float]
@@ -159,9 +167,20 @@ LOADERS: dict[str, Callable[[], list[Task]]] = {
 
 
 def thresher(task: Task, n: int, rng: np.random.Generator) -> Interval:
+    return _estimated(task, n, rng, estimate_aggregates)
+
+
+def asymptotic(task: Task, n: int, rng: np.random.Generator) -> Interval:
+    """What ``ASSUMING NORMALITY`` gives."""
+    return _estimated(task, n, rng, estimate_aggregates_normal)
+
+
+def _estimated(
+    task: Task, n: int, rng: np.random.Generator, procedure: Callable[..., AggregateEstimate]
+) -> Interval:
     source = CountedValues(lambda rows: task.value[rows], n)
     prediction = task.prediction if task.oracle_valued else None
-    answer = estimate_aggregates(
+    answer = procedure(
         task.scores,
         source,
         [Column(task.low, task.high, prediction)],
@@ -210,7 +229,12 @@ def ppi(task: Task, n: int, rng: np.random.Generator) -> Interval:
     return float(low[0]) * factor, float(high[0]) * factor
 
 
-METHODS = {"thresher": thresher, "uniform CLT": uniform_clt, "PPI++": ppi}
+METHODS = {
+    "thresher": thresher,
+    "asymptotic": asymptotic,
+    "uniform CLT": uniform_clt,
+    "PPI++": ppi,
+}
 
 
 def measure(task: Task, n: int, trials: int, method: str) -> dict[str, Any]:
@@ -266,6 +290,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--only", nargs="*", default=list(LOADERS), choices=list(LOADERS))
+    parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--labels", nargs="*", type=int, default=list(SIZES))
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -278,7 +303,7 @@ def main() -> None:
             continue
         for task in tasks:
             for n in options.labels:
-                for method in METHODS:
+                for method in options.methods:
                     if n >= len(task.value):
                         continue
                     cell = measure(task, n, options.trials, method)
@@ -289,7 +314,7 @@ def main() -> None:
                         f"width {cell['width_percent']:8.2f} %  {cell['milliseconds']:7.1f} ms",
                         flush=True,
                     )
-            for share in SEQUENTIAL.get(task.name, ()):
+            for share in SEQUENTIAL.get(task.name, ()) if "thresher" in options.methods else ():
                 stops.append(until(task, share, max(10, options.trials // 4)))
                 print(stops[-1], flush=True)
     if options.out:
