@@ -228,22 +228,12 @@ def quantile_interval(
     if not len(nodes) or not all(len(part.drawn) for part in parts):
         return math.nan, -math.inf, math.inf
     nodes = np.append(np.nextafter(nodes[0], -np.inf), nodes)
-    total = q * -float(len(known)) + np.searchsorted(known, nodes, "right")
+    total = np.searchsorted(known, nodes, "right") - q * len(known)
     variances = np.zeros((2, len(nodes)))
     for part, counted in zip(parts, found, strict=True):
-        n_rows, n = len(part.members), len(part.drawn)
-        below = np.searchsorted(np.sort(counted), nodes, "right").astype(np.float64)
-        above = len(counted) - below
-        centre = ((1 - q) * below - q * above) / n
-        squares = below * (1 - q - centre) ** 2 + above * (q + centre) ** 2
-        squares += (n - len(counted)) * centre**2
-        total = total + n_rows * centre
-        ends = _open_ends(bounds, part, nodes)
-        for k, (share, end) in enumerate(zip(ends, (-q, 1 - q), strict=True)):
-            first = share * end - centre
-            more = share * (end - centre) ** 2 + (1 - share) * centre**2
-            scale = n_rows**2 * (1 - n / n_rows) / n
-            variances[k] += scale * (squares + more - first**2 / (n + 1)) / n
+        mean, variance = _signs_of(part, np.sort(counted), bounds, nodes, q)
+        total = total + len(part.members) * mean
+        variances += variance
     below_it, above_it = z * np.sqrt(variances)
     slack = _ROUNDING * sum(len(p.members) for p in parts)
     at_least = np.flatnonzero(total + above_it >= -slack)
@@ -252,6 +242,27 @@ def quantile_interval(
     high = nodes[at_most[0]] if len(at_most) else math.inf
     middle = np.flatnonzero(total >= -slack)
     return float(nodes[middle[0] if len(middle) else -1]), float(low), float(high)
+
+
+def _signs_of(
+    part: Part, counted: Floats, bounds: tuple[Floats, Floats], nodes: Floats, q: float
+) -> tuple[Floats, Floats]:
+    """Return the mean of v (1[x <= node] - q) in a stratum's sample, and the variance of its total.
+
+    The variance has two rows: with one further row above the node, and with one at or below.
+    """
+    n_rows, n = len(part.members), len(part.drawn)
+    below = np.searchsorted(counted, nodes, "right").astype(np.float64)
+    above = len(counted) - below
+    centre = ((1 - q) * below - q * above) / n
+    squares = below * (1 - q - centre) ** 2 + above * (q + centre) ** 2
+    squares += (n - len(counted)) * centre**2
+    scale, variances = n_rows**2 * (1 - n / n_rows) / n, []
+    for share, end in zip(_open_ends(bounds, part, nodes), (-q, 1 - q), strict=True):
+        first = share * end - centre
+        more = share * (end - centre) ** 2 + (1 - share) * centre**2
+        variances.append(scale * (squares + more - first**2 / (n + 1)) / n)
+    return centre, np.array(variances)
 
 
 def _open_ends(bounds: tuple[Floats, Floats], part: Part, nodes: Floats) -> tuple[Floats, Floats]:
