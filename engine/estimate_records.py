@@ -182,7 +182,8 @@ class Evidence:
             far = sign * plain[rows]
         found = one.low if sign * aggregate.scale > 0 else one.high
         best = sign * found / (aggregate.scale or 1.0)
-        beyond = ~(far <= (best + 1e-12 * np.abs(best))[self.codes[rows]])  # true for no best
+        near = 1e-12 * np.where(np.isfinite(best), np.abs(best), 0.0)
+        beyond = ~(far <= (best + near)[self.codes[rows]])  # true for no best
         counts = np.bincount(self.codes[rows[beyond]], minlength=len(best))
         return [int(count) for count in counts]
 

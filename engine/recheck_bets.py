@@ -94,12 +94,12 @@ def _check_offsets(case: Case, bets: Bets) -> list[Check]:
 def _check_factors(case: Case, bets: Bets, certain: tuple[float, float]) -> Check:
     """B2: bets are not negative, and no fortune against a null that stands can be lost."""
     signs = bool((bets.bets >= 0).all())
-    lost = bets.first_loss(*certain, _corners(case, bets)) if signs else 0
+    lost = bets.first_loss(*certain, _corners(case, bets), case.drawn.stage) if signs else 0
     found = "kept" if lost is None else f"may be lost at draw {lost + 1}"
     text = (
-        "bets are of one sign, and whatever a drawn row had brought, no fortune against a null "
-        "that stood would be lost; rows that were not drawn, and that bets were fixed before the "
-        "label, a log cannot show"
+        "bets are of one sign, and no fortune against a null that stood would be lost, whichever "
+        "row of the stage had been drawn and whatever it had brought; rows that were never drawn, "
+        "and that bets were fixed before the label, a log cannot show"
     )
     return case.check("bets", "kept", found, lost is None, text)
 

@@ -10,7 +10,7 @@ from math import ceil
 import numpy as np
 
 from thresher.recheck_bets import check_betting, check_extreme, check_quantile
-from thresher.recheck_cases import CLOSE, ENDS, PLAIN, Case, Record, number, span
+from thresher.recheck_cases import CLOSE, ENDS, PLAIN, Case, Record, span
 from thresher.rechecks import Check, count_limits
 from thresher.recounts import Labelled, Log
 
@@ -31,6 +31,7 @@ def check_estimates(certificate: Record, log: Log) -> list[Check]:
     every = numbers == list(range(len(intervals)))
     text = "every interval has one record, in order"
     checks = [Check("intervals", len(intervals), len(numbers), every, text), _met(certificate)]
+    checks.append(_grade(certificate))
     if not every:
         return checks
     of_group = {group: log.values(group) for group in {r["group"] for r in records}}
@@ -56,6 +57,9 @@ def _check(case: Case) -> list[Check]:
     checks.append(_left(case))
     if case.record["n_left"] == 0 or case.record.get("n_farther") == 0:
         return checks + _check_tally(case)
+    if kind == "Tally":
+        text = "rows left that can change the value, and no test"
+        return [*checks, case.check("value", "exact", "unknown", False, text)]
     return checks + KINDS[kind](case)
 
 
@@ -71,6 +75,19 @@ def _columns(certificate: Record, of_group: Mapping[int, Labelled]) -> list[Chec
         Check("columns", "alike", "alike" if aligned else "not alike", aligned, "the same rows"),
         Check("groups", rows, f"at most {most}", fits, "rows that were open or known, in all"),
     ]
+
+
+def _grade(certificate: Record) -> Check:
+    """Check that the grade goes with the kinds of records."""
+    grade, kinds = str(certificate["grade"]), {str(r["kind"]) for r in certificate["tests"]}
+    normal, sampled = "NormalTest" in kinds, bool(kinds - {"Plain", "Tally"})
+    if grade not in ("exact", "distribution-free"):
+        text = "the promise rests on an assumption that no log can show; it is named here"
+        named = bool(certificate["assumption"])
+        return Check("assumption", certificate["assumption"], "not in the log", named, text)
+    ok = not (sampled if grade == "exact" else normal)
+    found = "estimates" if sampled else "all labelled"
+    return Check("grade", grade, found, ok, "as the records of its intervals allow")
 
 
 def _met(certificate: Record) -> Check:
@@ -109,8 +126,23 @@ def _left(case: Case) -> Check:
 
 
 def _check_plain(case: Case) -> list[Check]:
-    text = "computed from plain values: no label is needed, and a log has nothing to check it by"
-    return [case.check("limits", "plain", "not from labels", True, text)]
+    """No label is needed, by the record: labels can only contradict."""
+    estimate, low, high = case.claim
+    value, kind = case.values(case.group), case.record["aggregate"]
+    value = value[~np.isnan(value)]
+    ok = low == estimate == high or math.isnan(estimate)
+    if kind == "count":
+        ok &= estimate >= len(value)
+    if kind == "min":
+        ok &= not (value < estimate).any()
+    if kind == "max":
+        ok &= not (value > estimate).any()
+    text = "said to rest on plain values alone: no label contradicts, and none can show it"
+    return [case.check("value", _exactly(estimate), "no label", bool(ok), text)]
+
+
+def _exactly(value: float) -> str:
+    return f"exactly {value:.6g}"
 
 
 def _check_tally(case: Case) -> list[Check]:
@@ -123,11 +155,7 @@ def _check_tally(case: Case) -> list[Check]:
     else:
         ok = max(abs(estimate - found), abs(low - found), abs(high - found)) <= room
     text = "every row that can change it is labelled: computed from all labels"
-    beyond = number(case.interval["beyond"], 0.0)
-    return [
-        case.check("value", span(low, high), found, ok, text),
-        case.check("beyond", beyond, 0.0, beyond >= 0, "no row lies beyond"),
-    ]
+    return [case.check("value", span(low, high), found, ok, text)]
 
 
 def _tally(case: Case) -> float:
@@ -152,15 +180,21 @@ def _tally(case: Case) -> float:
 
 
 def _check_strata(case: Case) -> tuple[list[Check], list[tuple[int, int, int]]]:
-    """Count the sample of every stratum again."""
-    checks, counts = [], []
-    for stratum in case.record["strata"]:
-        mine = case.drawn.take(case.drawn.of([stratum["stage"]]))
+    """Count the samples of all strata again, stage by stage."""
+    strata, checks = case.record["strata"], []
+    for stage in sorted({s["stage"] for s in strata}):
+        mine = case.drawn.take(case.drawn.of([stage]))
         counted = int(np.count_nonzero(~np.isnan(case.values(mine))))
         for field, found in (("n_sample", len(mine.rows)), ("n_found", counted)):
-            what, text = f"{stratum['stage']}: {field}", "counted in the log"
-            checks.append(case.check(what, stratum[field], found, stratum[field] == found, text))
-        counts.append((int(stratum["n_rows"]), len(mine.rows), counted))
+            claimed = sum(int(s[field]) for s in strata if s["stage"] == stage)
+            text = "counted in the log"
+            checks.append(case.check(f"{stage}: {field}", claimed, found, claimed == found, text))
+    counts = [(int(s["n_rows"]), int(s["n_sample"]), int(s["n_found"])) for s in strata]
+    possible = all(0 <= x <= n <= rows for rows, n, x in counts)
+    open_ = [s["stage"] for s in strata if s["n_sample"] < s["n_rows"]]
+    apart = possible and len(open_) == len(set(open_))
+    shown = "as recorded" if apart else "not possible"
+    checks.append(case.check("strata", len(strata), shown, apart, "a sample for each"))
     total, rows = sum(c[0] for c in counts), int(case.record["n_rows"])
     checks.append(case.check("rows", total, rows, total == rows, "rows of all strata"))
     return checks, counts

@@ -154,12 +154,20 @@ def hits(n_rows: int, n_core: int, n_sample: int, level: float) -> bool:
             middle = (low + high) // 2
             miss = float(hypergeom.cdf(0, n_rows, n_core, middle)) ** count
             low, high = (low, middle) if miss <= _loose(level, n_rows) else (middle, high)
-        missed = (1 - high / n_rows) ** count
-        room = 6 * (n_rows * missed * (1 - missed)) ** 0.5 + 1 if count > 1 else 0.0
-        most = n_rows if count == 1 else count * high
-        if max(high, n_rows * (1 - missed) - room - 1e-6) <= n_sample <= most:
+        least, most = (high, n_rows) if count == 1 else _distinct(n_rows, high, count)
+        if max(high, least) <= n_sample <= most:
             return True
     return False
+
+
+def _distinct(n_rows: int, size: int, count: int) -> tuple[float, float]:
+    """Return what the distinct rows of some samples lie between, within six deviations."""
+    one = 1 - size / n_rows
+    two = one * max(0, n_rows - size - 1) / max(1, n_rows - 1)
+    missed = n_rows * one**count
+    variance = missed + n_rows * (n_rows - 1) * two**count - missed**2
+    room = 6 * max(variance, 0.0) ** 0.5 + 1e-6
+    return n_rows - missed - room, min(n_rows - missed + room, count * size)
 
 
 def _chances(n_rows: int, n_marked: int, n_sample: int) -> Floats:

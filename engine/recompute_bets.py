@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +18,10 @@ import numpy.typing as npt
 __all__ = ["Bets", "Line", "least_overlooked", "standing"]
 
 Floats = npt.NDArray[np.float64]
+Stages = npt.NDArray[np.object_]
 _CUTS = 1000
 _HALVINGS = 60
+_ROUNDING = 1e-9  # a factor may be less than 0 by this much
 _NEAR = 1e-10  # of the range: a cut that is shorter ends the search
 
 
@@ -54,6 +57,12 @@ class Line:
         out = np.full(len(factor), -np.inf)
         out[:end] = np.cumsum(np.log(factor[:end]))
         return out
+
+    def before(self, draw: int) -> Line:
+        """Return the same line before a draw."""
+        first = slice(draw)
+        x, y, up, down = (a[first] for a in (self.x, self.y, self.up, self.down))
+        return Line(x, y, up, down, self.low, self.high)
 
     def mirrored(self) -> Line:
         """Return the same line with its ends exchanged: null -p in the place of p."""
@@ -153,10 +162,10 @@ class Bets:
     level: float
     is_sum: bool
 
-    def payoffs(self, u: Floats, v: Floats) -> tuple[Floats, Floats]:
-        """Return A and B of every draw if it had brought u and v."""
-        b = (v - self.control_v) * self.scale + self.offset_v
-        return (u - self.control_u) * self.scale + self.offset_u, b
+    def payoffs(self) -> tuple[Floats, Floats]:
+        """Return A and B of every draw."""
+        b = (self.v - self.control_v) * self.scale + self.offset_v
+        return (self.u - self.control_u) * self.scale + self.offset_u, b
 
     def place(self, null: float) -> float:
         """Return where a null lies on the segments."""
@@ -175,11 +184,9 @@ class Bets:
             return math.copysign(math.inf, place)
         return self.centre + self.spread * place / rest
 
-    def lines(
-        self, low: float, high: float, values: tuple[Floats, Floats] | None = None
-    ) -> list[Line]:
-        """Return the lines of the nulls in [low, high]; `values` stand for u and v."""
-        a, b = self.payoffs(*((self.u, self.v) if values is None else values))
+    def lines(self, low: float, high: float) -> list[Line]:
+        """Return the lines of the nulls in [low, high]."""
+        a, b = self.payoffs()
         p, q = self.place(low), self.place(high)
         if self.is_sum:
             return [Line(a, -b, self.bets[:, 2], self.bets[:, 3], p, q)]
@@ -197,18 +204,77 @@ class Bets:
         ends = [end for span in spans if span for end in span]
         return (self.null(min(ends)), self.null(max(ends))) if ends else None
 
-    def least_factor(self, low: float, high: float, corners: list[tuple[Floats, Floats]]) -> float:
-        """Return the least that a fortune against a null in [low, high] could be multiplied by.
+    def first_loss(
+        self, low: float, high: float, corners: list[tuple[Floats, Floats]], stage: Stages
+    ) -> int | None:
+        """Return the first draw with which a null that still stood could have lost its fortune.
 
-        `corners` are points (u, v), shape (k,) each, whose hull holds what a drawn row could bring.
+        Parameters
+        ----------
+        low, high : float
+            Every null in here stands at first.
+        corners : list of (ndarray of float64, ndarray of float64), shape (k,) each
+            Points (u, v) whose hull holds what each drawn row could have brought.
+        stage : ndarray of str, shape (k,)
+            Draws of one stage have one set of weights: each of its rows could have been drawn
+            before its turn.
         """
-        least = math.inf
-        for corner in corners:
-            for line in self.lines(low, high, corner):
-                for p in (line.low, line.high):
-                    for bets in (line.up, -line.down):
-                        least = min(least, float(line.factors(p, bets).min(initial=1.0)))
-        return least
+        found: list[int] = []
+        for line in self.lines(low, high) if len(self.u) else []:
+            lost = self._first_loss(line, corners, stage)
+            found += [] if lost is None else [lost]
+        return min(found, default=None)
+
+    def _first_loss(
+        self, line: Line, corners: list[tuple[Floats, Floats]], stage: Stages
+    ) -> int | None:
+        """Find the draw for one line, narrowing it only as far as is needed."""
+
+        def losses(span: tuple[float, float], start: int) -> int | None:
+            least = np.ones(len(self.u))
+            for p in span:
+                down, up = self._extremes(p, corners, stage)
+                np.minimum(least, 1 + line.up * down, out=least)
+                np.minimum(least, 1 - line.down * up, out=least)
+            places = np.flatnonzero(least[start:] < -_ROUNDING)
+            return start + int(places[0]) if len(places) else None
+
+        span, start = (line.low, line.high), 0
+        while (lost := losses(span, start)) is not None:
+            stood = standing(line.before(lost), self.level)
+            if stood is None:
+                return None
+            if losses(stood, lost) == lost:
+                return lost
+            span, start = stood, lost
+        return None
+
+    def _extremes(
+        self, p: float, corners: list[tuple[Floats, Floats]], stage: Stages
+    ) -> tuple[Floats, Floats]:
+        """Return the least and the largest payoff of every draw for the null at a place."""
+        one, two = 1.0, -p
+        if not self.is_sum:
+            one = 1 - abs(p)
+            two = -one * self.centre - self.spread * p
+        fixed = one * self.offset_u + two * self.offset_v
+        least, most = np.full(len(fixed), np.inf), np.full(len(fixed), -np.inf)
+        starts = np.flatnonzero(np.append(True, stage[1:] != stage[:-1]))
+        for first, last in pairwise([*starts.tolist(), len(fixed)]):
+            part = slice(first, last)
+            scale = np.maximum(self.scale[part], 1.0)
+            with np.errstate(divide="ignore"):
+                shrunk = np.cumsum(np.log1p(-1 / scale))
+            # Sum of the weights of the rest, in units of that at the beginning of the stage.
+            left = np.maximum(np.exp(np.append(0.0, shrunk)[:-1]), 1e-200)
+            for u, v in corners:
+                gap = one * (u - self.control_u)[part] + two * (v - self.control_v)[part]
+                each = (gap * scale / left)[::-1]
+                lowest = np.minimum.accumulate(each)[::-1] * left
+                highest = np.maximum.accumulate(each)[::-1] * left
+                least[part] = np.minimum(least[part], lowest)
+                most[part] = np.maximum(most[part], highest)
+        return least + fixed, most + fixed
 
 
 def least_overlooked(n_rows: int, n_draws: int, level: float) -> int:
