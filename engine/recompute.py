@@ -145,7 +145,7 @@ def hits(n_rows: int, n_core: int, n_sample: int, level: float) -> bool:
 
     Examples
     --------
-    >>> hits(10_000, 30, 949, 0.05), hits(10_000, 30, 940, 0.05)
+    >>> hits(10_000, 30, 949, 0.05), hits(10_000, 30, 900, 0.05)
     (True, False)
     """
     for count in range(1, _DESIGNS + 1):

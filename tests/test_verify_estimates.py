@@ -275,7 +275,7 @@ def test_a_changed_value_is_seen(bets: thresher.Certificate) -> None:
     stages, values = log.column("stage").to_pylist(), log.column("value").to_pylist()
     stage = column(log, 0)
     places = [i for i, s in enumerate(stages) if s == stage]
-    for place in places[:-1:17]:
+    for place in places[:-1:40]:
         was = values[place]
         changed = with_value(log, place, 7.5 if was is None else was + 0.01)
         assert "label log" in {c.name for c in bets.verify(changed).failed}
@@ -493,7 +493,7 @@ def test_what_needs_no_label_can_only_be_contradicted(con: thresher.Connection) 
 
 def test_standing_nulls_are_those_of_a_fine_grid() -> None:
     rng = np.random.default_rng(0)
-    for _ in range(40):
+    for _ in range(15):
         k = int(rng.integers(5, 200))
         x, y = rng.normal(0.3, 1, k), rng.normal(-1, rng.choice([0.2, 1.5]), k)
         up, down = rng.uniform(0, 0.25, (2, k))
