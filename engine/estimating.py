@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +28,7 @@ from thresher.sampling import (
     estimate_aggregates,
     estimate_aggregates_normal,
 )
+from thresher.sampling.tally import order_statistic
 
 __all__ = ["estimate"]
 
@@ -361,10 +361,11 @@ def _aggregate(aggregate: Aggregate, value: Floats) -> float:
     if kind in ("count", "sum"):
         return float(len(value)) if kind == "count" else float(value.sum())
     match kind:
+        case "quantile" if aggregate.interpolated:
+            return float(np.quantile(value, aggregate.share or 0.0))
         case "quantile":
-            method: Literal["linear", "inverted_cdf"]
-            method = "linear" if aggregate.interpolated else "inverted_cdf"
-            return float(np.quantile(value, aggregate.share or 0.0, method=method))
+            asked = Measure("quantile", 0, share=aggregate.share)
+            return order_statistic(asked, np.sort(value))
         case "min":
             return float(value.min())
         case "max":

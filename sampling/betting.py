@@ -94,6 +94,8 @@ class Wealth:
         square = float(self._squares @ [1.0, p, p * p]) / self._count
         square = max(square, 1e-300)
         precision = self._precision + n_left / (square * scale * max(scale_end, 1e-3 * scale))
+        if not precision:  # nothing was drawn, and nothing will be
+            return math.inf, square
         return math.sqrt(2 * self._log / precision), square
 
     def extend(

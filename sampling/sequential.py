@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -208,7 +209,8 @@ class SequentialRun:
             half = missing(k, group.place, estimate, low, high) if left else 0.0
             if half > 0:
                 # Limits lag behind their forecast, the more so where rows that count are rare.
-                lag = 0.5 * (high - low) / max(bets.half_width(0.0), 1e-300)
+                now = bets.half_width(0.0)
+                lag = 0.5 * (high - low) / max(now, 1e-300) if math.isfinite(now) else 1.0
                 wanted = half / min(max(lag, 1.0), _MOST_LAG)
                 most = max(most, _draws_for(bets, wanted, left))
         return most

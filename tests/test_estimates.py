@@ -396,3 +396,13 @@ def test_normal_limits_need_the_whole_sample(world: World) -> None:
     with pytest.raises(thresher.NotSupportedError, match="on_interrupt = RAISE"):
         world.rows("SELECT count(*) FROM films WHERE is_pos(id) ORACLE LIMIT 50 ASSUMING NORMALITY")
     assert not world.asked
+
+
+def test_an_error_target_over_groups_with_hardly_a_label(world: World) -> None:
+    rows = world.rows(
+        "SELECT id % 40 AS g, avg(price) FROM films WHERE is_pos(id) GROUP BY g "
+        "USING score ERROR WITHIN 5% ORACLE LIMIT 12 ON SHORTFALL RETURN"
+    )
+    assert 0 < len(rows) <= 40
+    for _, _, low, high in rows:
+        assert low is None or low <= high
