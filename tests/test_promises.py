@@ -217,12 +217,17 @@ def test_a_budget_in_dollars(world: World) -> None:
 def test_an_interrupted_query_answers_if_it_was_told_to(world: World) -> None:
     slow(world, 0.004)
     world.connection.execute("SET thresher_on_interrupt = 'ANSWER'")
+    # A shell starts processes in the background with the signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(1.0, lambda: signal.raise_signal(signal.SIGINT))
     timer.start()
-    ids, certificate = world.run(
-        "SELECT id FROM t WHERE slow(id) USING score RECALL TARGET .8 ORACLE LIMIT 2000"
-    )
-    timer.join()
+    try:
+        ids, certificate = world.run(
+            "SELECT id FROM t WHERE slow(id) USING score RECALL TARGET .8 ORACLE LIMIT 2000"
+        )
+    finally:
+        timer.join()
+        signal.signal(signal.SIGINT, before)
     assert certificate.note is not None
     assert certificate.note.startswith("interrupted")
     assert 0 < certificate.n_labels < 2000
