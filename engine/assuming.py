@@ -24,11 +24,10 @@ from thresher.sampling import (
     select_within,
 )
 from thresher.scoring import FloatArray
-from thresher.targets import Assumption, QueryKind
+from thresher.targets import CALIBRATION_WITHIN, Assumption, QueryKind
 
 __all__ = ["select_assuming"]
 
-_WITHIN = 10.0  # of CALIBRATION where the statement names no factor
 _RADIUS = re.compile(r"__thresher_o\d+ (<=?) ((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
 _Chosen = Callable[..., Selection]
 
@@ -59,7 +58,10 @@ def _selector(run: Running, assuming: Assumption) -> _Chosen:
     kind, value = run.targets.kind, assuming.value
     count = None if value is None else int(value)
     offered: dict[tuple[str, QueryKind], tuple[_Chosen, dict[str, float | int | None]]] = {
-        ("CALIBRATION", "recall"): (select_recall_calibrated, {"within": value or _WITHIN}),
+        ("CALIBRATION", "recall"): (
+            select_recall_calibrated,
+            {"within": value or CALIBRATION_WITHIN},
+        ),
         ("PROXY QUALITY", "recall"): (select_recall_proxy_quality, {"sigma": value}),
         ("PROXY QUALITY", "precision"): (select_precision_proxy_quality, {"sigma": value}),
         ("CORE SET CLOSURE", "recall"): (select_recall_core_set, {"n_positive": count}),

@@ -89,8 +89,14 @@ def audit_certificate(
     DataError
         The rows of the query are not those that were certified.
     NotSupportedError
-        Labels of people against estimates.
+        Labels of people against estimates, or an audit of labels in the SELECT list.
     """
+    if query.labelled is not None:
+        raise NotSupportedError(
+            "an audit of labels in the SELECT list is not supported yet: the store keeps which "
+            "rows were returned, not their labels. Ask WHERE the oracle's condition holds, with "
+            "ACCURACY TARGET, and audit that."
+        ).at(statement.sql, statement.place.offset, statement.place.length)
     bounds = certificate["bounds"]
     asked = _asked(query, statement)
     with Population(env.connection, asked, [None] * len(query.calls)) as population:
@@ -144,7 +150,7 @@ def _asked(query: SelectionQuery, statement: Audit) -> SelectionQuery:
         oracle_limit=statement.oracle_limit,
         seed=statement.seed,
     )
-    return replace(query, tail=tail, labelled=None)
+    return replace(query, tail=tail)
 
 
 def _audit_rows(

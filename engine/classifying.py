@@ -192,14 +192,20 @@ class _Classifying:
         seen = np.flatnonzero((run.known >= 0) & (run.population.free < 0) & np.isfinite(scores))
         truth = run.known[seen] == 1
         if truth.all() or not truth.any():
-            return -np.inf if truth.all() else np.inf
+            return self._beyond(scores, above=not truth.any())
         spread = float(scores[seen].std()) or 1.0
         x = ((scores[seen] - scores[seen].mean()) / spread)[:, None]
         fitted = LogisticRegression(C=100.0).fit(x, truth)
         slope = float(fitted.coef_[0, 0])
         if slope <= 0:
-            return np.inf if truth.mean() < 0.5 else -np.inf
+            return self._beyond(scores, above=truth.mean() < 0.5)
         return float(scores[seen].mean() - spread * fitted.intercept_[0] / slope)
+
+    @staticmethod
+    def _beyond(scores: Floats, *, above: bool) -> float:
+        """Return a finite score that all scores are below, or above."""
+        end = np.nanmax(scores) if above else np.nextafter(np.nanmin(scores), -np.inf)
+        return float(end)
 
     def _one_each(self) -> tuple[Codes, Floats]:
         """Train a proxy for each class on the first labels; the surest class is predicted."""

@@ -81,6 +81,7 @@ class _Estimating:
         self.codes, self.group_rows = _codes(run.population.groups, run.population.n_rows)
         self.n_groups = max(1, len(self.group_rows))
         self.values = run.population.values.copy()
+        self.negative = np.zeros(run.population.n_rows, dtype=np.bool_)
         self.complete = False
 
     def estimate(self) -> tuple[pa.Table, Certificate]:
@@ -127,6 +128,7 @@ class _Estimating:
         rows = np.flatnonzero(self.run.known < 0)
         values = self.run.labeller.measure(rows)
         self.values[rows] = values
+        self.negative[rows] = ~self.run.labeller(rows)  # known by now: nothing is asked again
         self.complete = True
         return (ValueStep("all", rows, values),)
 
@@ -264,11 +266,6 @@ class _Estimating:
         policy = run.query.tail.on_shortfall or run.env.settings.get("on_shortfall") or "FAIL"
         if policy == "RETURN":
             return note
-        if policy == "EXACT":
-            raise NotSupportedError(
-                "ON SHORTFALL EXACT beside ERROR WITHIN is not supported yet. Write ON SHORTFALL "
-                "RETURN, or leave ERROR WITHIN out for an exact aggregate."
-            )
         raise run.located(
             ShortfallError(f"{note} Or write ON SHORTFALL RETURN.", spent=run.labeller.n_labels),
             "ERROR WITHIN",
@@ -307,7 +304,7 @@ class _Estimating:
         """Return the groups in which a row may count."""
         if not self.estimation.groups:
             return np.zeros(1, dtype=np.int64)
-        gone = self.run.known == 0
+        gone = (self.run.known == 0) | self.negative
         return np.unique(self.codes[~gone])
 
     def _table(self, found: Sequence[MeasureEstimate], rows: npt.NDArray[np.int64]) -> pa.Table:

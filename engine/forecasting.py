@@ -11,11 +11,18 @@ from thresher.plan import SelectionQuery
 from thresher.population import Population
 from thresher.sampling import sufficient_labels
 from thresher.scoring import FloatArray
-from thresher.targets import Targets
+from thresher.targets import CALIBRATION_WITHIN, Targets
 
 __all__ = ["forecast_lines", "helps"]
 
-_WITHIN = 10.0
+# Which methods the least number of labels binds: docs/guarantees-limits.md.
+_RANKING = "a method that cuts a ranking and assumes nothing"
+_BOUND = {
+    "recall": _RANKING,
+    "precision": _RANKING,
+    "joint": _RANKING,
+    "accuracy": "a cascade that assumes nothing",
+}
 
 
 def forecast_lines(env: Environment, query: SelectionQuery, targets: Targets) -> list[str]:
@@ -70,8 +77,8 @@ def _forecast(
         )
         what = "to return half of the positive rows"
     return [
-        f"forecast   about {found.expected:,} labels {what}; no method that assumes nothing can do "
-        f"it with fewer than {found.least:,}"
+        f"forecast   about {found.expected:,} labels {what}; with as many positive rows as the "
+        f"scores suggest, {_BOUND[kind]} needs at least {found.least:,}"
     ]
 
 
@@ -81,14 +88,15 @@ def helps(targets: Targets, scores: FloatArray, known: npt.NDArray[np.int8]) -> 
     recall = targets.recall or 1.0
     found = sufficient_labels("recall", value, delta=targets.delta, target=recall, known=known)
     text = (
-        f" To leave out half of the rows about {found.expected:,} labels are forecast; no method "
-        f"that assumes nothing can do it with fewer than {found.least:,}."
+        f" To leave out half of the rows about {found.expected:,} labels are forecast; with as "
+        f"many positive rows as the scores suggest, {_BOUND['recall']} needs at least "
+        f"{found.least:,}."
     )
     kept = _calibrated(value, known, recall)
     if kept is not None and kept < found.candidates // 2:
         text += (
-            f" ASSUMING CALIBRATION WITHIN {_WITHIN:g} would return about {kept:,} rows, if that "
-            "may be assumed."
+            f" ASSUMING CALIBRATION WITHIN {CALIBRATION_WITHIN:g} would return about {kept:,} "
+            "rows, if that may be assumed."
         )
     return text
 
@@ -102,5 +110,7 @@ def _calibrated(
         return None
     n_positive = int(np.count_nonzero(known > 0))
     missable = (1 - recall) / recall * n_positive
-    n_left_out = int(np.searchsorted(_WITHIN * np.cumsum(unknown), missable, side="right"))
+    n_left_out = int(
+        np.searchsorted(CALIBRATION_WITHIN * np.cumsum(unknown), missable, side="right")
+    )
     return n_positive + len(unknown) - n_left_out

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 __all__ = [
+    "CALIBRATION_WITHIN",
     "Assumption",
     "AssumptionName",
     "BudgetUnit",
@@ -14,6 +15,7 @@ __all__ = [
     "QueryKind",
     "Shortfall",
     "Targets",
+    "query_kind",
 ]
 
 Shortfall = Literal["FAIL", "RETURN", "EXACT"]
@@ -21,6 +23,23 @@ OracleErrors = Literal["FAIL"]
 BudgetUnit = Literal["CALLS", "SECONDS", "USD"]
 AssumptionName = Literal["CALIBRATION", "PROXY QUALITY", "CORE SET CLOSURE", "NORMALITY"]
 QueryKind = Literal["exact", "recall", "precision", "joint", "accuracy", "estimate"]
+
+
+CALIBRATION_WITHIN = 10.0
+"""Factor of ASSUMING CALIBRATION where the statement names none."""
+
+
+def query_kind(
+    recall: float | None, precision: float | None, accuracy: float | None, *, estimated: bool
+) -> QueryKind:
+    """Return which problem some targets state."""
+    if estimated:
+        return "estimate"
+    if accuracy is not None:
+        return "accuracy"
+    if recall is None:
+        return "exact" if precision is None else "precision"
+    return "recall" if precision is None else "joint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +135,7 @@ class Targets:
     @property
     def kind(self) -> QueryKind:
         """Which problem this is."""
-        if self.estimated:
-            return "estimate"
-        if self.accuracy is not None:
-            return "accuracy"
-        if self.recall is None:
-            return "exact" if self.precision is None else "precision"
-        return "recall" if self.precision is None else "joint"
+        return query_kind(self.recall, self.precision, self.accuracy, estimated=self.estimated)
 
     def __str__(self) -> str:
         shares = {"recall": self.recall, "precision": self.precision, "accuracy": self.accuracy}

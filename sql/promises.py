@@ -6,7 +6,7 @@ from thresher.errors import Error, ProgrammingError
 from thresher.plan import Tail
 from thresher.sql.clause_heads import TailClauses
 from thresher.sql.tokens import Source
-from thresher.targets import AssumptionName, QueryKind
+from thresher.targets import AssumptionName, QueryKind, query_kind
 
 __all__ = ["check_promises"]
 
@@ -59,7 +59,15 @@ def check_promises(source: Source, clauses: TailClauses, tail: Tail, *, estimate
             )
     if tail.accuracy is not None and tail.error is not None:
         raise _at(source, clauses, "ACCURACY TARGET does not go with ERROR WITHIN", "ERROR WITHIN")
-    kind = _kind(tail, estimated=estimated)
+    kind = query_kind(tail.recall, tail.precision, tail.accuracy, estimated=estimated)
+    if kind in ("accuracy", "estimate") and tail.on_shortfall == "EXACT":
+        raise _at(
+            source,
+            clauses,
+            f"ON SHORTFALL EXACT does not serve {_KINDS[kind]}. Write ON SHORTFALL RETURN for what "
+            "is proved, or leave the target and the limit out for an exact answer.",
+            "ON SHORTFALL",
+        )
     if tail.budget and (kind in ("exact", "accuracy") or tail.assuming):
         beside = "ASSUMING" if tail.assuming else "ACCURACY TARGET"
         what = "without a target" if kind == "exact" else f"beside {beside}"
@@ -93,14 +101,3 @@ def check_promises(source: Source, clauses: TailClauses, tail: Tail, *, estimate
 def _at(source: Source, clauses: TailClauses, message: str, clause: str) -> Error:
     place = clauses.places[clause]
     return ProgrammingError(message).at(source.sql, place.offset, place.length)
-
-
-def _kind(tail: Tail, *, estimated: bool) -> QueryKind:
-    """Return which problem the clauses state."""
-    if estimated:
-        return "estimate"
-    if tail.accuracy is not None:
-        return "accuracy"
-    if tail.recall is None:
-        return "exact" if tail.precision is None else "precision"
-    return "recall" if tail.precision is None else "joint"

@@ -205,6 +205,20 @@ def test_what_is_affordable_is_exact(world: World) -> None:
     assert cursor.certificate.grade == "exact"
 
 
+def test_exact_groups_are_those_of_plain_sql(world: World) -> None:
+    connection = world.connection
+    connection.execute("CREATE TABLE sorted AS SELECT id, id % 2 = 1 AS odd FROM range(200) r(id)")
+    connection.create_oracle("odd", lambda n: [i % 2 == 1 for i in n], args=["BIGINT"])
+    sql = "SELECT odd, count(*) AS n FROM sorted WHERE odd(id) GROUP BY odd ORACLE LIMIT 200"
+    assert world.rows(sql) == [(True, 100, 100, 100)]
+
+
+def test_an_exact_fallback_is_refused_before_a_label_is_bought(world: World) -> None:
+    with pytest.raises(thresher.ProgrammingError, match="ON SHORTFALL EXACT does not serve"):
+        world.rows("SELECT count(*) FROM films WHERE is_pos(id) ERROR WITHIN 5% ON SHORTFALL EXACT")
+    assert not world.asked
+
+
 def test_filters(world: World) -> None:
     ((share, low, high, dear, d_low, d_high),) = world.rows(
         "SELECT count(*) FILTER (WHERE is_pos(id)) / count(*) AS share, "

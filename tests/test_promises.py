@@ -170,6 +170,7 @@ def test_near_neighbours_within_a_radius(world: World) -> None:
         "RECALL TARGET .9 ASSUMING NORMALITY BUDGET 3 SECONDS",
         "ACCURACY TARGET .9 BUDGET 3 SECONDS",
         "ASSUMING NORMALITY",
+        "ACCURACY TARGET .9 ON SHORTFALL EXACT",
     ],
 )
 def test_what_does_not_go_together_is_refused_before_a_label(world: World, tail: str) -> None:
@@ -297,6 +298,30 @@ def test_an_audit_of_estimates_and_labels(world: World) -> None:
     ).fetchall()
     assert [row[0] for row in rows] == ["accuracy"]
     assert rows[0][6] == "supported"
+
+
+def test_an_audit_of_labels_in_the_select_list_is_refused(world: World) -> None:
+    cursor = world.connection.execute(
+        "SELECT id, is_pos(id) AS p FROM t USING score ACCURACY TARGET 70%"
+    )
+    assert cursor.certificate is not None
+    with pytest.raises(thresher.NotSupportedError, match="labels in the SELECT list"):
+        world.connection.execute(f"AUDIT CERTIFICATE '{cursor.certificate.id}'")
+
+
+@pytest.mark.parametrize("always", [True, False])
+def test_an_oracle_with_one_answer_only(world: World, *, always: bool) -> None:
+    asked: list[int] = []
+
+    def answer(ids: list[int]) -> list[bool]:
+        asked.extend(ids)
+        return [always] * len(ids)
+
+    world.connection.create_oracle("same", answer, args=["BIGINT"], returns="BOOLEAN")
+    ids, certificate = world.run("SELECT id FROM t WHERE same(id) USING score ACCURACY TARGET 95%")
+    assert len(ids) == (N if always else 0)
+    assert certificate.met
+    assert len(asked) < 400
 
 
 def test_an_answer_against_people(world: World) -> None:
