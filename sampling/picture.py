@@ -18,6 +18,7 @@ from scipy.optimize import isotonic_regression
 from scipy.special import expit
 
 from thresher.sampling.ledger import Ledger, Ranks
+from thresher.sampling.ranking import blocks
 
 __all__ = ["Buckets", "Picture", "draw_pilot", "expected", "make_buckets", "make_pictures"]
 
@@ -165,17 +166,31 @@ def _recalibrate(x: Floats, n: Floats, positive: Floats, level: float, slopes: F
     return np.stack([a, b, likelihood + prior - 0.5 * np.log(det)])
 
 
+def _count_cells(ledger: Ledger, buckets: Buckets) -> tuple[Floats, Floats]:
+    """Count the labels and the positives in fifths of the buckets.
+
+    Each fifth stands at a score quantile of its own. What is held grows neither with the rows nor
+    with the labels.
+    """
+    size, n_cells = np.diff(buckets.edges), buckets.logits.size
+    counts = np.zeros((2, n_cells))
+    for part in blocks(min(buckets.end, ledger.n_rows)):
+        label = ledger.label[part]
+        inside = np.flatnonzero(label >= 0)
+        if not len(inside):
+            continue
+        ranks = inside + part.start
+        bucket = buckets.place(ranks)
+        fifth = (ranks - buckets.edges[bucket]) * len(_QUANTILES) // size[bucket]
+        cell = bucket * len(_QUANTILES) + fifth
+        counts[0] += np.bincount(cell, minlength=n_cells)
+        counts[1] += np.bincount(cell[label[inside] > 0], minlength=n_cells)
+    return counts[0], counts[1]
+
+
 def make_pictures(ledger: Ledger, buckets: Buckets) -> tuple[Picture, ...]:
     """Estimate the density of positives from the scores and all labels so far, in three ways."""
-    ranks = np.flatnonzero(ledger.label[: buckets.end] >= 0)
-    size = np.diff(buckets.edges).astype(np.float64)
-    bucket = buckets.place(ranks)
-    # Fifths of a bucket, each of which stands at its own score quantile.
-    fifth = ((ranks - buckets.edges[bucket]) * len(_QUANTILES) / size[bucket]).astype(np.int64)
-    cell = bucket * len(_QUANTILES) + fifth
-    n = np.bincount(cell, minlength=buckets.logits.size).astype(np.float64)
-    found = ledger.label[ranks].astype(np.float64)
-    positive = np.bincount(cell, weights=found, minlength=buckets.logits.size).astype(np.float64)
+    n, positive = _count_cells(ledger, buckets)
     seen = n > 0
     x, slopes = buckets.logits.ravel()[seen], np.array(buckets.slopes)
     a, b, evidence = _recalibrate(x, n[seen], positive[seen], buckets.level, slopes)
@@ -184,6 +199,7 @@ def make_pictures(ledger: Ledger, buckets: Buckets) -> tuple[Picture, ...]:
         positive.reshape(buckets.logits.shape).sum(1),
     )
     weight = np.ones(len(a)) if buckets.alike else np.exp(evidence - evidence.max())
+    size = np.diff(buckets.edges)
     unlabelled = np.where(buckets.edges[:-1] < buckets.end, size - n, 0.0)
     pictures = []
     for one, two, share in zip(a, b, weight / weight.sum(), strict=True):
