@@ -310,12 +310,14 @@ def _show(cursor: Cursor, sink: TextIO, args: argparse.Namespace) -> None:
 
 
 def _certify(cursor: Cursor, sink: TextIO, file_format: str) -> None:
-    """Print the certificate in one line: below a box, else on standard error."""
-    if cursor.certificate is None:
+    """Print each certificate in one line: below a box, else on standard error."""
+    lines = []
+    for certificate in cursor.certificates:
+        lines.append(certificate.summary)
+        if certificate.note:
+            lines.append(f"note: {certificate.note}")
+    if not lines:
         return
-    lines = [cursor.certificate.summary]
-    if cursor.certificate.note:
-        lines.append(f"note: {cursor.certificate.note}")
     stream = sink if file_format == "box" else sys.stderr
     stream.write("".join(f"{line}\n" for line in lines))
     stream.flush()

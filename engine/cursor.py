@@ -33,8 +33,9 @@ class Cursor:
     rowcount : int
         Rows that the last statement inserted, updated or deleted; -1 for a query, whose rows are
         only counted when they are fetched.
-    certificate : Certificate or None
-        What the last answer promises; None when the last statement was plain SQL.
+    certificates : tuple of Certificate
+        What the last answer promises: one for each query block of thresher in the statement, the
+        outermost last; empty when the statement was plain SQL.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -43,12 +44,17 @@ class Cursor:
         self._closed = self._fetched = False
         self.rowcount = -1
         self.arraysize = 1
-        self.certificate: Certificate | None = None
+        self.certificates: tuple[Certificate, ...] = ()
 
     @property
     def connection(self) -> Connection:
         """The connection it belongs to."""
         return self._connection
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """The last of `certificates`, or None."""
+        return self.certificates[-1] if self.certificates else None
 
     @property
     def description(self) -> list[tuple[Any, ...]] | None:
@@ -95,9 +101,9 @@ class Cursor:
             The statement failed; ``spent`` tells how many labels were bought before.
         """
         self._check()
-        self._relation, self.certificate, self.rowcount = None, None, -1
+        self._relation, self.certificates, self.rowcount = None, (), -1
         outcome = self._connection._run(sql, parameters)
-        self._relation, self.certificate = outcome.relation, outcome.certificate
+        self._relation, self.certificates = outcome.relation, outcome.certificates
         self._fetched, self.rowcount = False, outcome.rowcount
         return self
 

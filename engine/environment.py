@@ -42,6 +42,10 @@ class Environment:
         Failure probability that this statement may spend.
     share : str or None
         How `delta` was taken from that of the session; None where there is none.
+    into : str
+        Table that is to hold the rows of the answer; empty where the caller fetches them.
+    oracle_limit : int
+        Most labels that may be bought.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -54,4 +58,6 @@ class Environment:
     progress: ProgressSink
     interrupted: Callable[[], bool]
     delta: float
+    oracle_limit: int
     share: str | None = None
+    into: str = ""

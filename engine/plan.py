@@ -27,12 +27,14 @@ __all__ = [
     "Aggregate",
     "Answer",
     "Audit",
+    "Composed",
     "CreateOracle",
     "CreateProxy",
     "Describe",
     "Drop",
     "Estimation",
     "Explain",
+    "InnerBlock",
     "Labelled",
     "Leaf",
     "Measured",
@@ -172,11 +174,49 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
-class Explain:
-    """``EXPLAIN [ANALYZE]`` of one of our queries."""
+class InnerBlock:
+    """A query block inside a statement, answered before it.
+
+    Parameters
+    ----------
+    name : str
+        The temporary table that holds its rows while the statement runs: ``__thresher_b0``, ...
+    query : SelectionQuery
+        The block; it may read the tables of blocks before it.
+    place : Place
+        Where it stands in the statement.
+    """
+
+    name: str
+    query: SelectionQuery
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A statement with query blocks of ours inside.
+
+    Parameters
+    ----------
+    sql : str
+        The statement as written.
+    blocks : tuple of InnerBlock
+        In the order in which they are answered.
+    outer : SelectionQuery or str
+        The statement round them: one more query of ours, or DuckDB's SQL.
+    """
 
     sql: str
-    query: SelectionQuery
+    blocks: tuple[InnerBlock, ...]
+    outer: SelectionQuery | str
+
+
+@dataclass(frozen=True, slots=True)
+class Explain:
+    """``EXPLAIN [ANALYZE]`` of one of our statements."""
+
+    sql: str
+    query: SelectionQuery | Composed
     analyze: bool
 
 
@@ -192,5 +232,6 @@ Statement = (
     | ShowSetting
     | Audit
     | SelectionQuery
+    | Composed
     | Explain
 )

@@ -277,33 +277,39 @@ class Population:
             found[:, i] = _doubles(table, f"__thresher_v{i}")
         return found
 
-    def estimates(self, table: pa.Table) -> duckdb.DuckDBPyRelation:
-        """Run the user's SELECT list, ORDER BY and LIMIT over estimates; materialised."""
+    def estimates(self, table: pa.Table, into: str = "") -> duckdb.DuckDBPyRelation:
+        """Run the user's SELECT list, ORDER BY and LIMIT over estimates; see `answer`."""
         name = _fresh("estimates")
         self._connection.register(name, table)
         try:
-            relation = self._connection.sql(lowering.estimates_sql(self._query, name))
-            relation.execute()
+            return self._rows(lowering.estimates_sql(self._query, name), into)
         finally:
             self._connection.unregister(name)
-        return relation
 
     def answer(
-        self, returned: npt.NDArray[np.bool_], labels: pa.Array | None = None
+        self, returned: npt.NDArray[np.bool_], labels: pa.Array | None = None, into: str = ""
     ) -> duckdb.DuckDBPyRelation:
         """Run the user's query over the returned rows; the result is materialised.
 
-        `labels` are those of all rows, where the query has `Labelled`.
+        `labels` are those of all rows, where the query has `Labelled`. `into` is the table that is
+        to hold the rows, if any; it must exist.
         """
         keys = [column[returned] for column in self._keys]
-        with self._bound_answer(keys, labels) as relation:
-            relation.execute()
+        with self._bound_answer(keys, labels) as sql:
+            return self._rows(sql, into)
+
+    def _rows(self, sql: str, into: str) -> duckdb.DuckDBPyRelation:
+        if into:
+            self._connection.execute(f"INSERT INTO {into} {sql}")
+            return self._connection.sql(f"FROM {into}")
+        relation = self._connection.sql(sql)
+        relation.execute()
         return relation
 
     @contextmanager
     def _bound_answer(
         self, keys: Sequence[npt.NDArray[np.int64]], labels: pa.Array | None = None
-    ) -> Iterator[duckdb.DuckDBPyRelation]:
+    ) -> Iterator[str]:
         """Bind the user's query over the rows with these keys, without running it."""
         labelled = self._query.labelled
         rows = [leaf.row for leaf in self._query.leaves] if labelled is None else labelled.rows
@@ -319,15 +325,18 @@ class Population:
         finally:
             self._connection.unregister(name)
 
-    def _bind(self, keep: str) -> duckdb.DuckDBPyRelation:
+    def _bind(self, keep: str) -> str:
         """Bind the answer; an aggregate hidden in a macro cannot be sorted by row."""
         query, sources = self._query, self._sources
+        sql = lowering.answer_sql(query, sources, keep)
         try:
-            return self._connection.sql(lowering.answer_sql(query, sources, keep))
+            self._connection.sql(sql)
+            return sql
         except duckdb.BinderException as error:
             if "GROUP BY" not in str(error) or not query.answer.by_row:
                 raise
-        relation = self._connection.sql(lowering.answer_sql(query, sources, keep, by_row=False))
+        sql = lowering.answer_sql(query, sources, keep, by_row=False)
+        self._connection.sql(sql)
         if query.tail.recall is not None or query.tail.precision is not None:
             raise NotSupportedError(
                 "a macro of this query aggregates: over rows that meet a target only in part it "
@@ -335,7 +344,7 @@ class Population:
                 sql=query.sql,
                 offset=0,
             )
-        return relation
+        return sql
 
     def _source(self, leaf: Leaf) -> str:
         if is_base_table(self._connection, leaf):

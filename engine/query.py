@@ -340,3 +340,13 @@ class SelectionQuery:
     answer: Answer
     estimation: Estimation | None = None
     labelled: Labelled | None = None
+
+    @property
+    def promises(self) -> bool:
+        """Whether its answer can promise anything that may be false, and so spends of delta."""
+        tail = self.tail
+        targets = (tail.recall, tail.precision, tail.accuracy, tail.error)
+        limited = tail.oracle_limit is not None or bool(tail.budget)
+        return any(target is not None for target in targets) or (
+            self.estimation is not None and limited
+        )

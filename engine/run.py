@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import duckdb
 
 from thresher.auditing import keys_sha256
@@ -15,10 +17,30 @@ from thresher.population import Population
 from thresher.running import Running
 from thresher.selecting import select
 
-__all__ = ["run"]
+__all__ = ["Answered", "run"]
 
 
-def run(env: Environment, query: SelectionQuery) -> tuple[duckdb.DuckDBPyRelation, Certificate]:
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What one query gave.
+
+    Parameters
+    ----------
+    relation : duckdb.DuckDBPyRelation
+        The rows, materialised.
+    certificate : Certificate
+        What they promise; it is in the store too.
+    charged : int
+        Labels that count against the limit: those bought, and those that an earlier beginning of
+        the same run had bought.
+    """
+
+    relation: duckdb.DuckDBPyRelation
+    certificate: Certificate
+    charged: int
+
+
+def run(env: Environment, query: SelectionQuery) -> Answered:
     """Answer one query.
 
     Parameters
@@ -27,13 +49,6 @@ def run(env: Environment, query: SelectionQuery) -> tuple[duckdb.DuckDBPyRelatio
         Where it runs.
     query : SelectionQuery
         What is asked.
-
-    Returns
-    -------
-    relation : duckdb.DuckDBPyRelation
-        The rows, materialised.
-    certificate : Certificate
-        What they promise; it is in the store too.
 
     Raises
     ------
@@ -50,16 +65,16 @@ def run(env: Environment, query: SelectionQuery) -> tuple[duckdb.DuckDBPyRelatio
         if query.estimation is not None:
             estimates, certificate = estimate(running)
             running.enter("answer")
-            relation = population.estimates(estimates)
+            relation = population.estimates(estimates, env.into)
         elif running.targets.accuracy is not None:
             returned, labels, certificate = classify(running)
             running.enter("answer")
-            relation = population.answer(returned, labels)
+            relation = population.answer(returned, labels, env.into)
             answer = StoredAnswer(keys_sha256(population), returned)
         else:
             returned, certificate = select(running)
             running.enter("answer")
-            relation = population.answer(returned)
+            relation = population.answer(returned, into=env.into)
             answer = StoredAnswer(keys_sha256(population), returned)
     identity = certificate.id
     env.store.keep_certificate(
@@ -67,4 +82,4 @@ def run(env: Environment, query: SelectionQuery) -> tuple[duckdb.DuckDBPyRelatio
     )
     if answer is not None:
         env.store.keep_answer(identity, answer)
-    return relation, certificate
+    return Answered(relation, certificate, running.labeller.charged)

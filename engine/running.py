@@ -139,7 +139,10 @@ class Running:
         """Hash of all that decides which rows this run will draw."""
         facts = hashlib.sha256()
         named = {name: bound.version for name, bound in self.env.oracles.items()}
-        settings = [self.env.settings.get(n) for n in ("oracle_limit", "default_budget", "encoder")]
+        env = self.env
+        settings = [
+            env.oracle_limit, *(env.settings.get(name) for name in ("default_budget", "encoder")),
+        ]  # fmt: skip
         plain = (VERSION, self._question(), self.targets, seed, settings, named)
         facts.update(repr((*plain, self.env.proxies)).encode())
         facts.update(purpose.encode())
@@ -174,7 +177,7 @@ class Running:
 
     def _limit(self) -> int:
         """Most labels this run may be charged for."""
-        cap = self.env.settings.count("oracle_limit")
+        cap = self.env.oracle_limit
         n_most = self.n_unknown * len(self.query.calls)
         asked = self.query.tail.oracle_limit
         kind = self.targets.kind
@@ -207,7 +210,7 @@ class Running:
 
     def too_dear(self, needed: int) -> Error:
         """Say which limit stands in the way of labelling every candidate."""
-        cap = self.env.settings.count("oracle_limit")
+        cap = self.env.oracle_limit
         asked = self.query.tail.oracle_limit
         pay = []
         if asked is not None and asked < needed:
@@ -262,7 +265,7 @@ class Running:
         known = self.known_after(steps)
         n_left = int(np.count_nonzero(known < 0))
         needed = self.labeller.charged + n_left * len(self.query.calls)
-        if needed > self.env.settings.count("oracle_limit"):
+        if needed > self.env.oracle_limit:
             raise self.too_dear(needed)
         self.labeller.raise_limit(needed)
         self.fit_steps += tuple(steps)

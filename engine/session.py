@@ -27,10 +27,12 @@ from thresher.progress import ProgressSink, Silent, Terminal, terminal_or_silent
 from thresher.settings import SETTINGS, Settings
 from thresher.spending import Share, Spending
 from thresher.sql import parse
+from thresher.sql.nesting import BLOCK_PREFIX
 from thresher.store_tables import offer_store
 
 if TYPE_CHECKING:
     from thresher.auditing import Finding
+    from thresher.run import Answered
 
 __all__ = ["Outcome", "Session"]
 
@@ -45,14 +47,14 @@ class Outcome:
     ----------
     relation : duckdb.DuckDBPyRelation or None
         The rows, materialised; None where there are none.
-    certificate : Certificate or None
-        For our queries.
+    certificates : tuple of Certificate
+        One for each query of ours in the statement, the last one of the outermost.
     rowcount : int
         Rows inserted, updated or deleted; -1 for everything else.
     """
 
     relation: duckdb.DuckDBPyRelation | None
-    certificate: Certificate | None = None
+    certificates: tuple[Certificate, ...] = ()
     rowcount: int = -1
 
 
@@ -80,7 +82,7 @@ class Session:
     ) -> None:
         self.connection, self.store, self.settings = connection, store, settings
         self._sink = sink
-        self.catalog = Catalog(connection, settings.names())
+        self.catalog = Catalog(connection, settings)
         self.models = Models(connection, self.catalog, settings)
         self._spending: Spending | None = None
         self._interrupted, self._answers_early = threading.Event(), False
@@ -108,6 +110,8 @@ class Session:
     def _ours(self, statement: plan.Statement) -> Outcome:
         if isinstance(statement, plan.SelectionQuery):
             return self.select(statement)
+        if isinstance(statement, plan.Composed):
+            return self.compose(statement)
         if isinstance(statement, plan.Audit):
             return self.audit(statement)
         if isinstance(statement, plan.Explain):
@@ -125,20 +129,56 @@ class Session:
 
     def select(self, query: plan.SelectionQuery) -> Outcome:
         """Answer one of our queries inside one transaction, so that rows stand still."""
+        with self._answering([query]) as answer:
+            answered = answer(query, "")
+        return Outcome(answered.relation, (answered.certificate,))
+
+    def compose(self, statement: plan.Composed) -> Outcome:
+        """Answer the blocks of a statement, then the statement over their rows."""
+        from thresher.composing import block_tables
+
+        outer = statement.outer
+        queries = [block.query for block in statement.blocks]
+        last = [] if isinstance(outer, str) else [outer]
+        with (
+            self._answering([*queries, *last]) as answer,
+            block_tables(self.connection, statement),
+        ):
+            found = [answer(block.query, block.name).certificate for block in statement.blocks]
+            if isinstance(outer, str):
+                done = self._duckdb(outer, None)
+                return Outcome(done.relation, tuple(found), done.rowcount)
+            answered = answer(outer, "")
+        return Outcome(answered.relation, (*found, answered.certificate))
+
+    @contextmanager
+    def _answering(
+        self, queries: Sequence[plan.SelectionQuery]
+    ) -> Iterator[Callable[[plan.SelectionQuery, str], Answered]]:
+        """Hand out what answers the queries of one statement, under one limit of labels."""
         from thresher.run import run  # brings scipy, which plain SQL does not need
 
-        spending, share = self._share(query)
         sink = self._progress()
-        answers = self.settings.get("on_interrupt") == "ANSWER" or bool(query.tail.budget)
-        self._answers_early = answers
+        self._answers_early = self.settings.get("on_interrupt") == "ANSWER" or any(
+            query.tail.budget for query in queries
+        )
+        left = self.settings.count("oracle_limit")
+
+        def answer(query: plan.SelectionQuery, into: str) -> Answered:
+            nonlocal left
+            spending, share = self._share(query, queries)
+            env = self._environment(query, sink, share, left)
+            answered = run(replace(env, into=into), query)
+            left -= answered.charged
+            if spending is not None and answered.certificate.grade != "exact":
+                spending.spend(share)
+            return answered
+
         try:
             with self._transaction():
-                relation, certificate = run(self._environment(query, sink, share), query)
+                yield answer
         finally:
             sink.close()
-        if spending is not None and certificate.grade != "exact":
-            spending.spend(share)
-        return Outcome(relation, certificate)
 
     def audit(self, statement: plan.Audit) -> Outcome:
         """Test the promise of a certificate on rows drawn afresh, or against people."""
@@ -151,7 +191,7 @@ class Session:
                 f"there is no certificate {statement.identity} in the label store."
                 f"{nearest(statement.identity, known)} SHOW CERTIFICATES lists them."
             ).at(statement.sql, statement.place.offset, statement.place.length)
-        query = parse(str(found["canonical"]), self.catalog)
+        query = parse(str(found["canonical"]), self.catalog.without_settings())
         if not isinstance(query, plan.SelectionQuery):
             raise InterfaceError(f"certificate {statement.identity} is of no query")
         named = statement.probability or self.settings.get("probability")
@@ -178,7 +218,7 @@ class Session:
         from thresher.auditing import audit_answer
 
         self.catalog.refresh()
-        query = parse(sql, self.catalog)
+        query = parse(sql, self.catalog.without_settings())
         if not isinstance(query, plan.SelectionQuery) or query.estimation or query.labelled:
             raise ProgrammingError("an audit needs a SELECT whose WHERE calls a declared oracle")
         tail = query.tail
@@ -198,14 +238,22 @@ class Session:
         finally:
             sink.close()
 
-    def _share(self, query: plan.SelectionQuery) -> tuple[Spending | None, Share]:
-        """Find out what failure probability a statement may spend."""
+    def _share(
+        self, query: plan.SelectionQuery, queries: Sequence[plan.SelectionQuery]
+    ) -> tuple[Spending | None, Share]:
+        """Find out what failure probability a query, one of a statement's, may spend."""
         named = query.tail.probability
         total = self.settings.get("session_probability")
         if not isinstance(total, float):
             self._spending = None
-            probability = float(str(self.settings.get("probability"))) if named is None else named
-            return None, Share(1.0 - probability)
+            if named is not None:
+                return None, Share(1.0 - named)
+            delta = 1.0 - float(str(self.settings.get("probability")))
+            sharing = [one for one in queries if one.promises and one.tail.probability is None]
+            if len(sharing) < 2:
+                return None, Share(delta)
+            text = f"one of {len(sharing)} parts of the statement, which share {delta:.4g}"
+            return None, Share(delta / len(sharing), text)
         if self._spending is None or self._spending.total != 1.0 - total:
             self._spending = Spending(1.0 - total)
         try:
@@ -260,7 +308,11 @@ class Session:
         signal.default_int_handler(number, frame)
 
     def _environment(
-        self, query: plan.SelectionQuery, sink: ProgressSink, share: Share
+        self,
+        query: plan.SelectionQuery,
+        sink: ProgressSink,
+        share: Share,
+        oracle_limit: int | None = None,
     ) -> Environment:
         entries = self.models.entries(query)
         return Environment(
@@ -275,6 +327,9 @@ class Session:
             interrupted=self._interrupted.is_set,
             delta=share.delta,
             share=share.text,
+            oracle_limit=(
+                self.settings.count("oracle_limit") if oracle_limit is None else oracle_limit
+            ),
         )
 
     def _progress(self) -> ProgressSink:
@@ -349,21 +404,35 @@ class Session:
         raise InterfaceError(f"cannot run a {type(statement).__name__}")
 
     def _explain(self, statement: plan.Explain) -> duckdb.DuckDBPyRelation:
-        query = statement.query
+        asked = statement.query
+        composed = isinstance(asked, plan.Composed)
+        blocks = asked.blocks if isinstance(asked, plan.Composed) else ()
+        outer = asked.outer if isinstance(asked, plan.Composed) else asked
+        queries = [block.query for block in blocks]
+        queries += [] if isinstance(outer, str) else [outer]
         if statement.analyze:
-            certificate = self.select(query).certificate
-            more = [] if certificate is None else str(certificate).splitlines()
+            certificates = self._ours(asked).certificates
+            more = [str(certificate).splitlines() for certificate in certificates]
         else:
-            more = self._forecast(query)
-        lines = explain(query, self.models.entries(query), self.settings)
-        return self._rows({"explain": [*lines, *more]})
+            more = [self._forecast(query, queries) for query in queries]
+        lines: list[str] = []
+        for i, (query, facts) in enumerate(zip(queries, more, strict=True)):
+            named = f"into {blocks[i].name}" if i < len(blocks) else "the statement round it"
+            lines += [f"block {i + 1}, {named}"] if composed else []
+            lines += [*explain(query, self.models.entries(query), self.settings), *facts]
+        lines += [f"then       {outer}"] if isinstance(outer, str) else []
+        return self._rows({"explain": lines})
 
-    def _forecast(self, query: plan.SelectionQuery) -> list[str]:
+    def _forecast(
+        self, query: plan.SelectionQuery, queries: Sequence[plan.SelectionQuery]
+    ) -> list[str]:
         """Count the candidates and forecast the labels, without buying one."""
         from thresher.forecasting import forecast_lines
         from thresher.running import targets_of
 
-        _, share = self._share(query)
+        if BLOCK_PREFIX in query.canonical:
+            return ["rows       known once the blocks before are answered"]
+        _, share = self._share(query, queries)
         with self._transaction():
             env = self._environment(query, Silent(), share)
             return forecast_lines(env, query, targets_of(env, query))

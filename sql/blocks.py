@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 from thresher.sql.tokens import Source
 
-__all__ = ["SECTIONS", "Block", "cut", "is_star", "operand_ends", "query_at", "section_at"]
+__all__ = [
+    "SECTIONS",
+    "Block",
+    "after_ctes",
+    "cut",
+    "is_star",
+    "operand_ends",
+    "query_at",
+    "section_at",
+    "set_operation_at",
+]
 
 SECTIONS = (
     "select",
@@ -64,6 +74,12 @@ def section_at(source: Source, i: int) -> str:
     return "" if word in ("group", "order") and source.word(i + 1) != "by" else word
 
 
+def set_operation_at(source: Source, i: int) -> str:
+    """Return the set operation that begins at a token, or an empty string."""
+    found = section_at(source, i)
+    return found if found in SET_OPERATIONS else ""
+
+
 def query_at(source: Source, i: int) -> bool:
     """Whether a query begins with this token, where brackets may hold a query or an expression."""
     word = source.word(i)
@@ -114,15 +130,15 @@ def cut(source: Source, first: int, last: int) -> Block:
     NotSupportedError
         Several blocks are combined by UNION, INTERSECT or EXCEPT.
     """
-    i = start = _after_ctes(source, first, last)
+    i = start = after_ctes(source, first, last)
     sections: dict[str, tuple[int, int]] = {}
     name, body = "", i
     while i < last:
         found = section_at(source, i)
         if found in SET_OPERATIONS:
             raise source.refuse(
-                f"an oracle call or a clause in a query with {found.upper()} is not supported "
-                "yet. Run each SELECT on its own and combine the results.",
+                f"clauses of a query with {found.upper()} belong to one SELECT of it. Put that "
+                "SELECT with its clauses into brackets.",
                 i,
             )
         if found:
@@ -146,7 +162,7 @@ def _close(sections: dict[str, tuple[int, int]], name: str, body: int, end: int)
         sections[name] = (body, end)
 
 
-def _after_ctes(source: Source, first: int, last: int) -> int:
+def after_ctes(source: Source, first: int, last: int) -> int:
     """Return where the block itself begins, after ``WITH name AS (...), ...``."""
     if source.word(first) != "with":
         return first

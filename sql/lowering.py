@@ -20,6 +20,7 @@ __all__ = [
     "joined_sql",
     "matches_sql",
     "population_sql",
+    "typed_sql",
     "values_sql",
 ]
 
@@ -216,6 +217,11 @@ def joined_sql(
         f"{query.ctes}SELECT {', '.join(rows)}, __thresher_value FROM ({candidates}) "
         f"JOIN (SELECT {', '.join(other)} FROM {relation}) USING ({', '.join(names)})"
     )
+
+
+def typed_sql(query: SelectionQuery, sources: Sequence[str], columns: str) -> str:
+    """Return a statement over FROM that has no rows, only the types of its columns."""
+    return f"{query.ctes}SELECT {columns} FROM {_from(query, sources)} LIMIT 0"
 
 
 def formula_sql(query: SelectionQuery, relation: str, keys: Sequence[str]) -> str:

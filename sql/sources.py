@@ -5,7 +5,7 @@ from __future__ import annotations
 from thresher.plan import Leaf, SelectionQuery
 from thresher.sql.tokens import identifier
 
-__all__ = ["base_source", "leaf_materialise_sql", "temp_source"]
+__all__ = ["base_source", "leaf_materialise_sql", "temp_source", "typed_source"]
 
 
 def base_source(leaf: Leaf) -> str:
@@ -32,6 +32,14 @@ def temp_source(leaf: Leaf, temp_name: str) -> str:
     if leaf.lateral:
         return _lateral_source(leaf)
     return f"{temp_name} AS {identifier(leaf.alias)}"
+
+
+def typed_source(leaf: Leaf) -> str:
+    """Return a source that has the columns of a relation, for binding without its rows."""
+    if leaf.lateral:
+        return _lateral_source(leaf)
+    row = f"CAST(NULL AS BIGINT) AS {leaf.row}"
+    return f"(SELECT *, {row} FROM {_written(leaf)}) AS {identifier(leaf.alias)}"
 
 
 def _lateral_source(leaf: Leaf) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from thresher.plan import Explain, Passthrough, Statement
+from thresher.plan import Composed, Explain, Passthrough, SelectionQuery, Statement
 from thresher.sql.audits import is_audit, parse_audit
 from thresher.sql.binder import bind_query
 from thresher.sql.clauses import clause_name, find_clause, find_tail
 from thresher.sql.declarations import is_declaration, parse_declaration
 from thresher.sql.formula import call_at
 from thresher.sql.names import Names
+from thresher.sql.nesting import Nesting
 from thresher.sql.parameters import Parameters, bind
 from thresher.sql.tokens import Source, comment_end, tokenize
 
@@ -128,8 +129,45 @@ def parse(text: str, names: Names, parameters: Parameters = None) -> Statement:
         return parse_audit(source)
     if first == 0 and (made := parse_declaration(source, names)) is not None:
         return made
-    query = bind_query(source, first, names)
+    query = _query(source, first, names, oracles)
     return Explain(text, query, analyze) if first else query
+
+
+def _query(
+    source: Source, first: int, names: Names, oracles: frozenset[str]
+) -> SelectionQuery | Composed:
+    """Bind a statement with oracle calls or clauses, and the blocks inside it."""
+    nesting = Nesting(source.sql, names)
+    outer = Source(source.sql, nesting.statement(source.tokens[first:]))
+    found = _left(outer, oracles)
+    selects = outer.word(0) in _BLOCK or outer.mark(0, "(")
+    if found is not None and not selects:
+        what = clause_name(outer, found) or f"a call of the oracle {outer.tokens[found].name}"
+        raise outer.refuse(
+            f"{what} in {outer.text(0, 1).upper()} is not supported outside a SELECT. Write it "
+            "into a SELECT: INSERT INTO ... SELECT, CREATE TABLE ... AS SELECT, or "
+            "WHERE key IN (SELECT key FROM ... WHERE ...).",
+            found,
+            found + (2 if clause_name(outer, found) else 1),
+        )
+    bound = bind_query(outer, 0, names) if found is not None else None
+    if not nesting.blocks:
+        return bound or bind_query(outer, 0, names)
+    whole = bound or outer.text(0, len(outer.tokens))
+    return Composed(source.sql, tuple(nesting.blocks), whole)
+
+
+def _left(source: Source, oracles: frozenset[str]) -> int | None:
+    """Return the first oracle call or clause of a statement without its inner blocks."""
+    n = len(source.tokens)
+    call = next(
+        (i for i in range(n) if call_at(source, i, oracles) and not _names_it(source, i)), None
+    )
+    if source.word(0) in _BLOCK or source.mark(0, "("):
+        tail = find_tail(source, 0, n, ours=call is not None)
+        if tail < n:
+            return tail
+    return find_clause(source, 0, n) if call is None else call
 
 
 def _may_be_ours(text: str, oracles: frozenset[str]) -> bool:
@@ -150,13 +188,7 @@ def _explained(source: Source) -> tuple[int, bool]:
 
 
 def _is_ours(source: Source, first: int, oracles: frozenset[str]) -> bool:
-    """Whether a statement needs the engine; everything else must reach DuckDB as it is.
-
-    Raises
-    ------
-    NotSupportedError
-        Oracle calls or clauses in a statement that is no SELECT.
-    """
+    """Whether a statement needs the engine; everything else must reach DuckDB as it is."""
     if first == 0 and (is_declaration(source) or is_audit(source)):
         return True
     n = len(source.tokens)
@@ -164,17 +196,8 @@ def _is_ours(source: Source, first: int, oracles: frozenset[str]) -> bool:
     if source.word(first) in _BLOCK or source.mark(first, "("):
         tail = find_tail(source, first, n, ours=call is not None)
         return call is not None or tail < n or find_clause(source, first, n) is not None
-    found = find_clause(source, first, n)
-    if found is None and call is not None and not _names_it(source, call):
-        found = call
-    if found is None:
-        return False
-    what = clause_name(source, found) or f"a call of the oracle {source.tokens[found].name}"
-    head = source.text(0, min(2, n)).upper()
-    raise source.refuse(
-        f"{what} in {head} is not supported yet. Run the SELECT on its own and use its rows.",
-        found,
-        found + (2 if clause_name(source, found) else 1),
+    return find_clause(source, first, n) is not None or (
+        call is not None and not _names_it(source, call)
     )
 
 

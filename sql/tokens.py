@@ -16,7 +16,7 @@ from typing import Literal
 from thresher.errors import NotSupportedError, ProgrammingError
 from thresher.plan import Place
 
-__all__ = ["RESERVED", "Source", "Token", "identifier", "marks", "tokenize"]
+__all__ = ["RESERVED", "Source", "Token", "identifier", "marks", "quoted", "tokenize"]
 
 Kind = Literal["word", "quoted", "string", "number", "parameter", "operator", "mark", "broken"]
 
@@ -141,9 +141,12 @@ def _between(before: str, after: str) -> str:
 
 def identifier(name: str) -> str:
     """Write a name as a SQL identifier, quoted unless it is plain lower case and no keyword."""
-    return (
-        name if _PLAIN.match(name) and name not in RESERVED else '"' + name.replace('"', '""') + '"'
-    )
+    return name if _PLAIN.match(name) and name not in RESERVED else quoted(name)
+
+
+def quoted(name: str) -> str:
+    """Write a name as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def marks(tokens: Sequence[Token]) -> list[int]:
@@ -245,5 +248,11 @@ class Source:
 
     def _gap(self, before: int, after: int) -> str:
         """White space between neighbours; a line break stays, it joins ``'a'`` and ``'b'``."""
-        gap = self.sql[self.tokens[before].end : self.tokens[after].start]
+        one, two = self.tokens[before], self.tokens[after]
+        moved = two.start < one.end  # put in for something else, or moved
+        if moved or one.start == one.end or two.start == two.end:
+            called = moved and one.is_name and two.text == "("
+            tight = one.text in ("(", ".") or two.text in (",", ")", ".")
+            return "" if tight or called else " "
+        gap = self.sql[one.end : two.start]
         return "" if not gap else "\n" if "\n" in gap else " "

@@ -201,18 +201,29 @@ def test_what_is_not_ours_is_passed_on(sql: str) -> None:
 @pytest.mark.parametrize(
     ("sql", "word"),
     [
-        ("CREATE TABLE x AS SELECT * FROM t WHERE is_pos(a) RECALL TARGET 0.9", "RECALL TARGET"),
-        ("CREATE TABLE x AS SELECT * FROM t WHERE is_pos(a)", "is_pos"),
-        ("INSERT INTO x SELECT * FROM t WHERE is_pos(a)", "is_pos"),
-        ("COPY (SELECT * FROM t WHERE is_pos(a)) TO 'x.csv'", "is_pos"),
+        ("CREATE VIEW v AS SELECT * FROM t WHERE is_pos(a) PRECISION TARGET 0.9", "CREATE VIEW"),
         ("CREATE VIEW v AS SELECT * FROM t WHERE f(a) PRECISION TARGET ?", "PRECISION TARGET"),
-        ("PREPARE q AS SELECT * FROM t WHERE is_pos(a)", "is_pos"),
-        ("WITH c AS (SELECT 1) INSERT INTO t SELECT * FROM c WHERE is_pos(a)", ""),
-        ("SELECT * FROM (SELECT * FROM t WHERE is_pos(a) RECALL TARGET 0.9)", "RECALL TARGET"),
-        ("WITH c AS (SELECT * FROM t WHERE is_pos(a) RECALL TARGET 0.9) FROM c", "RECALL TARGET"),
+        ("CREATE MACRO m() AS TABLE SELECT * FROM t WHERE is_pos(a)", "CREATE MACRO"),
+        ("UPDATE t SET b = is_pos(a)", "is_pos"),
+        ("DELETE FROM t WHERE is_pos(a)", "is_pos"),
         ("(SELECT * FROM t WHERE is_pos(a)) RECALL TARGET 0.9", "(SELECT"),
-        ("SELECT * FROM t WHERE is_pos(a) UNION SELECT * FROM t RECALL TARGET 0.9", "UNION"),
-        ("SELECT * FROM t WHERE is_pos(a) RECALL TARGET 0.9 UNION SELECT 1", "UNION"),
+        (
+            "SELECT * FROM t WHERE is_pos(a) UNION SELECT * FROM t RECALL TARGET 0.9",
+            "RECALL TARGET",
+        ),
+        (
+            "SELECT * FROM t WHERE is_pos(a) UNION SELECT * FROM u WHERE is_pos(b) ORDER BY 1 "
+            "RECALL TARGET 0.9",
+            "RECALL TARGET",
+        ),
+        (
+            "WITH RECURSIVE r AS (SELECT 1 AS a UNION ALL SELECT a FROM r WHERE is_pos(a)) FROM r",
+            "r AS",
+        ),
+        (
+            "WITH c AS (SELECT 1) SELECT * FROM (WITH c AS (FROM t WHERE is_pos(a)) FROM c)",
+            "c AS (FROM t",
+        ),
     ],
 )
 def test_clauses_and_calls_in_other_statements_are_refused(sql: str, word: str) -> None:
