@@ -18,6 +18,7 @@ from thresher.sampling.labelling import (
     ClassStep,
     CountedClasses,
     Labelling,
+    OutOfClassesError,
 )
 from thresher.sampling.labels import CountedLabels, LabelSource, OutOfLabelsError
 from thresher.sampling.limits import excludable_rows, required_labels
@@ -73,6 +74,7 @@ __all__ = [
     "Limits",
     "Measure",
     "MeasureEstimate",
+    "OutOfClassesError",
     "OutOfLabelsError",
     "Selection",
     "Step",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -15,18 +16,24 @@ from thresher.sampling.accuracy_plan import (
     plan_limit,
 )
 from thresher.sampling.bounds import Share, marked_upper
+from thresher.sampling.disagreements import Disagreements, whole_numbers
 from thresher.sampling.labelling import CascadeTest, ClassSource, ClassStep, Labelling
 from thresher.sampling.ledger import Ledger, Ranks
+from thresher.sampling.looks import Look, early_looks
+from thresher.sampling.permutation import Permutation
 from thresher.sampling.picture import Picture, draw_pilot, make_buckets, make_pictures
 from thresher.sampling.recall import check_level
+from thresher.sampling.selection import Step
 
 __all__ = ["select_accuracy"]
 
-Codes = npt.NDArray[np.int64]
 _PILOT = 20
 _MORE_PILOT, _PILOT_SHARE = 300, 0.03  # of the labels that are forecast
 _PROBE_SHARE, _MOST_PROBE = 0.1, 120  # of delta, and labels
 _LIMIT_SHARE = 0.05  # of delta, for a bound where the labels might not suffice
+_LOOKS_SHARE = 0.2  # of delta, for bounds beside the cut where labels may stop
+_BLOCKS = 50  # in which the riskiest rows are labelled
+_LAST_LOOK = {"cut": 0.5, "limit": 0.8}  # share that the last bound has of that of all bounds
 
 
 def select_accuracy(
@@ -38,6 +45,7 @@ def select_accuracy(
     delta: float,
     rng: np.random.Generator,
     known: npt.NDArray[np.integer] | None = None,
+    interruptible: bool = False,
 ) -> Labelling:
     """Label every row by proxy or oracle with an accuracy target, for as few labels as possible.
 
@@ -58,6 +66,9 @@ def select_accuracy(
         Every random choice; it must not depend on the labels.
     known : ndarray of int, shape (n_rows,), optional
         The oracle's codes known before, negative where unknown. They may depend on anything past.
+    interruptible : bool, default False
+        Whether `labels` may stop at any time, for any reason: by raising `OutOfClassesError`, or
+        because `remaining` falls to 0. `accuracy_bound` then is what was proved until then.
 
     Returns
     -------
@@ -79,6 +90,12 @@ def select_accuracy(
     safest sampled disagreement is labelled, where c is fixed before the sample. So the
     cut follows the sample without a union over cuts, and sampled rows above it cost nothing.
 
+    With `interruptible` the disagreements are also limited from a half of each sample, a quarter,
+    and so on, and each one found later lowers the limits. Wherever the labels end,
+    `accuracy_bound` is what the completed looks say (D4). The same call with the same generator,
+    facts and `remaining` asks for the same rows in the same order, and all its answers, wherever it
+    stops, hold together with probability 1 - delta.
+
     Examples
     --------
     >>> from thresher.sampling.labelling import CountedClasses
@@ -94,10 +111,12 @@ def select_accuracy(
     (True, True, True)
     """
     check_level(delta)
-    cascade = _Cascade(predictions, confidence, labels, accuracy, rng, known)
+    cascade = _Cascade(
+        predictions, confidence, labels, accuracy, rng, known, interruptible=interruptible
+    )
     if cascade.excess > 0 and cascade.ledger.remaining:
         rest = delta - cascade.probe(_PROBE_SHARE * delta)
-        if cascade.most_wrong > cascade.allowed:
+        if cascade.goes_on:
             cascade.pilot(_PILOT if rest == delta else 0)
             levels = cascade.levels(rest)
             more = int(min(_MORE_PILOT, _PILOT_SHARE * cascade.plan(levels[0]).labels)) - _PILOT
@@ -105,29 +124,6 @@ def select_accuracy(
                 cascade.pilot(more)
             cascade.certify(rest, *levels)
     return cascade.close()
-
-
-class _Disagreements:
-    """A label source of truth values: whether the oracle's code differs from the proxy's."""
-
-    def __init__(self, predictions: Codes, source: ClassSource) -> None:
-        self._predictions, self._source = predictions, source
-        self.bought: list[tuple[Codes, Codes]] = []
-
-    @property
-    def remaining(self) -> int:
-        return self._source.remaining
-
-    def __call__(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        answers = np.asarray(self._source(rows))
-        if answers.shape != rows.shape or answers.dtype.kind not in "biu":
-            raise ValueError(
-                f"{len(rows)} class codes were asked for, an array of {answers.dtype} "
-                f"of shape {answers.shape} came back"
-            )
-        codes = answers.astype(np.int64)
-        self.bought.append((rows, codes))
-        return np.asarray(codes != self._predictions[rows])
 
 
 class _Cascade:
@@ -141,8 +137,10 @@ class _Cascade:
         accuracy: float,
         rng: np.random.Generator,
         known: npt.ArrayLike | None,
+        *,
+        interruptible: bool,
     ) -> None:
-        self.predictions = _whole_numbers("predictions", predictions)
+        self.predictions = whole_numbers("predictions", predictions)
         shape = self.predictions.shape
         sure = np.asarray(confidence)
         if sure.dtype.kind != "f" or sure.shape != shape:
@@ -150,43 +148,56 @@ class _Cascade:
                 f"confidence must be a float array of shape {shape}, "
                 f"got {sure.dtype} of shape {sure.shape}"
             )
-        self.facts = np.full(shape, -1) if known is None else _whole_numbers("known", known)
-        if self.facts.shape != shape:
-            raise ValueError(f"known must have shape {shape}, got {self.facts.shape}")
-        self.target, self.rng = accuracy, rng
-        self.allowed = Share.beyond(accuracy).of(len(self.predictions))
-        self.source = _Disagreements(self.predictions, labels)
+        facts = np.full(shape, -1) if known is None else whole_numbers("known", known)
+        if facts.shape != shape:
+            raise ValueError(f"known must have shape {shape}, got {facts.shape}")
+        self.target, self.allowed = accuracy, Share.beyond(accuracy).of(len(facts))
+        self.rng, self.interruptible = rng, interruptible
+        self.source = Disagreements(self.predictions, facts, labels, interruptible=interruptible)
         self.model = RiskModel(self.predictions, sure.astype(np.float64))
-        self.stages: list[str] = []
+        self.steps: list[Step] = []
         self.tests: list[CascadeTest] = []
         self.sampled: Ranks = np.zeros(0, dtype=np.int64)
-        self.stage = ""
-        self.found_before = 0
-        self.end = len(self.predictions)  # disagreements below this rank: at most `allowed`
-        wrong = np.where(self.facts < 0, -1, self.facts != self.predictions).astype(np.int8)
-        self.ledger = Ledger(self.model.risk(), self.source, rng, wrong)
+        self.pool = 0  # unlabelled rows when the sample was begun
+        self.drawn: tuple[str, ...] = ()
+        self.end = self.most = len(self.predictions)
+        wrong = np.where(facts < 0, -1, facts != self.predictions).astype(np.int8)
+        self.ledger = self._ranked(wrong)
+
+    def _ranked(self, wrong: npt.NDArray[np.int8]) -> Ledger:
+        """Order the rows by their risk."""
+        stops = self.interruptible
+        return Ledger(self.model.risk(), self.source, self.rng, wrong, interruptible=stops)
 
     @property
     def excess(self) -> int:
         """Unlabelled rows beyond those that may all be wrong."""
         return self.ledger.n_unknown - self.allowed
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether the target is not certified yet, and labels are left."""
+        return self.most_wrong > self.allowed and self.ledger.remaining > 0
+
     def levels(self, delta: float) -> tuple[float, float]:
-        """Split delta between the cut and, where the labels might not suffice, a limit."""
+        """Split delta between the cut and, where the labels might not suffice, limits."""
+        if self.interruptible:
+            return (1 - _LOOKS_SHARE) * delta, _LOOKS_SHARE * delta
         if self.ledger.remaining >= self.excess:
             return delta, 0.0
         return (1 - _LIMIT_SHARE) * delta, _LIMIT_SHARE * delta
 
     def probe(self, level: float) -> float:
         """See if a few rows are all right, which may be enough; return the level that is spent."""
-        ledger = self.ledger
-        size = least_sample(0, ledger.n_unknown, self.allowed, level)
-        if size > _most_probed(ledger):
+        last = _LAST_LOOK["limit"] * level if self.interruptible else level
+        size = least_sample(0, self.ledger.n_unknown, self.allowed, last)
+        if size > _most_probed(self.ledger):
             return 0.0
-        pool = self._sample(size, "probe")
-        cut = _safe_cut(pool, size, self.allowed, level)
-        self._record("cut", pool, cut, -1, level)
-        if self._found <= cut:
+        if self.interruptible:
+            self._watch(_looks(size, level, "limit"), "probe")
+            return level
+        self._sample(size, "probe")
+        if self._found <= self._cut_test(level):
             self.end = 0
         return level
 
@@ -202,17 +213,18 @@ class _Cascade:
         ledger = self.ledger
         count = min(most, ledger.n_rows // 10, ledger.remaining // 4)
         ledger.buy(draw_pilot(ledger, make_buckets(ledger), count, self.rng), "pilot")
-        self.stages += [step.stage for step in ledger.steps]
+        self.steps += ledger.steps
         wrong = np.empty(ledger.n_rows, dtype=np.int8)
         wrong[ledger.rows] = ledger.label
         rows = np.flatnonzero(wrong >= 0)
         self.model.fit(rows, wrong[rows] > 0)
         self.sampled = self.sampled[:0]
-        self.ledger = Ledger(self.model.risk(), self.source, self.rng, wrong)
+        self.ledger = self._ranked(wrong)
+        self.ledger.stopped = ledger.stopped
 
     def certify(self, delta: float, level: float, spare_level: float) -> None:
         """Cut if the labels are forecast to suffice, else certify what they allow."""
-        if self.excess <= 0:
+        if self.excess <= 0 or not self.ledger.remaining:
             return
         plan = self.plan(level)
         if plan.labels <= self.ledger.remaining:
@@ -222,12 +234,15 @@ class _Cascade:
 
     def _cut(self, size: int, level: float, spare_level: float) -> None:
         """Draw the sample, and label every row above the cut that it sets."""
-        pool = self._sample(size)
-        cut = _safe_cut(pool, len(self.sampled), self.allowed, level)
-        self._record("cut", pool, cut, -1, level)
-        self.end = self._rank_of(cut)
+        if self.interruptible:
+            if self._watch(_looks(size, spare_level, "cut"), "look"):
+                self.end = self._rank_of(self._cut_test(level))
+            self._label_riskiest(self.ledger.remaining)
+            return
+        self._sample(size)
+        self.end = self._rank_of(self._cut_test(level))
         if spare_level:
-            self._limit_test(pool, spare_level)
+            self._limit_test(spare_level)
         while (count := min(self.ledger.remaining, self.excess)) > 0:
             ranks = self.ledger.unknown(0, self.end)[:count]
             if not len(ranks):
@@ -237,21 +252,46 @@ class _Cascade:
     def _limit(self, delta: float) -> None:
         """Certify what the labels allow: limit the disagreements, then label the riskiest rows."""
         left = self.ledger.remaining
-        pool = self._sample(plan_limit(self._pictures(), left, delta))
-        self._limit_test(pool, delta)
-        block = max(1, left // 50)
-        while (count := min(self.ledger.remaining, block)) and self.most_wrong > self.allowed:
-            self.ledger.buy(self.ledger.unknown()[:count], "tail")
+        if self.interruptible:
+            size = plan_limit(self._pictures(), left, _LAST_LOOK["limit"] * delta)
+            self._watch(_looks(size, delta, "limit"), "look")
+        else:
+            self._sample(plan_limit(self._pictures(), left, delta))
+            self._limit_test(delta)
+        self._label_riskiest(left)
 
-    def _sample(self, size: int, stage: str = "sample") -> int:
-        """Label a uniform sample of the unlabelled rows; return how many there were."""
-        pool = self.ledger.unknown()
+    def _label_riskiest(self, left: int) -> None:
+        """Label the riskiest rows until the target is certified or the labels are spent."""
+        block = max(1, left // _BLOCKS)
+        while (count := min(self.ledger.remaining, block)) and self.most_wrong > self.allowed:
+            self.ledger.buy(self.ledger.unknown(0, self.end)[:count], "tail")
+
+    def _sample(self, size: int, stage: str = "sample") -> None:
+        """Label a uniform sample of the unlabelled rows."""
+        free = self.ledger.unknown()
         size = min(size, self.ledger.remaining)
-        self.sampled = self.rng.choice(pool, size, replace=False)
-        self.stage = stage
+        self.pool, self.drawn = len(free), (stage,)
+        self.sampled = self.rng.choice(free, size, replace=False)
         self.ledger.buy(self.sampled, stage)
-        self.found_before = self.ledger.n_positive
-        return len(pool)
+
+    def _watch(self, looks: Sequence[Look], stage: str) -> bool:
+        """Take looks at a growing uniform sample until one certifies (D4); whether all were."""
+        ledger, order = self.ledger, Permutation(self.ledger, self.rng)
+        self.pool, self.drawn, self.sampled = ledger.n_unknown, (), self.sampled[:0]
+        for number, look in enumerate(looks, 1):
+            count = look.size - len(self.sampled)
+            if count > ledger.remaining:
+                return False
+            ranks = order.take(count)
+            self.drawn = (*self.drawn, f"{stage} {number}")
+            bought = len(ledger.buy(ranks, self.drawn[-1]))
+            self.sampled = np.concatenate([self.sampled, ranks[:bought]])
+            if bought < count:  # no test may use a size that was not fixed before
+                return False
+            self._limit_test(look.level)
+            if self.most_wrong <= self.allowed:
+                return False
+        return True
 
     @property
     def _found(self) -> int:
@@ -264,47 +304,39 @@ class _Cascade:
         found = np.sort(self.sampled[self.ledger.label[self.sampled] > 0])
         return int(found[-1 - cut]) + 1 if cut < len(found) else 0
 
-    def _limit_test(self, pool: int, level: float) -> None:
-        bound = marked_upper(pool, len(self.sampled), self._found, level)
-        self._record("limit", pool, bound - self._found, bound, level)
+    def _cut_test(self, level: float) -> int:
+        """Fix how many sampled disagreements may lie below the cut (D1)."""
+        cut = _safe_cut(self.pool, len(self.sampled), self.allowed, level)
+        self._record("cut", cut, -1, level)
+        return cut
 
-    def _record(
-        self, kind: Literal["cut", "limit"], pool: int, cut: int, bound: int, level: float
-    ) -> None:
-        size, found, allowed = len(self.sampled), self._found, self.allowed
-        self.tests.append(
-            CascadeTest(
-                kind, (self.stage,), pool, size, found, allowed, cut, bound, self.target, level
-            )
-        )
+    def _limit_test(self, level: float) -> None:
+        """Limit the disagreements among the rows sampled from, and so among all rows (D2)."""
+        found = self._found
+        bound = marked_upper(self.pool, len(self.sampled), found, level)
+        self._record("limit", bound - found, bound, level)
+        self.most = min(self.most, self.ledger.n_positive + bound - found)
+
+    def _record(self, kind: Literal["cut", "limit"], cut: int, bound: int, level: float) -> None:
+        counts = self.pool, len(self.sampled), self._found, self.allowed
+        self.tests.append(CascadeTest(kind, self.drawn, *counts, cut, bound, self.target, level))
 
     @property
     def most_wrong(self) -> int:
         """Upper limit of the disagreements among the rows that are still unlabelled."""
-        most = self.ledger.n_unknown
-        above = int(np.count_nonzero(self.ledger.label[: self.end] < 0))
-        for test in self.tests:
-            if test.kind == "limit":
-                since = self.ledger.n_positive - self.found_before
-                most = min(most, max(0, test.cut - since))
-            else:
-                most = min(most, above + self.allowed)
-        return most
+        ledger = self.ledger
+        above = int(np.count_nonzero(ledger.label[: self.end] < 0))
+        return min(ledger.n_unknown, above + self.allowed, max(0, self.most - ledger.n_positive))
 
     def close(self) -> Labelling:
         """Build the answer: the oracle's code where it is known, else the proxy's."""
-        codes, asked = self.predictions.copy(), self.facts >= 0
-        codes[asked] = self.facts[asked]
-        for rows, answers in self.source.bought:
-            codes[rows], asked[rows] = answers, True
-        stages = self.stages + [step.stage for step in self.ledger.steps]
-        bought = zip(stages, self.source.bought, strict=True)
+        codes, steps = self.source.codes, [*self.steps, *self.ledger.steps]
         met = self.most_wrong <= self.allowed
         bound = 1 - self.most_wrong / max(len(codes), 1)
         return Labelling(
             labels=codes,
-            from_oracle=asked,
-            steps=tuple(ClassStep(stage, rows, answers) for stage, (rows, answers) in bought),
+            from_oracle=self.source.known,
+            steps=tuple(ClassStep(s.stage, s.rows, codes[s.rows]) for s in steps),
             met=met,
             accuracy_bound=max(self.target, bound) if met else bound,
             accuracy_estimate=self._estimate(),
@@ -320,29 +352,29 @@ class _Cascade:
             return float("nan")
         found = self.sampled[self.ledger.label[self.sampled] > 0]
         first = int(self.ledger.unknown()[0])
-        hidden = len(found) * (self.tests[-1].n_rows / len(self.sampled) - 1)
+        hidden = len(found) * (self.pool / len(self.sampled) - 1)
         kept = (np.count_nonzero(found > first) + 1) / (len(found) + 1)
         return float(max(0.0, 1 - kept * hidden / self.ledger.n_rows))
 
     def _algorithm(self) -> str:
+        looks = ""
+        if self.interruptible and self.excess > 0:
+            looks = f", {sum(test.kind == 'limit' for test in self.tests)} looks"
         if not self.tests:
-            return "accuracy: certain"
+            return f"accuracy: {'stopped' if looks else 'certain'}{looks}"
         last = self.tests[-1]
-        if last.stages == ("probe",):
-            return "accuracy: a probe of a few rows (D1)"
+        theorem = "D2" if last.kind == "limit" else "D1"
+        if last.stages[0].startswith("probe"):
+            return f"accuracy: a probe of a few rows ({theorem}){looks}"
         if any(t.kind == "cut" and t.stages == last.stages for t in self.tests):
-            return "accuracy: sample, then all above the cut (D1)"
-        return "accuracy: sample, then the riskiest rows (D2)"
+            return f"accuracy: sample, then all above the cut (D1){looks}"
+        return f"accuracy: sample, then the riskiest rows (D2){looks}"
 
 
-def _whole_numbers(name: str, values: npt.ArrayLike) -> Codes:
-    array = np.asarray(values)
-    if array.ndim != 1 or array.dtype.kind not in "biu":
-        raise ValueError(
-            f"{name} must be an integer array of one dimension, got {array.dtype} "
-            f"of shape {array.shape}"
-        )
-    return array.astype(np.int64)
+def _looks(size: int, level: float, kind: Literal["cut", "limit"]) -> tuple[Look, ...]:
+    """Fix the looks at a sample, and the levels of their limits."""
+    last = _LAST_LOOK[kind] * level
+    return (*early_looks(size, level - last), Look(size, last))
 
 
 def _most_probed(ledger: Ledger) -> int:

@@ -11,7 +11,35 @@ import numpy.typing as npt
 
 from thresher.sampling.selection import Grade
 
-__all__ = ["CascadeTest", "ClassSource", "ClassStep", "CountedClasses", "Labelling"]
+__all__ = [
+    "CascadeTest",
+    "ClassSource",
+    "ClassStep",
+    "CountedClasses",
+    "Labelling",
+    "OutOfClassesError",
+]
+
+
+class OutOfClassesError(Exception):
+    """Raised by a source of class codes that stops: at a deadline, or when it is interrupted.
+
+    Parameters
+    ----------
+    codes : array_like of int, shape (k,)
+        Class codes of the first k of the rows that were asked for, so that none is lost.
+
+    Notes
+    -----
+    A labelling with ``interruptible=True`` keeps the codes, asks for no more and returns what is
+    proved so far. Otherwise the exception passes through. Where the classes are false and true,
+    `OutOfLabelsError` serves as well.
+    """
+
+    def __init__(self, codes: npt.ArrayLike = ()) -> None:
+        given = np.asarray(codes)
+        self.codes = given if given.size else np.zeros(0, dtype=np.int64)
+        super().__init__(f"the source of classes stopped; it gave {self.codes.size} more codes")
 
 
 class ClassSource(Protocol):
@@ -19,10 +47,19 @@ class ClassSource(Protocol):
 
     @property
     def remaining(self) -> int:
-        """Rows that can still be labelled for certain; it never promises too much."""
+        """Rows that can still be labelled for certain; it never promises too much.
+
+        In an interruptible labelling it may fall to 0 at any time.
+        """
 
     def __call__(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Label distinct, unlabelled rows, at most `remaining` of them, in the order given."""
+        """Label distinct, unlabelled rows, at most `remaining` of them, in the order given.
+
+        Raises
+        ------
+        OutOfClassesError
+            If the source stops; with the codes of the rows labelled before it did.
+        """
 
 
 class CountedClasses:
@@ -87,7 +124,8 @@ class ClassStep:
     ----------
     stage : {"probe", "pilot", "sample", "tail"}
         Why. The rows of ``probe`` and those of ``sample`` are each one uniform sample of the rows
-        unlabelled before it.
+        unlabelled before it. Where labels may stop they are bought in parts, ``probe 1``,
+        ``probe 2``, ... and ``look 1``, ``look 2``, ...
     rows : ndarray of int64, shape (k,)
         Positions in the arrays that were given.
     answers : ndarray of int64, shape (k,)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from thresher.sampling.accuracy import _safe_cut, select_accuracy
-from thresher.sampling.labelling import CountedClasses
+from thresher.sampling.accuracy import _looks, _safe_cut, select_accuracy
+from thresher.sampling.labelling import CountedClasses, OutOfClassesError
+from thresher.sampling.looks import Look
 
 pytestmark = pytest.mark.statistical
 
@@ -112,6 +113,74 @@ def test_accuracy_with_too_few_labels() -> None:
 def test_labels_are_few_where_confidence_tells() -> None:
     assert run(easy, 20, 0.1)[:, 3].mean() < 0.6 * 800
     assert run(clump, 20, 0.1)[:, 3].mean() < 0.8 * 800
+
+
+class Stopping(CountedClasses):
+    """Gives so many codes and then stops, in the middle of what it is asked for."""
+
+    def __init__(self, truth: np.ndarray, stop: int, budget: int) -> None:
+        super().__init__(lambda rows: truth[rows], budget)
+        self._stop = stop
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        left = self._stop - self.spent
+        if len(rows) <= left:
+            return super().__call__(rows)
+        raise OutOfClassesError(super().__call__(rows[:left]))
+
+
+def stopped(
+    data: Callable[..., Data], trials: int, delta: float, *, budget: int = 500, n: int = 500
+) -> np.ndarray:
+    """Return for each trial: a claim was false at some stop, and what a bound said at the third."""
+    predictions, confidence, truth = data(np.random.default_rng(1), n)
+    out = []
+    for seed in range(trials):
+        false, bounds = False, []
+        for stop in np.linspace(40, 0.9 * budget, 6).astype(int):
+            answer = select_accuracy(
+                predictions,
+                confidence,
+                Stopping(truth, int(stop), budget),
+                accuracy=TARGET,
+                delta=delta,
+                rng=np.random.default_rng(seed),
+                interruptible=True,
+            )
+            share = (answer.labels == truth).mean()
+            false |= bool(share < answer.accuracy_bound - 1e-12)
+            false |= answer.met and bool(share < TARGET)
+            bounds.append(answer.accuracy_bound - answer.from_oracle.mean())
+        out.append((false, bounds[2]))
+    return np.array(out, dtype=np.float64)
+
+
+def test_accuracy_wherever_the_labels_stop() -> None:
+    got = np.concatenate([stopped(proxy, 12, 0.3) for proxy in PROXIES])
+    assert np.count_nonzero(got[:, 0]) <= allowed(len(got), 0.3)
+    assert got[:, 0].any()  # the trials can fail
+    assert np.median(got[:, 1]) > 0.3  # far more than the labelled rows make certain
+
+
+@pytest.mark.full
+def test_a_level_at_every_look_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit at the full level after every ten labels: what peeking at a fixed-n limit is."""
+
+    def peeking(size: int, _level: float, kind: str) -> tuple[Look, ...]:
+        sizes = range(_looks(size, 0.2, kind)[0].size, size, 10)  # type: ignore[arg-type]
+        return (*(Look(part, 0.3) for part in sizes), Look(size, 0.3))
+
+    monkeypatch.setattr("thresher.sampling.accuracy._looks", peeking)
+    got = np.concatenate([stopped(proxy, 12, 0.3) for proxy in PROXIES])
+    assert np.count_nonzero(got[:, 0]) > allowed(len(got), 0.3)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("proxy", PROXIES)
+@pytest.mark.parametrize(("n", "budget"), [(500, 500), (3000, 800)])
+def test_stops_at_length(proxy: Callable[..., Data], n: int, budget: int) -> None:
+    got = stopped(proxy, 150, 0.1, budget=budget, n=n)
+    assert np.count_nonzero(got[:, 0]) <= allowed(len(got), 0.1)
 
 
 @pytest.mark.full
