@@ -46,7 +46,10 @@ def _define(
     columns: Sequence[tuple[str, str]],
     rows: Sequence[tuple[object, ...]],
 ) -> None:
-    """Make a table function of rows; columns that end in _at are Unix times."""
+    """Make a table function of rows; Unix times, whose columns end in _at, become UTC timestamps.
+
+    TIMESTAMP and not TIMESTAMPTZ: DuckDB hands the latter to Python through pytz alone.
+    """
     arrays = {
         column: pa.array(
             [row[i] for row in rows], pa.float64() if kind == "DOUBLE" else pa.string()
@@ -55,7 +58,9 @@ def _define(
     }
     connection.register(f"__{name}", pa.table(arrays))
     items = ", ".join(
-        f"to_timestamp({column}) AS {column}" if column.endswith("_at") else column
+        f"make_timestamp(CAST(round({column} * 1000000) AS BIGINT)) AS {column}"
+        if column.endswith("_at")
+        else column
         for column in arrays
     )
     connection.execute(

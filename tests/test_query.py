@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -382,12 +384,24 @@ def test_the_store_is_queryable(films: Films) -> None:
     certificate = con.execute(RECALL).certificate
     assert certificate is not None
     rows = con.execute(
-        "SELECT oracle, count(DISTINCT input_sha256), min(bought_at) > TIMESTAMPTZ '2020-01-01' "
-        "FROM thresher_labels() GROUP BY oracle"
+        "SELECT oracle, count(DISTINCT input_sha256) FROM thresher_labels() GROUP BY oracle"
     ).fetchall()
-    assert rows == [("is_pos", len(oracle.asked), True)]
-    found = con.execute("SELECT id FROM thresher_certificates()").fetchall()
-    assert found == [(certificate.id,)]
+    assert rows == [("is_pos", len(oracle.asked))]
+    after = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+    names, bought = first_row(con, "thresher_labels()")
+    assert (names[0], names[2], names[3]) == ("oracle", "input_sha256", "answer")
+    assert (bought[0], len(bought[2]), bought[3] in ("0", "1")) == ("is_pos", 64, True)
+    names, made = first_row(con, "thresher_certificates()")
+    assert (names[:2], made[0]) == (["id", "made_at"], certificate.id)
+    for moment in (bought[-1], made[1]):  # UTC, without a zone
+        assert after - dt.timedelta(minutes=5) < moment <= after
+
+
+def first_row(con: thresher.Connection, table: str) -> tuple[list[str], tuple[Any, ...]]:
+    cursor = con.execute(f"FROM {table}")
+    row = cursor.fetchone()
+    assert row is not None
+    return [str(column[0]) for column in cursor.description or ()], row
 
 
 def test_the_same_seed_does_not_draw_the_same_rows_twice(films: Films) -> None:
