@@ -108,7 +108,8 @@ class Labeller:
     It is the `LabelSource` of `thresher.sampling`: asked for rows, it fetches their inputs, takes
     what the store or this query already knows, asks the oracles for the rest in batches, commits
     every batch before it asks the next, and has DuckDB evaluate the formula. The calls of a
-    formula are asked one after the other, and only for rows that the calls before leave open.
+    formula are asked one after the other, and only for rows that the calls before leave open; the
+    call comes first that decides most rows for its price, by the labels seen so far.
 
     Parameters
     ----------
@@ -128,6 +129,8 @@ class Labeller:
         Called with no argument after each committed batch.
     allowed : callable, optional
         Asked before each batch how many rows a budget other than labels still allows; 0: stop.
+    prices : mapping of str to float, optional
+        What a label of each oracle version costs, in one unit for all; equal where it is not known.
 
     Attributes
     ----------
@@ -154,14 +157,23 @@ class Labeller:
         limit: int,
         on_batch: Callable[[], None],
         allowed: Callable[[], int] | None = None,
+        prices: Mapping[str, float] | None = None,
     ) -> None:
         self._query, self._oracles = query, oracles
         self._population, self._store, self._run = population, store, run
         self._limit, self._on_batch, self._allowed = limit, on_batch, allowed
         self._answers: dict[str, dict[str, Label]] = {}
+        self._prices = prices or {}
+        self._asked = {call.value: [0, 0] for call in self._conditions}  # answered, decided alone
         self._seen: list[pa.Table] = []
         self.n_labels = self.n_reused = self.charged = 0
         self.cost_usd, self.n_asked, self.asked_s = 0.0, 0, 0.0
+
+    @property
+    def _conditions(self) -> tuple[OracleCall, ...]:
+        """The calls of WHERE; those after them only give values to aggregates."""
+        estimation = self._query.estimation
+        return self._query.calls[: None if estimation is None else estimation.n_conditions]
 
     @property
     def remaining(self) -> int:
@@ -231,13 +243,13 @@ class Labeller:
         began = time.perf_counter()
         table = self._population.inputs(np.asarray(rows, dtype=np.int64))
         self._seen.append(table)
-        estimation = self._query.estimation
-        n_conditions = len(self._query.calls) if estimation is None else estimation.n_conditions
+        conditions = self._in_order()
+        n_conditions = len(conditions)
         truth: npt.NDArray[np.int8] = np.full(len(rows), -1 if n_conditions else 1, dtype=np.int8)
         values = {
             call.value: self._bound(call).typed([None] * len(rows)) for call in self._query.calls
         }
-        for number, call in enumerate(self._query.calls, 1):
+        for number, call in enumerate((*conditions, *self._query.calls[n_conditions:]), 1):
             if number > n_conditions:
                 needed = truth != 0
             else:
@@ -250,9 +262,41 @@ class Labeller:
                 truth = self._population.evaluate(table, values)
                 if number == n_conditions:
                     truth = np.equal(truth, 1).astype(np.int8)
+        self._count(table, values)
         self.n_asked += len(rows)
         self.asked_s += time.perf_counter() - began
         return table, values, truth
+
+    def _in_order(self) -> list[OracleCall]:
+        """Order the calls of WHERE: lowest price for each row that one decides alone comes first.
+
+        By the labels seen so far, so that a repeated run asks in the same order.
+        """
+        prices = [self._prices.get(self._bound(call).version, 0.0) for call in self._conditions]
+        known = all(price > 0.0 for price in prices)
+
+        def dearness(numbered: tuple[int, OracleCall]) -> float:
+            number, call = numbered
+            answered, decided = self._asked[call.value]
+            return (prices[number] if known else 1.0) * (answered + 2) / (decided + 1)
+
+        if not self._query.monotone:
+            return list(self._conditions)
+        return [call for _, call in sorted(enumerate(self._conditions), key=dearness)]
+
+    def _count(self, table: pa.Table, values: Mapping[str, pa.Array]) -> None:
+        """Count how many rows each call of WHERE was answered for, and decides alone."""
+        if len(self._conditions) < 2 or not self._query.monotone:
+            return
+        unknown = {
+            call.value: self._bound(call).typed([None] * table.num_rows)
+            for call in self._query.calls
+        }
+        for call in self._conditions:
+            answered = values[call.value].is_valid().to_numpy(zero_copy_only=False)
+            alone = self._population.evaluate(table, {**unknown, call.value: values[call.value]})
+            self._asked[call.value][0] += int(np.count_nonzero(answered))
+            self._asked[call.value][1] += int(np.count_nonzero(answered & (alone >= 0)))
 
     def duplicates(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int8]]:
         """Return the rows that this query's answers decide, whether they were asked for or not.
@@ -339,6 +383,7 @@ class Labeller:
         bound = self._bound(call)
         names = [argument.name for argument in bound.signature.arguments]
         batch = table.select(list(call.inputs)).rename_columns(names)
+        began = time.perf_counter()
         try:
             values, answers = bound.ask(batch.take(pa.array([first[key] for key in keys])))
         except Error as error:
@@ -346,7 +391,10 @@ class Labeller:
             raise error.at(self._query.sql, call.place.offset, call.place.length) from error
         sure: Any = [None] * len(keys) if answers.confidence is None else answers.confidence
         confidence = [None if c is None else float(c) for c in sure]
-        self._store.put(bound.version, bound.name, keys, values, confidence, answers.cost_usd)
+        seconds = time.perf_counter() - began
+        self._store.put(
+            bound.version, bound.name, keys, values, confidence, answers.cost_usd, seconds
+        )
         self.n_labels += len(keys)
         self.charged += len(keys)
         self.cost_usd += answers.cost_usd

@@ -14,7 +14,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,15 @@ import pyarrow as pa
 from thresher.errors import OperationalError
 from thresher.label_log import pack_log, unpack_log
 
-__all__ = ["CERTIFICATE_COLUMNS", "LABEL_COLUMNS", "Label", "LabelStore", "Run", "StoredAnswer"]
+__all__ = [
+    "CERTIFICATE_COLUMNS",
+    "LABEL_COLUMNS",
+    "Label",
+    "LabelStore",
+    "Pace",
+    "Run",
+    "StoredAnswer",
+]
 
 Label = bool | int | float | str
 
@@ -46,6 +54,13 @@ CREATE TABLE IF NOT EXISTS runs (
     seed INTEGER NOT NULL,
     known_until INTEGER NOT NULL,
     begun_at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS run_prices (
+    run TEXT NOT NULL, version TEXT NOT NULL, price REAL NOT NULL, PRIMARY KEY (run, version));
+CREATE TABLE IF NOT EXISTS paces (
+    oracle INTEGER PRIMARY KEY REFERENCES oracles (id),
+    n_labels INTEGER NOT NULL,
+    seconds REAL NOT NULL,
+    cost_usd REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS certificates (
     id TEXT PRIMARY KEY, made_at REAL NOT NULL, summary TEXT NOT NULL, json TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS certificate_labels (
@@ -84,10 +99,32 @@ class Run:
     known_until : int
         Labels up to this sequence number were there when it first began: they are its facts.
         Later ones are answers it may take from the store instead of paying again.
+    prices : mapping of str to float
+        What a label of each oracle version cost when it first began, in one unit for all.
     """
 
     seed: int
     known_until: int
+    prices: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What the labels of one oracle version have taken so far.
+
+    Parameters
+    ----------
+    n_labels : int
+        Labels bought.
+    seconds : float
+        Time that the oracle took for them.
+    cost_usd : float
+        Their price.
+    """
+
+    n_labels: int
+    seconds: float
+    cost_usd: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +232,12 @@ class LabelStore:
         answers: Sequence[Label],
         confidence: Iterable[float | None],
         cost_usd: float,
+        seconds: float = 0.0,
     ) -> None:
-        """Commit one batch of labels; an answer that is there already stays as it is."""
+        """Commit one batch of labels; an answer that is there already stays as it is.
+
+        `cost_usd` and `seconds` are what the whole batch took.
+        """
         each = cost_usd / max(len(keys), 1)
         now = time.time()
         with self._lock, self._translated():
@@ -211,6 +252,22 @@ class LabelStore:
                     "bought_at) VALUES (?, ?, ?, ?, ?, ?)",
                     rows,
                 )
+                self._db.execute(
+                    "INSERT INTO paces VALUES (?, ?, ?, ?) ON CONFLICT (oracle) DO UPDATE SET "
+                    "n_labels = n_labels + excluded.n_labels, seconds = seconds + "
+                    "excluded.seconds, cost_usd = cost_usd + excluded.cost_usd",
+                    (oracle, len(keys), seconds, cost_usd),
+                )
+
+    def pace(self, version: str) -> Pace | None:
+        """Return what labels of an oracle version have taken, None where none was bought."""
+        with self._lock, self._translated():
+            row = self._db.execute(
+                "SELECT n_labels, seconds, cost_usd FROM paces "
+                "WHERE oracle = (SELECT id FROM oracles WHERE version = ?)",
+                (version,),
+            ).fetchone()
+        return None if row is None else Pace(*row)
 
     def facts(self, version: str, known_until: int) -> tuple[list[str], list[Label]]:
         """Return keys (hex) and answers of one oracle version up to a sequence number."""
@@ -227,21 +284,29 @@ class LabelStore:
         with self._lock, self._translated():
             return int(self._db.execute("SELECT coalesce(max(seq), 0) FROM labels").fetchone()[0])
 
-    def begin(self, run: str, seed: int) -> Run:
-        """Open a run by its identity; one that began before keeps its seed and its facts.
+    def begin(self, run: str, seed: int, prices: Mapping[str, float]) -> Run:
+        """Open a run by its identity; one that began before keeps its seed, facts and prices.
 
         So a query that was cut off, or is simply repeated, draws the same rows again, finds their
         labels in the store and goes on where it stopped.
         """
-        with self._lock, self._translated():
-            self._db.execute(
+        with self._lock, self._translated(), self._transaction():
+            begun = self._db.execute(
                 "INSERT OR IGNORE INTO runs VALUES (?, ?, "
                 "(SELECT coalesce(max(seq), 0) FROM labels), ?)",
                 (run, seed, time.time()),
             )
+            if begun.rowcount:
+                self._db.executemany(
+                    "INSERT INTO run_prices VALUES (?, ?, ?)",
+                    [(run, version, price) for version, price in prices.items()],
+                )
             row = self._db.execute("SELECT seed, known_until FROM runs WHERE id = ?", (run,))
             first_seed, known_until = row.fetchone()
-        return Run(int(first_seed), int(known_until))
+            first_prices = self._db.execute(
+                "SELECT version, price FROM run_prices WHERE run = ?", (run,)
+            ).fetchall()
+        return Run(int(first_seed), int(known_until), dict(first_prices))
 
     def keep_certificate(
         self,

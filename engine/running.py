@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import secrets
 import time
 from collections.abc import Sequence
@@ -74,12 +75,13 @@ class Running:
         self.targets = targets_of(env, query)
         seed = query.tail.seed if query.tail.seed is not None else env.settings.get("seed")
         reuse = bool(env.settings.get("reuse_labels"))
-        place = Run(secrets.randbits(32) if seed is None else int(str(seed)), env.store.last())
+        first_seed = secrets.randbits(32) if seed is None else int(str(seed))
+        place = Run(first_seed, env.store.last(), self._prices() if reuse else {})
         apart = [int.from_bytes(purpose.encode())] if purpose else []
         mixed = [place.seed, *apart]
         if reuse:
             identity = self._identity(seed, purpose)
-            place = env.store.begin(identity, place.seed)
+            place = env.store.begin(identity, place.seed, place.prices)
             # The facts may come from a query with the same seed: its draws must not come again.
             mixed = [place.seed, int(identity, 16)]
         self.seed, self.rng = place.seed, np.random.default_rng(mixed)
@@ -89,7 +91,7 @@ class Running:
         self.stopped = ""
         self.labeller = Labeller(
             query, env.oracles, population, env.store, place if reuse else None, self.limit,
-            self.report, self._allowed if self.interruptible else None,
+            self.report, self._allowed if self.interruptible else None, place.prices,
         )  # fmt: skip
         self.fit_steps: tuple[Step, ...] = ()
         self.reports: tuple[ProxyReport, ...] = ()
@@ -100,6 +102,25 @@ class Running:
         """Whether it may stop anywhere and answers with what is proved by then."""
         asked = self.env.settings.get("on_interrupt") == "ANSWER" and self.targets.kind != "exact"
         return bool(self.query.tail.budget) or asked
+
+    def _prices(self) -> dict[str, float]:
+        """What a label of each oracle has cost so far: dollars if any costs money, else seconds.
+
+        In powers of ten, so that the clock hardly ever decides which label is bought first.
+        """
+        paces = {
+            bound.version: pace
+            for bound in self.env.oracles.values()
+            if (pace := self.env.store.pace(bound.version)) is not None and pace.n_labels
+        }
+        paid = any(pace.cost_usd > 0.0 for pace in paces.values())
+        each = {
+            version: (pace.cost_usd if paid else pace.seconds) / pace.n_labels
+            for version, pace in paces.items()
+        }
+        return {
+            version: 10.0 ** round(math.log10(price)) for version, price in each.items() if price
+        }
 
     def _allowed(self) -> int:
         """Rows that budgets other than labels still allow, by the pace so far; 0 once one is spent.

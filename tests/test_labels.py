@@ -51,13 +51,13 @@ def test_more_keys_than_sqlite_takes_variables(store: LabelStore) -> None:
 
 def test_a_run_keeps_its_seed_and_its_facts(store: LabelStore) -> None:
     store.put("v", "o", [KEY_A], [True], [None], 0.0)
-    first = store.begin("query", seed=7)
+    first = store.begin("query", 7, {"v": 0.5})
     store.put("v", "o", [KEY_B], [True], [None], 0.0)
-    again = store.begin("query", seed=8)
+    again = store.begin("query", 8, {"v": 2.0})
     assert again == first
     assert first.seed == 7
     assert store.facts("v", again.known_until)[0] == [KEY_A]
-    assert store.begin("another", seed=1).known_until == store.last() > first.known_until
+    assert store.begin("another", 1, {}).known_until == store.last() > first.known_until
 
 
 def test_two_connections_see_each_other(tmp_path: Path) -> None:
