@@ -7,6 +7,7 @@ live as long as the connection.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ import duckdb
 from thresher.errors import OperationalError, ProgrammingError, nearest
 from thresher.oracles import Argument, Signature
 from thresher.plan import CreateOracle, CreateProxy, Drop, OptionValue
+from thresher.settings import Settings
 from thresher.sql import parse
 
 __all__ = ["Catalog", "OracleEntry", "ProxyEntry"]
@@ -41,6 +43,11 @@ class OracleEntry:
             return 0.0, 1.0
         low, high = (self.options.get(name) for name in ("minimum", "maximum"))
         return _number(low), _number(high)
+
+    @property
+    def as_column(self) -> bool:
+        """Whether it may be written as a column, without its arguments."""
+        return self.options.get("as_column") is True
 
 
 def _number(value: OptionValue) -> float | None:
@@ -69,11 +76,11 @@ class Catalog:
     ----------
     connection : duckdb.DuckDBPyConnection
         The user's connection.
-    settings : list of str
-        Names of the session settings, for the parser.
+    settings : Settings
+        The session settings, for the parser.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, settings: list[str]) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
         self._connection, self._settings = connection, settings
         row = connection.execute("SELECT current_database()").fetchone()
         database = str(row[0] if row else "memory").replace('"', '""')
@@ -130,7 +137,38 @@ class Catalog:
 
     def settings(self) -> list[str]:
         """Return the names of the session settings, without prefix."""
-        return self._settings
+        return self._settings.names()
+
+    def setting(self, name: str) -> OptionValue:
+        """Return the value of a session setting."""
+        return self._settings.get(name)
+
+    def without_settings(self) -> Catalog:
+        """Return the same declarations with all settings at their defaults.
+
+        SQL that a certificate keeps is complete: what settings gave it stands in it.
+        """
+        bare = copy.copy(self)
+        bare._settings = Settings()
+        return bare
+
+    def has_function(self, name: str) -> bool:
+        """Whether DuckDB has a function or macro; ``ai.if`` is ``if`` in the schema ``ai``."""
+        schema, _, function = name.rpartition(".")
+        found = self._connection.execute(
+            "SELECT 1 FROM duckdb_functions() WHERE function_name = ? "
+            "AND (? = '' OR schema_name = ?) LIMIT 1",
+            [function, schema, schema],
+        )
+        return found.fetchone() is not None
+
+    def columns(self, relation: str) -> list[str]:
+        """Return the columns of a relation as it stands in FROM; none where it cannot be read."""
+        try:
+            found = self._connection.execute(f"SELECT * FROM {relation} LIMIT 0").description
+        except duckdb.Error:
+            return []
+        return [column[0] for column in found or ()]
 
     def create(self, made: CreateOracle | CreateProxy, function: Function | None = None) -> None:
         """Declare an oracle or proxy; one with a Python function is always temporary.

@@ -34,6 +34,7 @@ def explain(
         proxies = [f"the best, after the first labels, of {', '.join(fitted)}"]
     return [
         f"query      {query.canonical}",
+        *(f"understood {note}" for note in query.understood),
         f"candidates {query.plain or 'all rows of FROM'}",
         f"predicate  {predicate}",
         f"proxies    {', '.join(proxies)}",

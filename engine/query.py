@@ -323,6 +323,8 @@ class SelectionQuery:
         The rest of the block where its aggregates are estimated; `answer` is empty then.
     labelled : Labelled or None
         The call in the SELECT list of a query with ACCURACY TARGET and no call in WHERE.
+    understood : tuple of str
+        A sentence for each form of another system, and each setting, as it was read.
     """
 
     sql: str
@@ -340,6 +342,7 @@ class SelectionQuery:
     answer: Answer
     estimation: Estimation | None = None
     labelled: Labelled | None = None
+    understood: tuple[str, ...] = ()
 
     @property
     def promises(self) -> bool:

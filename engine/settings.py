@@ -18,7 +18,7 @@ class _Setting:
 
     default: OptionValue
     help: str
-    check: str  # 'count', 'share', 'flag', 'seed', 'word A|B', 'name'
+    check: str  # 'count', 'share', 'target', 'flag', 'seed', 'word A|B', 'name'
 
 
 SETTINGS: Mapping[str, _Setting] = {
@@ -37,6 +37,17 @@ SETTINGS: Mapping[str, _Setting] = {
         "RAISE", "RAISE, or ANSWER with what is proved by then", "word RAISE|ANSWER"
     ),
     "on_oracle_error": _Setting("FAIL", "FAIL", "word FAIL"),
+    "default_oracle": _Setting(
+        None, "oracles for functions of other systems, one for each type of answer", "name"
+    ),
+    "recall_target": _Setting(None, "RECALL TARGET where a selection names no target", "target"),
+    "precision_target": _Setting(
+        None, "PRECISION TARGET where a selection names no target", "target"
+    ),
+    "accuracy_target": _Setting(None, "ACCURACY TARGET where a query names no target", "target"),
+    "error_target": _Setting(
+        None, "ERROR WITHIN, as a share of the true value, where aggregates name none", "share"
+    ),
 }
 
 
@@ -96,6 +107,10 @@ def _check(name: str, check: str, value: OptionValue) -> OptionValue:
     if kind == "share":
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
             raise ProgrammingError(f"{wrong} write a number between 0 and 1, such as 0.95.")
+        return float(value)
+    if kind == "target":
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+            raise ProgrammingError(f"{wrong} write a share in (0, 1], such as 95% or 0.95.")
         return float(value)
     if kind == "flag":
         flags = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}

@@ -30,6 +30,8 @@ _PROXIES = {
 
 # The range of a number that an oracle returns; limits of sums and means rest on it.
 _RANGE = {"minimum": Option("number"), "maximum": Option("number")}
+# What every oracle takes; `as_column` is for the parser: the oracle may be written as a column.
+_COMMON = {**_RANGE, "as_column": Option("boolean")}
 
 PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "oracle": tuple(sorted(_ORACLES)),
@@ -84,7 +86,7 @@ def create_oracle(
     arrow_type(signature.returns)
     if not signature.arguments:
         raise ProgrammingError(f"{who} has no arguments; an oracle needs at least one.")
-    checked = check_options(who, provider, options, {**module.OPTIONS, **_RANGE})
+    checked = check_options(who, provider, options, {**module.OPTIONS, **_COMMON})
     _check_range(checked)
     return cast("Oracle", module.create_oracle(name, signature, checked, context))
 

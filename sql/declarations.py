@@ -24,7 +24,7 @@ from thresher.plan import (
 from thresher.sql.names import Names
 from thresher.sql.tokens import Source
 
-__all__ = ["is_declaration", "parse_declaration"]
+__all__ = ["is_declaration", "parse_declaration", "unquoted"]
 
 _PREFIX = "thresher_"
 _KINDS = ("oracle", "proxy")
@@ -271,7 +271,7 @@ def _value(source: Source, first: int, last: int, what: str) -> OptionValue:
     if token.kind == "parameter":
         return _bound(source, at, token.value, what)
     if token.kind == "string":
-        return _unquoted(token.text)
+        return unquoted(token.text)
     constants: dict[str, OptionValue] = {"true": True, "false": False, "null": None}
     if token.word in constants:
         return constants[token.word]
@@ -288,8 +288,14 @@ def _bound(source: Source, at: int, value: object, what: str) -> OptionValue:
     raise source.error(f"{what} cannot be a {type(value).__name__}", at)
 
 
-def _unquoted(text: str) -> str:
-    """Return the value of a string literal."""
+def unquoted(text: str) -> str:
+    r"""Return the value of a string literal.
+
+    Examples
+    --------
+    >>> [unquoted(text) for text in ("'it''s'", r"E'a\nb'", "$x$as it is$x$")]
+    ["it's", 'a\nb', 'as it is']
+    """
     if text.startswith("$"):
         edge = text.index("$", 1) + 1
         return text[edge:-edge]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from thresher.plan import OptionValue
+
 __all__ = ["Argument", "DeclaredOracle", "DeclaredProxy", "Names", "Signature"]
 
 
@@ -40,6 +42,10 @@ class DeclaredOracle(Protocol):
         """What it takes and gives."""
 
     @property
+    def as_column(self) -> bool:
+        """Whether it may be written as a column, without its arguments."""
+
+    @property
     def value_range(self) -> tuple[float | None, float | None]:
         """Least and largest value of an answer, None where nothing is declared."""
 
@@ -69,3 +75,12 @@ class Names(Protocol):
 
     def settings(self) -> list[str]:
         """Return the names of the session settings, without the prefix ``thresher_``."""
+
+    def setting(self, name: str) -> OptionValue:
+        """Return the value of one of these settings; asked for those that it names only."""
+
+    def has_function(self, name: str) -> bool:
+        """Whether DuckDB itself has a function; ``ai.if`` is ``if`` in the schema ``ai``."""
+
+    def columns(self, relation: str) -> Sequence[str]:
+        """Return the columns of a relation as it stands in FROM; empty where DuckDB has none."""

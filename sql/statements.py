@@ -10,6 +10,7 @@ from thresher.sql.audits import is_audit, parse_audit
 from thresher.sql.binder import bind_query
 from thresher.sql.clauses import clause_name, find_clause, find_tail
 from thresher.sql.declarations import is_declaration, parse_declaration
+from thresher.sql.foreign import is_foreign, may_be_foreign, rewrite, with_notes
 from thresher.sql.formula import call_at
 from thresher.sql.names import Names
 from thresher.sql.nesting import Nesting
@@ -113,7 +114,7 @@ def parse(text: str, names: Names, parameters: Parameters = None) -> Statement:
         It makes sense but cannot be answered yet.
     """
     oracles = frozenset(name.lower() for name in names.oracle_names())
-    if not _may_be_ours(text, oracles):
+    if not (_may_be_ours(text, oracles) or may_be_foreign(text, names)):
         return Passthrough(text)
     tokens = tokenize(text)
     if tokens and tokens[-1].kind == "mark" and tokens[-1].text == ";":
@@ -122,14 +123,15 @@ def parse(text: str, names: Names, parameters: Parameters = None) -> Statement:
         return Passthrough(text)
     raw = Source(text, tokens)
     first, analyze = _explained(raw)
-    if not _is_ours(raw, first, oracles):
+    if not (_is_ours(raw, first, oracles) or is_foreign(raw, first, names)):
         return Passthrough(text)
     source = Source(text, bind(text, tokens, parameters))
     if is_audit(source):
         return parse_audit(source)
     if first == 0 and (made := parse_declaration(source, names)) is not None:
         return made
-    query = _query(source, first, names, oracles)
+    source, understood = rewrite(source, first, names)
+    query = with_notes(_query(source, first, names, oracles), understood)
     return Explain(text, query, analyze) if first else query
 
 

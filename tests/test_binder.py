@@ -32,6 +32,7 @@ class Signature:
 class Oracle:
     signature: Signature
     value_range: tuple[float | None, float | None] = (None, None)
+    as_column: bool = False
 
 
 def oracle(returns: str, *kinds: str) -> Oracle:

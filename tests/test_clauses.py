@@ -31,6 +31,7 @@ class Signature:
 class Oracle:
     signature: Signature
     value_range: tuple[float | None, float | None] = (None, None)
+    as_column: bool = False
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ WRONG = [
     ("SEED 4 GROUP BY a", "write GROUP BY before SEED", "GROUP"),
     ("RECALL TARGT 0.9", "unknown clause RECALL TARGT. Did you mean RECALL TARGET?", "RECALL"),
     ("RECAL TARGET .9", "unknown clause RECAL TARGET. Did you mean RECALL TARGET?", "RECAL"),
-    ("RECALL_TARGET 80%", "unknown clause RECALL_TARGET. Did you mean RECALL TARGET?", "RECALL_"),
+    ("RECAL_TARGET 80%", "unknown clause RECAL_TARGET. Did you mean RECALL TARGET?", "RECAL_"),
     ("ORACLE LIMT 5", "unknown clause ORACLE LIMT. Did you mean ORACLE LIMIT?", "ORACLE"),
     ("ORACEL LIMIT 5", "unknown clause ORACEL LIMIT. Did you mean ORACLE LIMIT?", "ORACEL"),
     ("SED 7", "unknown clause SED. Did you mean SEED?", "SED"),
@@ -296,7 +297,7 @@ def test_an_error_target_is_relative_where_it_is_a_percentage(
 @pytest.mark.parametrize(
     ("tail", "message"),
     [
-        ("BUDGET 5", "needs CALLS, SECONDS or USD"),
+        ("BUDGET 5, 6 USD", "needs CALLS, SECONDS or USD"),
         ("BUDGET 5 SECOND", "Did you mean SECONDS"),
         ("BUDGET 0 CALLS", "a whole number above 0"),
         ("BUDGET 1.5 CALLS", "a whole number above 0"),

@@ -37,6 +37,7 @@ class Signature:
 @dataclass(frozen=True)
 class Declared:
     signature: Signature
+    as_column: bool = False
 
 
 class Names:

@@ -47,6 +47,7 @@ class Signature:
 @dataclass(frozen=True)
 class Declared:
     signature: Signature
+    as_column: bool = False
 
 
 class Names:

@@ -1,0 +1,162 @@
+"""SQL of other systems, rewritten into the dialect before it is bound.
+
+The statement stays a list of tokens: what is put in keeps the place of what it stands for, so
+that an error points at the text of the user. Nothing is ever printed from a parsed tree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from thresher.plan import Composed, SelectionQuery
+from thresher.sql.default_targets import add_targets, targets_set
+from thresher.sql.foreign_aggregates import rewrite_aggregates
+from thresher.sql.foreign_blocks import in_blocks
+from thresher.sql.foreign_calls import Calls
+from thresher.sql.foreign_clauses import foreign_clause_at, rewrite_clauses
+from thresher.sql.foreign_columns import column_oracles, rewrite_columns
+from thresher.sql.formula import call_at
+from thresher.sql.names import Names
+from thresher.sql.selections import outer_tokens
+from thresher.sql.tokens import Source, Token
+
+__all__ = ["is_foreign", "may_be_foreign", "rewrite", "with_notes"]
+
+_CALLS = re.compile(
+    r"""(?<![\w$]) (?: nlfilter | nljoin | llm_\w+ | ai_\w+ | prompt | fusion_\w+ | flock_\w+
+                     | ai \s* \. \s* \w+ ) \s* (?: \( | -- | /\* )
+      | ^ [^'"]{0,40}? \b create \b [^'"]{0,40}? \b (?: model | prompt | function ) \b
+      | (?<![\w$]) mindsdb \s* \.""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_DECLARING = (
+    "{what} declares a model or a prompt of another system: here both are an oracle. Write CREATE "
+    "ORACLE name(prompt VARCHAR) RETURNS BOOLEAN USING huggingface WITH (model = '...', "
+    "prompt = '... {{prompt}}'); and SET thresher_default_oracle = 'name'."
+)
+_JOINED = (
+    "a model as a joined table is not supported: call it as an oracle. Write CREATE ORACLE "
+    "{model}(...) ...; and a condition such as WHERE {model}(text) = 'positive'."
+)
+
+
+def may_be_foreign(text: str, names: Names) -> bool:
+    """Whether words of other systems occur at all; made for statements of megabytes."""
+    if _CALLS.search(text) is not None:
+        return True
+    oracles = column_oracles(names)
+    lowered = text.lower() if oracles else ""
+    return any(name in lowered for name in oracles)
+
+
+def is_foreign(source: Source, first: int, names: Names) -> bool:
+    """Whether the statement from a token on must be rewritten, or refused, before it is bound."""
+    if _declared_elsewhere(source, first, names) or _joined_model(source, first, names) is not None:
+        return True
+    if any(foreign_clause_at(source, i) for i in range(first, len(source.tokens))):
+        return True
+    found: list[bool] = []
+    oracles = column_oracles(names)
+
+    def look(block: Source) -> list[Token]:
+        found.append(Calls(block, names, []).found())
+        if oracles:
+            found.append(rewrite_columns(block, names, oracles, []) != block.tokens)
+        return block.tokens
+
+    in_blocks(source.sql, source.tokens[first:], look)
+    return any(found)
+
+
+def rewrite(source: Source, first: int, names: Names) -> tuple[Source, tuple[str, ...]]:
+    """Return a statement in the dialect, and a sentence for each thing that was rewritten.
+
+    Parameters
+    ----------
+    source : Source
+        The statement, with parameters bound.
+    first : int
+        0, or the token after EXPLAIN.
+    names : Names
+        What is declared and set.
+
+    Raises
+    ------
+    ProgrammingError
+        Something of another system is wrong, or no oracle can stand for it.
+    NotSupportedError
+        It has no meaning here; the message names what comes nearest.
+    """
+    if what := _declared_elsewhere(source, first, names):
+        raise source.refuse(_DECLARING.format(what=what), first, first + 2)
+    if (at := _joined_model(source, first, names)) is not None:
+        raise source.refuse(_JOINED.format(model=source.tokens[at + 2].name.lower()), at, at + 3)
+    notes: list[str] = []
+    tokens = rewrite_clauses(Source(source.sql, source.tokens[first:]), notes)
+    oracles = frozenset(name.lower() for name in names.oracle_names())
+    columns, targets = column_oracles(names), targets_set(names)
+
+    def called(block: Source, i: int) -> bool:
+        return call_at(block, i, oracles)
+
+    def holds(block: Source, start: int, end: int) -> bool:
+        return any(called(block, i) for i in outer_tokens(block, start, end))
+
+    def change(block: Source) -> list[Token]:
+        if columns:
+            block = Source(block.sql, rewrite_columns(block, names, columns, notes))
+        block = Source(block.sql, Calls(block, names, notes).rewritten())
+        block = Source(block.sql, rewrite_aggregates(block, names, holds, notes))
+        return add_targets(block, targets, called, notes) if targets else block.tokens
+
+    tokens = in_blocks(source.sql, tokens, change)
+    return Source(source.sql, [*source.tokens[:first], *tokens]), tuple(notes)
+
+
+def with_notes(
+    query: SelectionQuery | Composed, understood: tuple[str, ...]
+) -> SelectionQuery | Composed:
+    """Return a bound statement that carries how it was understood, in its outermost query."""
+    if not understood:
+        return query
+    if isinstance(query, SelectionQuery):
+        return replace(query, understood=understood)
+    if isinstance(query.outer, SelectionQuery):
+        return replace(query, outer=replace(query.outer, understood=understood))
+    first = query.blocks[0]
+    noted = replace(first, query=replace(first.query, understood=understood))
+    return replace(query, blocks=(noted, *query.blocks[1:]))
+
+
+def _declared_elsewhere(source: Source, first: int, names: Names) -> str:
+    """Return the words of a statement that declares a model elsewhere, or an empty string."""
+    if source.word(first) != "create":
+        return ""
+    i = first + 1
+    while source.word(i) in ("or", "replace", "global", "local"):
+        i += 1
+    kind = source.word(i)
+    if kind == "function" and source.word(i + 2) == "type":
+        return "CREATE FUNCTION"
+    if kind in ("model", "prompt") and not names.has_function("llm_filter"):
+        return f"CREATE {kind.upper()}"
+    return ""
+
+
+def _joined_model(source: Source, first: int, names: Names) -> int | None:
+    """Return where a model of MindsDB stands as a relation, or None."""
+    found: Iterator[int] = (
+        i
+        for i in range(first, len(source.tokens) - 2)
+        if source.word(i) == "mindsdb"
+        and source.mark(i + 1, ".")
+        and (source.word(i - 1) in ("from", "join") or source.mark(i - 1, ","))
+    )
+    at = next(found, None)
+    return at if at is not None and not names.columns(_relation(source, at)) else None
+
+
+def _relation(source: Source, i: int) -> str:
+    return source.text(i, min(i + 3, len(source.tokens)))
