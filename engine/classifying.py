@@ -13,7 +13,14 @@ from thresher.certifying import certify, finite
 from thresher.errors import ShortfallError
 from thresher.plan import OracleCall
 from thresher.running import Running
-from thresher.sampling import ClassStep, Labelling, Step, select_accuracy
+from thresher.sampling import (
+    ClassStep,
+    Labelling,
+    OutOfClassesError,
+    OutOfLabelsError,
+    Step,
+    select_accuracy,
+)
 from thresher.scoring import Trainable, n_fit, pilot
 
 __all__ = ["classify"]
@@ -21,6 +28,7 @@ __all__ = ["classify"]
 Codes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 _PILOT = 64  # rows that tell where a score turns from false to true
+_LEAST_FIT = 20  # labels: fewer would teach a proxy nothing
 _MOST_CLASSES = 50  # for which one proxy each is trained
 
 
@@ -60,10 +68,36 @@ class _Source:
         return self._run.labeller.remaining
 
     def __call__(self, rows: Codes) -> Codes:
-        """Label rows and return their codes."""
-        if self._call is None:
-            return self._run.labeller(rows).astype(np.int64)
-        return self.codes(self._run.labeller.answers(rows, self._call))
+        """Label rows and return their codes.
+
+        Raises
+        ------
+        OutOfClassesError, OutOfLabelsError
+            It must stop; with the codes until then.
+        """
+        labeller, call = self._run.labeller, self._call
+        if call is None:
+            return labeller(rows).astype(np.int64)
+        size = max(1, len(rows))
+        if self._run.interruptible:
+            size = max(1, self._run.env.oracles[call.oracle].oracle.batch_size)
+        codes = [np.zeros(0, dtype=np.int64)]
+        for start in range(0, len(rows), size):
+            try:
+                codes.append(self.codes(labeller.answers(rows[start : start + size], call)))
+            except OutOfLabelsError as stop:
+                raise OutOfClassesError(np.concatenate(codes)) from stop
+        return np.concatenate(codes)
+
+    def bought(self, rows: Codes) -> Codes:
+        """Return the codes of rows that are labelled, also once no more may be asked."""
+        run, call = self._run, self._call
+        if call is None or not run.interruptible:
+            return self(rows)
+        bound = run.env.oracles[call.oracle]
+        keys = run.population.inputs(rows).column(call.key).to_pylist()
+        stored = run.env.store.get(bound.version, list(dict.fromkeys(keys)))
+        return self.codes(bound.typed([stored[key][0] for key in keys]))
 
     def codes(self, answers: pa.Array) -> Codes:
         """Return the code of each answer."""
@@ -107,6 +141,7 @@ class _Classifying:
             delta=run.targets.delta,
             rng=run.rng,
             known=known,
+            interruptible=run.interruptible,
         )
         note = self._policy(result)
         agreeing = self._agreeing(result, predictions)
@@ -141,7 +176,7 @@ class _Classifying:
             return known.astype(np.int64)
         rows = np.flatnonzero((known >= 0) & ~self.missing)
         codes = np.where(self.missing, 0, -1)
-        codes[rows] = self.source(rows)
+        codes[rows] = self.source.bought(rows)
         return codes
 
     @staticmethod
@@ -151,15 +186,21 @@ class _Classifying:
 
     def _agreeing(self, result: Labelling, predictions: Codes) -> list[Step]:
         """Write all labels as whether proxy and oracle agree, which is what the tests are about."""
-        fitted = [ClassStep(s.stage, s.rows, self.source(s.rows)) for s in self.run.fit_steps]
+        fitted = [ClassStep(s.stage, s.rows, self._fitted(s)) for s in self.run.fit_steps]
         return [
             Step(s.stage, s.rows, s.answers == predictions[s.rows])
             for s in (*fitted, *result.steps)
+            if len(s.rows)
         ]
+
+    def _fitted(self, step: Step) -> Codes:
+        """Return the codes behind labels that a proxy was fitted on."""
+        return step.answers.astype(np.int64) if self.boolean else self.source.bought(step.rows)
 
     def _predictions(self) -> tuple[Codes, Floats]:
         """The proxy's class of every row, and how sure it is."""
         run = self.run
+        run.probe()
         given = run.population.predictions
         if given is not None:
             given_scores = run.population.scores
@@ -186,7 +227,10 @@ class _Classifying:
             run.rng.choice(unknown, _PILOT // 2, replace=False),
             run.rng.choice(best, _PILOT // 2, replace=False),
         )
-        truth = run.labeller(rows)
+        try:
+            truth = run.labeller(rows)
+        except OutOfLabelsError as stop:
+            rows, truth = rows[: len(stop.answers)], stop.answers
         run.fit_steps += (Step("fit", rows, truth),)
         run.known = run.known_after(run.fit_steps[-1:])
         seen = np.flatnonzero((run.known >= 0) & (run.population.free < 0) & np.isfinite(scores))
@@ -213,14 +257,17 @@ class _Classifying:
         n_rows = population.n_rows
         models = [c for c in run.env.candidates(population) if isinstance(c, Trainable)]
         unknown = np.flatnonzero(run.known < 0)
-        wanted = n_fit(n_rows, run.labeller.remaining, budgeted=False)
-        if not models or wanted > run.labeller.remaining // 2 or wanted > len(unknown) // 2:
+        left = run.labeller.remaining
+        wanted = n_fit(n_rows, left, budgeted=bool(run.query.tail.budget))
+        if not models or not _LEAST_FIT <= wanted <= min(left, len(unknown)) // 2:
             return np.zeros(n_rows, dtype=np.int64), np.zeros(n_rows)
         run.stage = "fit proxies"
         rows, truth = pilot(run.labeller, unknown, wanted, run.rng)
         run.fit_steps += (Step("fit", rows, truth),)
         run.known = run.known_after(run.fit_steps[-1:])
-        codes = self.source(rows)
+        if not len(rows):  # it had to stop
+            return np.zeros(n_rows, dtype=np.int64), np.zeros(n_rows)
+        codes = self.source.bought(rows)
         classes = np.unique(codes)[:_MOST_CLASSES]
         model = models[0]
         inputs = population.inputs(np.arange(n_rows)).select(list(model.inputs))
@@ -238,18 +285,30 @@ class _Classifying:
         if self.call is None:
             raise TypeError("a condition has no label of its own")
         classes = self.run.env.oracles[self.call.oracle].typed(self.source.classes)  # type: ignore[arg-type]
+        if not len(classes):  # it had to stop before the first label
+            return pa.nulls(len(codes), classes.type)
         return classes.take(pa.array(np.where(self.missing, 0, codes)))
 
     def _policy(self, result: Labelling) -> str | None:
+        """Say what could not be done, or raise where ON SHORTFALL wants that."""
         run = self.run
         if result.met:
-            return None
-        note = (
-            f"{run.targets} cannot be certified with {run.limit:,} labels; what holds is accuracy "
-            f">= {result.accuracy_bound:.1%}. Raise ORACLE LIMIT (the {run.labeller.n_labels:,} "
-            "labels bought so far are reused), lower the target, or give a better proxy with USING."
-        )
-        policy = run.query.tail.on_shortfall or run.env.settings.get("on_shortfall") or "FAIL"
+            note = f"{run.stopped}: what is said of the answer holds all the same."
+            return note if run.stopped else None
+        bound, bought = f"accuracy >= {result.accuracy_bound:.1%}", f"{run.labeller.n_labels:,}"
+        if run.stopped:
+            note = (
+                f"{run.stopped}: {run.targets} is not certified yet; what holds is {bound}. Run it "
+                f"again to go on (the {bought} labels bought so far are reused)."
+            )
+        else:
+            note = (
+                f"{run.targets} cannot be certified with {run.limit:,} labels; what holds is "
+                f"{bound}. Raise ORACLE LIMIT (the {bought} labels bought so far are reused), "
+                "lower the target, or give a better proxy with USING."
+            )
+        policy = run.query.tail.on_shortfall or run.env.settings.get("on_shortfall")
+        policy = policy or ("RETURN" if run.stopped else "FAIL")
         if policy == "RETURN":
             return note
         raise run.located(

@@ -68,9 +68,8 @@ def check_promises(source: Source, clauses: TailClauses, tail: Tail, *, estimate
             "is proved, or leave the target and the limit out for an exact answer.",
             "ON SHORTFALL",
         )
-    if tail.budget and (kind in ("exact", "accuracy") or tail.assuming):
-        beside = "ASSUMING" if tail.assuming else "ACCURACY TARGET"
-        what = "without a target" if kind == "exact" else f"beside {beside}"
+    if tail.budget and (kind == "exact" or tail.assuming):
+        what = "beside ASSUMING" if tail.assuming else "without a target"
         raise _at(
             source,
             clauses,

@@ -168,7 +168,8 @@ def test_near_neighbours_within_a_radius(world: World) -> None:
         "PRECISION TARGET .9 ASSUMING CALIBRATION",
         "ACCURACY TARGET .9 ASSUMING NORMALITY",
         "RECALL TARGET .9 ASSUMING NORMALITY BUDGET 3 SECONDS",
-        "ACCURACY TARGET .9 BUDGET 3 SECONDS",
+        "ACCURACY TARGET .9 ASSUMING NORMALITY BUDGET 3 SECONDS",
+        "BUDGET 3 SECONDS",
         "ASSUMING NORMALITY",
         "ACCURACY TARGET .9 ON SHORTFALL EXACT",
     ],
@@ -201,6 +202,185 @@ def test_a_budget_in_seconds(world: World, targets: str) -> None:
     assert found.mean() >= (certificate.bounds.precision or 0)
     assert 0 < certificate.n_labels < N
     assert certificate.elapsed_s < 10
+
+
+def slow_topic(world: World, pause: float = 0.002, stop: int = 10**9) -> list[int]:
+    """An oracle of topics that takes its time, and the ids it was asked.
+
+    After `stop` of them the user presses Ctrl-C.
+    """
+    asked: list[int] = []
+
+    def answer(texts: list[str]) -> list[str]:
+        time.sleep(pause * len(texts))
+        ids = [int(text.split()[-1]) for text in texts]
+        asked.extend(ids)
+        if len(asked) - len(ids) < stop <= len(asked):
+            signal.raise_signal(signal.SIGINT)
+        return [str(world.topic[i]) for i in ids]
+
+    world.connection.create_oracle("slow_topic", answer, ["VARCHAR"], "VARCHAR", version="1")
+    return asked
+
+
+def agreement(world: World, sql: str) -> tuple[float, thresher.Certificate, list[object]]:
+    """Return the share of labels that are the oracle's, the certificate and the labels."""
+    cursor = world.connection.execute(sql)
+    rows = cursor.fetchall()
+    assert len(rows) == N
+    assert cursor.certificate is not None
+    checked = cursor.certificate.verify()
+    assert checked.ok, str(checked)
+    truth = [world.topic[row[0]] for row in rows]
+    share = np.mean([row[1] == t for row, t in zip(rows, truth, strict=True)])
+    assert share >= (cursor.certificate.bounds.accuracy or 0)
+    return float(share), cursor.certificate, [row[1] for row in rows]
+
+
+TOPICS = "SELECT id, slow_topic(text) AS topic FROM t ORDER BY id"
+
+
+def test_a_budget_in_seconds_beside_an_accuracy_target(world: World) -> None:
+    slow(world)
+    ids, certificate = world.run(
+        "SELECT id FROM t WHERE slow(id) USING score ACCURACY TARGET 99% BUDGET 1 SECONDS"
+    )
+    label = np.zeros(N, dtype=bool)
+    label[ids] = True
+    assert certificate.bounds.accuracy is not None
+    assert (label == world.truth).mean() >= certificate.bounds.accuracy
+    assert certificate.bounds.accuracy >= certificate.n_labels / N - 1e-9
+    assert not certificate.met
+    assert certificate.note is not None
+    assert certificate.note.startswith("stopped by BUDGET 1 SECONDS: accuracy >= 0.99 is not")
+    assert 0 < certificate.n_labels < N
+    checked = certificate.verify()
+    assert checked.ok, str(checked)
+
+
+def test_labels_of_many_classes_within_seconds(world: World) -> None:
+    asked = slow_topic(world)
+    share, certificate, labels = agreement(
+        world, f"{TOPICS} USING guess, sure ACCURACY TARGET 99% BUDGET 1 SECONDS"
+    )
+    assert 0 < len(asked) == certificate.n_labels < N
+    assert all(labels[i] == world.topic[i] for i in asked)
+    assert not certificate.met
+    assert certificate.bounds.accuracy is not None
+    assert certificate.bounds.accuracy >= certificate.n_labels / N - 1e-9
+    assert share > 0.5
+
+
+@pytest.fixture
+def ctrl_c(world: World) -> Iterator[None]:
+    """Ctrl-C asks for an answer; a shell starts processes in the background with it ignored."""
+    world.connection.execute("SET thresher_on_interrupt = 'ANSWER'")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.parametrize("stop", [1, 90, 400])
+def test_trained_proxies_interrupted(world: World, stop: int) -> None:
+    asked = slow_topic(world, 0.0, stop)
+    share, certificate, labels = agreement(world, f"{TOPICS} ACCURACY TARGET 100%")
+    assert stop <= len(asked) == certificate.n_labels < stop + 100
+    assert all(labels[i] == world.topic[i] for i in asked)
+    assert certificate.bounds.accuracy is not None
+    assert certificate.bounds.accuracy >= len(asked) / N - 1e-9
+    if stop == 400:
+        assert share > 0.9
+        assert certificate.bounds.accuracy > 0.7
+
+
+@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.parametrize("stop", [1, 50, 700])
+def test_conditions_interrupted(world: World, stop: int) -> None:
+    asked: list[int] = []
+
+    def answer(ids: list[int]) -> list[bool]:
+        asked.extend(ids)
+        if len(asked) - len(ids) < stop <= len(asked):
+            signal.raise_signal(signal.SIGINT)
+        return [bool(world.truth[i]) for i in ids]
+
+    world.connection.create_oracle("stops", answer, args=["BIGINT"], returns="BOOLEAN")
+    ids, certificate = world.run(
+        "SELECT id FROM t WHERE stops(id) USING score ACCURACY TARGET 100%"
+    )
+    label = np.zeros(N, dtype=bool)
+    label[ids] = True
+    assert (label == world.truth)[asked].all()
+    assert certificate.bounds.accuracy is not None
+    assert (label == world.truth).mean() >= certificate.bounds.accuracy >= len(asked) / N - 1e-9
+    assert stop <= len(asked) < stop + 100
+    assert stop < 700 or certificate.bounds.accuracy > 0.8
+    assert certificate.verify().ok
+
+
+@pytest.mark.parametrize("using", [" USING guess, sure", ""])
+def test_labels_that_stop_before_they_begin(world: World, using: str) -> None:
+    asked = slow_topic(world)
+    sql = f"{TOPICS}{using} ACCURACY TARGET 99% BUDGET 0.000001 SECONDS"
+    share, certificate, labels = agreement(world, sql)
+    assert not asked
+    assert certificate.bounds.accuracy == 0.0
+    assert labels[0] is None or using
+    agreement(world, f"{TOPICS}{using} ACCURACY TARGET 30% ORACLE LIMIT 300 ON SHORTFALL RETURN")
+    known = set(asked)
+    assert known
+    again, certificate, labels = agreement(world, f"{sql} SEED 3")
+    assert set(asked) == known  # what is known is used, though nothing may be asked
+    assert all(labels[i] == world.topic[i] for i in known)
+    assert certificate.bounds.accuracy == pytest.approx(len(known) / N)
+    assert again >= share
+
+
+def test_an_accuracy_target_that_is_met_in_time(world: World) -> None:
+    ids, certificate = world.run(f"{ASK} ACCURACY TARGET 90% BUDGET 1000 SECONDS, 1000 USD")
+    label = np.zeros(N, dtype=bool)
+    label[ids] = True
+    assert certificate.met
+    assert certificate.note is None
+    assert (label == world.truth).mean() >= 0.9
+    assert certificate.n_labels < 0.6 * N
+    assert "looks" in certificate.algorithm
+    assert certificate.verify().ok
+
+
+def test_a_shortfall_within_seconds_may_be_an_error(world: World) -> None:
+    slow(world)
+    with pytest.raises(thresher.ShortfallError, match=r"^stopped by BUDGET 0\.3 SECONDS: acc"):
+        world.run(
+            "SELECT id FROM t WHERE slow(id) USING score ACCURACY TARGET 99% BUDGET .3 SECONDS "
+            "ON SHORTFALL FAIL"
+        )
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_interrupted_labels_go_on_where_they_stopped(world: World) -> None:
+    """The same statement draws the same rows: what was bought is not bought again."""
+    asked = slow_topic(world, 0.0, 200)
+    sql = f"{TOPICS} USING guess, sure ACCURACY TARGET 80% ORACLE LIMIT {N} SEED 1"
+    _, first, _ = agreement(world, sql)
+    assert first.note is not None
+    assert first.note.startswith("interrupted: accuracy >= 0.8 is not certified yet; what")
+    assert "Run it again" in first.note
+    assert not first.met
+    bought = list(asked)
+    assert 0 < len(bought) < N
+    asked = slow_topic(world, 0.0)
+    share, second, _ = agreement(world, sql)
+    assert second.met
+    assert share >= 0.8
+    assert not set(bought) & set(asked)
+    assert second.n_labels == len(asked)
+    assert second.bounds.accuracy is not None
+    assert first.bounds.accuracy is not None
+    assert second.bounds.accuracy >= first.bounds.accuracy
+    for one, two in zip(first.tests, second.tests, strict=False):  # the looks were the same
+        assert one == two
 
 
 def test_a_budget_in_dollars(world: World) -> None:
