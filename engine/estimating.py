@@ -223,7 +223,9 @@ class _Estimating:
         raise NotSupportedError(
             f"{text} has no declared range, and limits of its sum or mean need one. Write "
             f"least(greatest({text}, a), b) with the least and largest value a and b, or declare "
-            "them: CREATE ORACLE ... WITH (minimum = a, maximum = b).",
+            "them: CREATE ORACLE ... WITH (minimum = a, maximum = b). Or write ORACLE LIMIT n "
+            "ASSUMING NORMALITY for limits without a range, which hold about as said once labels "
+            "are many.",
         ).at(self.run.query.sql, measured.place.offset, measured.place.length)
 
     def _measure(self, aggregate: Aggregate) -> Measure:

@@ -31,6 +31,7 @@ __all__ = [
 
 Record = Mapping[str, Any]
 
+_BELOW = "below"  # stage of rows that a precision query verifies below the head
 _ABOVE, _BOX = 0.6, 0.02  # shares of the level of a count: of the upper limit, of the ranges
 _ALLOWANCE = 20_000  # places at which a count with three strata is tried
 
@@ -204,10 +205,10 @@ def accuracy_limit(certificate: Record, log: Log) -> tuple[int, str]:
 
 
 def precision_limit(certificate: Record, log: Log) -> tuple[int, str]:
-    """Bound how many rows of the answer may be negative, as the tests and the log allow at best.
+    """Bound how many rows of the answer may be negative, as the tests and the log have it.
 
-    Rows labelled after a sample of the head are taken to lie in it, which is so where recall is
-    asked for as well; else it is the reading most favourable to the claim.
+    Rows labelled after a sample of the head lie in it, but for those of the stage below it. Of rows
+    whose inputs equal labelled ones the log does not tell; they are taken to lie in the head.
     """
     tests = [t for t in certificate["tests"] if t["kind"] == "negatives" and t["n_sample"]]
     returned = int(certificate["n_returned"])
@@ -217,14 +218,13 @@ def precision_limit(certificate: Record, log: Log) -> tuple[int, str]:
     limits = []
     for test in tests:
         since = log.negatives_after(log.drawn(test["stages"]).last)
-        limits.append(max(0, int(test["cut"]) - since))
+        limits.append(max(0, int(test["cut"]) - since + log.drawn([_BELOW]).n_negative))
     last = tests[-1]
     drawn = log.drawn(last["stages"])
-    head = int(last["n_rows"]) - drawn.n_sample
-    if certificate["targets"]["recall"] is not None:
-        head -= len(log.row) - drawn.last - log.n_of(SAME_INPUT)
+    elsewhere = log.n_of(SAME_INPUT) + log.n_of(_BELOW)
+    head = max(0, int(last["n_rows"]) - drawn.n_sample - (len(log.row) - drawn.last - elsewhere))
     text = "limit of the negatives in the head, less those found since, and rows beyond the head"
-    return min(limits) + max(0, free - head), text
+    return min(*limits, head) + max(0, free - head), text
 
 
 def _check_count(test: Record, certificate: Record, log: Log) -> list[Check]:

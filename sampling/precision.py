@@ -132,7 +132,7 @@ def _spend(ledger: Ledger, head: Head) -> None:
     while count := ledger.remaining:
         ranks = ledger.first(count, head.end)
         if len(ranks):
-            ledger.buy(ranks, "verify")
+            ledger.buy(ranks, "below")  # no row of the head: they do not lower its limit
         else:  # all below is labelled
             head.verify(ledger.last(count, head.end))
 

@@ -29,7 +29,8 @@ class Step:
     ----------
     stage : str
         Why: ``pilot``, ``census``, ``sample``, ``look 1``, ``head 1``, ``verify``, ``all``, ...
-        A stage may take several steps; the rows of a sampling stage are one uniform sample.
+        A stage may take several steps; the rows of a sampling stage are one uniform sample. In a
+        precision query ``verify`` lies in the head and ``below`` below it.
     rows : ndarray of int64, shape (k,)
         Positions in the arrays that were given.
     answers : ndarray of bool, shape (k,)

@@ -166,6 +166,9 @@ def test_a_declared_range_serves_too(world: World) -> None:
     with pytest.raises(thresher.NotSupportedError, match="declared range") as caught:
         world.rows(ask)
     assert caught.value.offset == ask.index("wheels")
+    assert "minimum = a" in caught.value.message
+    assert "ORACLE LIMIT n ASSUMING NORMALITY" in caught.value.message
+    assert len(world.rows(f"{ask} ASSUMING NORMALITY")) == 1
     with pytest.raises(thresher.ProgrammingError, match="minimum 3 must be below maximum 2"):
         world.connection.execute(
             "CREATE ORACLE bad(id BIGINT) RETURNS INTEGER USING column "

@@ -357,7 +357,6 @@ def test_a_better_bound_is_seen(name: str) -> None:
     derived = {c.name: c.recomputed for c in certificate.verify().checks}
     for which in ("recall", "precision"):
         bound = getattr(certificate.bounds, which)
-        # A log of a precision query does not tell which verified rows lay in the head.
         most = float(str(derived.get(f"{which} bound", 0.5)))
         claims = [0.5, 1.0] if bound is None else [most + 0.01 * (1 - most), 1.0]
         for claim in claims:
@@ -367,8 +366,10 @@ def test_a_better_bound_is_seen(name: str) -> None:
             assert failed == {f"{which} bound"}, (which, claim, str(found))
 
 
-def test_the_bound_of_a_joint_answer_is_recomputed_to_the_row() -> None:
-    certificate, log = query(**QUERIES["joint, short"])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", ["joint, short", "precision", "precision, two looks"])
+def test_a_bound_of_precision_is_recomputed_to_the_row(name: str, seed: int) -> None:
+    certificate, log = query(**QUERIES[name], seed=seed)
     bound, returned = certificate.bounds.precision, certificate.n_returned
     assert bound is not None
     one_row = dataclasses.replace(certificate.bounds, precision=bound + 1 / returned)
