@@ -40,10 +40,11 @@ from thresher.typeobjects import (
 )
 
 if TYPE_CHECKING:
-    from thresher.auditing import Finding
     from thresher.certificate import Certificate
     from thresher.cursor import Cursor
-    from thresher.dbapi import Connection, audit, connect
+    from thresher.dbapi import Connection, connect
+    from thresher.findings import Finding
+    from thresher.given_answers import audit
     from thresher.verify import Verification
 
 __all__ = [
@@ -92,9 +93,9 @@ _LAZY = {
     "Certificate": "thresher.certificate",
     "Connection": "thresher.dbapi",
     "Cursor": "thresher.cursor",
-    "Finding": "thresher.auditing",
+    "Finding": "thresher.findings",
     "Verification": "thresher.verify",
-    "audit": "thresher.dbapi",
+    "audit": "thresher.given_answers",
     "connect": "thresher.dbapi",
 }
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
@@ -21,10 +20,10 @@ from thresher.settings import SETTINGS, Settings
 from thresher.sql import split
 
 if TYPE_CHECKING:
-    from thresher.auditing import Finding
+    from thresher.findings import Finding
     from thresher.verify import Verification
 
-__all__ = ["BESIDE", "Connection", "Cursor", "audit", "connect"]
+__all__ = ["BESIDE", "Connection", "Cursor", "connect"]
 
 BESIDE = "beside the database"
 _Config = Mapping[str, plan.OptionValue | ProgressSink]
@@ -85,11 +84,6 @@ def connect(
     except BaseException:
         beneath.close()
         raise
-
-
-def audit(connection: Connection, query: str, answer: object, **claims: Any) -> list[Finding]:
-    """Test how good an answer of any system is: see `Connection.audit`."""
-    return connection.audit(query, answer, **claims)
 
 
 def _callable(name: str, function: object) -> None:
@@ -277,13 +271,14 @@ class Connection:
         answer : str, pyarrow.Table, DataFrame or sequence
             The answer: a relation in SQL, or a table, with the column `key`; or the keys.
         key : str
-            Column that tells the rows of the query's FROM.
+            Column of the query's FROM, and of the answer, that tells the rows.
         recall, precision : float, optional
             What is claimed of the answer, in (0, 1].
         limit : int, optional
-            Most labels to buy; None: the setting ``default_budget``.
+            Most labels to buy, at least 1; None: the setting ``default_budget``.
         probability : float, optional
-            With which all findings hold together; None: the setting ``probability``.
+            With which all findings hold together, in (0, 1); None: the setting ``probability``,
+            or a part of the session's (``session_probability``), as for any statement.
         seed : int, optional
             Of the draws. It must not have been chosen after seeing labels.
 
@@ -295,7 +290,18 @@ class Connection:
         Raises
         ------
         ProgrammingError
-            The query calls no oracle, or has targets of its own.
+            The query calls no oracle, or has targets of its own; the key is no column; a number is
+            out of its range; or more probability is asked for than is left of the session's.
+        DataError
+            A key of the answer is no row that the query is about.
+        BudgetError
+            `limit` is above the setting ``oracle_limit``.
+
+        Notes
+        -----
+        The same audit of the same answer draws the same rows again and finds their labels in the
+        store: to test an answer twice, give another `seed`. Theorems U1 to U3 in the guarantees of
+        audits.
 
         Examples
         --------
@@ -310,29 +316,14 @@ class Connection:
         ...     limit=300,
         ... )
         >>> [(f.claim, f.verdict) for f in found]
-        [('precision', 'no claim'), ('recall', 'refuted')]
+        [('recall', 'refuted'), ('precision', 'no claim')]
         """
-        self._check()
-        with self._named(answer, key) as relation:
-            return self._session.audit_answer(
-                query, (key, relation), (recall, precision), limit, probability, seed
-            )
+        from thresher.given_answers import GivenAnswer, named
 
-    @contextmanager
-    def _named(self, answer: object, key: str) -> Iterator[str]:
-        """Give an answer a name in SQL."""
-        if isinstance(answer, str):
-            yield answer
-            return
-        table = answer
-        if not hasattr(answer, "columns"):
-            table = pa.table({key: pa.array(list(cast("Iterable[Any]", answer)))})
-        name = "__thresher_answer"
-        self._beneath.register(name, table)
-        try:
-            yield name
-        finally:
-            self._beneath.unregister(name)
+        self._check()
+        with named(self._beneath, answer, key) as relation:
+            given = GivenAnswer(key, relation, recall, precision, limit, probability, seed)
+            return self._session.audit_answer(query, given)
 
     def label_log(self, certificate: str) -> pa.Table:
         """Return the label log that the store keeps for a certificate, by its identity.

@@ -162,6 +162,8 @@ class Audit:
         Clauses; None where they are absent.
     place : Place
         Where the identity stands.
+    places : mapping of str to Place
+        Where AGAINST and the clauses stand.
     """
 
     sql: str
@@ -171,6 +173,7 @@ class Audit:
     probability: float | None
     seed: int | None
     place: Place
+    places: Mapping[str, Place] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

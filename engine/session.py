@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -21,17 +18,20 @@ from thresher.duckdb_errors import translated
 from thresher.environment import Environment
 from thresher.errors import InterfaceError, ProgrammingError, nearest
 from thresher.explain import describe, explain, show
+from thresher.interrupts import Interrupts
 from thresher.labels import LabelStore
 from thresher.models import Models
 from thresher.progress import ProgressSink, Silent, Terminal, terminal_or_silent
 from thresher.settings import SETTINGS, Settings
-from thresher.spending import Share, Spending
+from thresher.spending import Share, Shares
 from thresher.sql import parse
 from thresher.sql.nesting import BLOCK_PREFIX
 from thresher.store_tables import offer_store
+from thresher.transactions import in_transaction, transaction
 
 if TYPE_CHECKING:
-    from thresher.auditing import Finding
+    from thresher.findings import Finding
+    from thresher.given_answers import GivenAnswer
     from thresher.run import Answered
 
 __all__ = ["Outcome", "Session"]
@@ -84,8 +84,7 @@ class Session:
         self._sink = sink
         self.catalog = Catalog(connection, settings)
         self.models = Models(connection, self.catalog, settings)
-        self._spending: Spending | None = None
-        self._interrupted, self._answers_early = threading.Event(), False
+        self._shares, self._interrupts = Shares(), Interrupts(connection)
 
     def execute(self, sql: str, parameters: Parameters = None) -> Outcome:
         """Run one statement.
@@ -95,9 +94,7 @@ class Session:
         DatabaseError
             Any failure, as a PEP 249 error of `thresher.errors`.
         """
-        self._interrupted.clear()
-        self._answers_early = False
-        with self._interruptible():
+        with self._interrupts.handled():
             with translated():
                 self.catalog.refresh()
                 statement = parse(sql, self.catalog, parameters)
@@ -159,108 +156,115 @@ class Session:
         from thresher.run import run  # brings scipy, which plain SQL does not need
 
         sink = self._progress()
-        self._answers_early = self.settings.get("on_interrupt") == "ANSWER" or any(
+        self._interrupts.answers_early = self.settings.get("on_interrupt") == "ANSWER" or any(
             query.tail.budget for query in queries
         )
         left = self.settings.count("oracle_limit")
 
         def answer(query: plan.SelectionQuery, into: str) -> Answered:
             nonlocal left
-            spending, share = self._share(query, queries)
+            share = self._share(query, queries)
             env = self._environment(query, sink, share, left)
             answered = run(replace(env, into=into), query)
             left -= answered.charged
-            if spending is not None and answered.certificate.grade != "exact":
-                spending.spend(share)
+            if answered.certificate.grade != "exact":
+                self._shares.spend(share)
             return answered
 
         try:
-            with self._transaction():
+            with transaction(self.connection):
                 yield answer
         finally:
             sink.close()
 
     def audit(self, statement: plan.Audit) -> Outcome:
         """Test the promise of a certificate on rows drawn afresh, or against people."""
-        from thresher.auditing import as_columns, audit_certificate
+        from thresher.auditing import audit_certificate
+        from thresher.findings import as_table
 
-        found = self.store.certificate(statement.identity)
+        identity, at = statement.identity, statement.place
+        found = self.store.certificate(identity)
         if found is None:
             known = [row[0] for row in self.store.certificates()]
             raise ProgrammingError(
-                f"there is no certificate {statement.identity} in the label store."
-                f"{nearest(statement.identity, known)} SHOW CERTIFICATES lists them."
-            ).at(statement.sql, statement.place.offset, statement.place.length)
+                f"there is no certificate {identity} in the label store."
+                f"{nearest(identity, known)} SHOW CERTIFICATES lists them."
+            ).at(statement.sql, at.offset, at.length)
         query = parse(str(found["canonical"]), self.catalog.without_settings())
         if not isinstance(query, plan.SelectionQuery):
-            raise InterfaceError(f"certificate {statement.identity} is of no query")
-        named = statement.probability or self.settings.get("probability")
-        sink = self._progress()
-        try:
-            with self._transaction():
-                env = self._environment(query, sink, Share(1.0 - float(str(named))))
-                answer = self.store.answer(statement.identity)
-                findings = audit_certificate(env, query, statement, found, answer)
-        finally:
-            sink.close()
-        return Outcome(self.connection.from_arrow(as_columns(findings)))
+            raise InterfaceError(f"certificate {identity} is of no query")
+        place = statement.places.get("WITH PROBABILITY", at)
+        share = self._dealt(statement.probability, statement.sql, place)
+        answer = self.store.answer(identity)
+        findings = self._audited(
+            query, share, lambda env: audit_certificate(env, query, statement, found, answer)
+        )
+        return Outcome(self.connection.from_arrow(as_table(findings)))
 
-    def audit_answer(
-        self,
-        sql: str,
-        keys: tuple[str, str],
-        claims: tuple[float | None, float | None],
-        limit: int | None,
-        probability: float | None,
-        seed: int | None,
-    ) -> list[Finding]:
-        """Test an answer that is given by the keys of its rows: (column, relation)."""
+    def audit_answer(self, sql: str, answer: GivenAnswer) -> list[Finding]:
+        """Test an answer that is given by the keys of its rows."""
         from thresher.auditing import audit_answer
 
-        self.catalog.refresh()
-        query = parse(sql, self.catalog.without_settings())
-        if not isinstance(query, plan.SelectionQuery) or query.estimation or query.labelled:
-            raise ProgrammingError("an audit needs a SELECT whose WHERE calls a declared oracle")
-        tail = query.tail
-        if tail.recall or tail.precision or tail.accuracy:
-            raise ProgrammingError(
-                "the query of an audit has no targets: claim them with recall= and precision="
-            )
-        budget = self.settings.count("default_budget") if limit is None else limit
-        query = replace(query, tail=plan.Tail(recall=1.0, oracle_limit=budget, seed=seed))
-        named = self.settings.get("probability") if probability is None else probability
+        with self._interrupts.handled(), translated(sql):
+            self.catalog.refresh()
+            query = parse(sql, self.catalog.without_settings())
+            if not isinstance(query, plan.SelectionQuery) or query.estimation or query.labelled:
+                raise ProgrammingError(
+                    "an audit needs a SELECT whose WHERE calls a declared oracle"
+                )
+            for target in ("RECALL", "PRECISION", "ACCURACY"):
+                if (place := query.tail.places.get(f"{target} TARGET")) is not None:
+                    way = f"claim it with {target.lower()}=0.9"
+                    if target == "ACCURACY":
+                        way = "claim recall= and precision= of the rows that are labelled true"
+                    error = ProgrammingError(f"Leave {target} TARGET out of the query; {way}.")
+                    raise error.at(sql, place.offset, place.length)
+            share = self._dealt(answer.probability)
+            return self._audited(query, share, lambda env: audit_answer(env, query, answer))
+
+    def _audited(
+        self,
+        query: plan.SelectionQuery,
+        share: Share,
+        audit: Callable[[Environment], list[Finding]],
+    ) -> list[Finding]:
+        """Run an audit in one transaction; it spends of the session's delta unless it is exact."""
         sink = self._progress()
         try:
-            with translated(sql), self._transaction():
-                env = self._environment(query, sink, Share(1.0 - float(str(named))))
-                column = '"' + keys[0].replace('"', '""') + '"'
-                return audit_answer(env, query, (column, keys[1], column), *claims)
+            with transaction(self.connection):
+                findings = audit(self._environment(query, sink, share))
         finally:
             sink.close()
+        if any(finding.low != finding.high for finding in findings):
+            self._shares.spend(share)
+        return findings
 
-    def _share(
-        self, query: plan.SelectionQuery, queries: Sequence[plan.SelectionQuery]
-    ) -> tuple[Spending | None, Share]:
+    def _share(self, query: plan.SelectionQuery, queries: Sequence[plan.SelectionQuery]) -> Share:
         """Find out what failure probability a query, one of a statement's, may spend."""
-        named = query.tail.probability
-        total = self.settings.get("session_probability")
-        if not isinstance(total, float):
-            self._spending = None
-            if named is not None:
-                return None, Share(1.0 - named)
-            delta = 1.0 - float(str(self.settings.get("probability")))
-            sharing = [one for one in queries if one.promises and one.tail.probability is None]
-            if len(sharing) < 2:
-                return None, Share(delta)
-            text = f"one of {len(sharing)} parts of the statement, which share {delta:.4g}"
-            return None, Share(delta / len(sharing), text)
-        if self._spending is None or self._spending.total != 1.0 - total:
-            self._spending = Spending(1.0 - total)
+        sharing = [one for one in queries if one.promises and one.tail.probability is None]
+        place = query.tail.places.get("WITH PROBABILITY", plan.Place(0, 0))
+        return self._dealt(query.tail.probability, query.sql, place, len(sharing))
+
+    def _dealt(
+        self,
+        named: float | None,
+        sql: str | None = None,
+        place: plan.Place | None = None,
+        n_sharing: int = 1,
+    ) -> Share:
+        """Return what a statement may spend; an error stands where it names its probability."""
+        session = self.settings.get("session_probability")
         try:
-            return self._spending, self._spending.share(None if named is None else 1.0 - named)
+            return self._shares.share(
+                named,
+                session=session if isinstance(session, float) else None,
+                default=float(str(self.settings.get("probability"))),
+                n_sharing=n_sharing,
+            )
         except ProgrammingError as error:
-            place = query.tail.places.get("WITH PROBABILITY", plan.Place(0, 0))
-            raise error.at(query.sql, place.offset, place.length) from None
+            if sql is None or place is None:
+                raise
+            raise error.at(sql, place.offset, place.length) from None
 
     def create(
         self,
@@ -272,40 +276,6 @@ class Session:
         self.catalog.create(made, function)
         self.models.forget(made.name)
         return Outcome(None)
-
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Let Ctrl-C stop DuckDB's query first and Python's work second.
-
-        DuckDB itself only raises a plain RuntimeError and may leave its query running, which then
-        blocks whatever comes next. A handler that the user has installed is left alone.
-        """
-        ours = (
-            threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        )
-        if ours:
-            signal.signal(signal.SIGINT, self._on_interrupt)
-        try:
-            yield
-        except KeyboardInterrupt:
-            self.connection.interrupt()
-            raise
-        except RuntimeError as error:
-            if str(error) != "Query interrupted":
-                raise
-            self.connection.interrupt()
-            raise KeyboardInterrupt from error
-        finally:
-            if ours:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self._answers_early and not self._interrupted.is_set():
-            self._interrupted.set()  # the query stops by itself; a second Ctrl-C ends it
-            return
-        self.connection.interrupt()
-        signal.default_int_handler(number, frame)
 
     def _environment(
         self,
@@ -324,7 +294,7 @@ class Session:
             settings=self.settings,
             store=self.store,
             progress=sink,
-            interrupted=self._interrupted.is_set,
+            interrupted=self._interrupts.asked,
             delta=share.delta,
             share=share.text,
             oracle_limit=(
@@ -343,27 +313,8 @@ class Session:
     def end_transaction(self, how: str) -> None:
         """COMMIT or ROLLBACK if a transaction was begun."""
         with translated():
-            if self._in_transaction():
+            if in_transaction(self.connection):
                 self.connection.execute(how)
-
-    def _in_transaction(self) -> bool:
-        """Outside a transaction every statement has an id of its own."""
-        ids = [self.connection.execute("SELECT txid_current()").fetchone() for _ in range(2)]
-        return ids[0] == ids[1]
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """Run inside the user's transaction, or in one of our own."""
-        if self._in_transaction():
-            yield
-            return
-        self.connection.execute("BEGIN")
-        try:
-            yield
-        except BaseException:
-            self.connection.execute("ROLLBACK")
-            raise
-        self.connection.execute("COMMIT")
 
     def _duckdb(self, sql: str, parameters: Parameters) -> Outcome:
         kinds = [statement.type for statement in self.connection.extract_statements(sql)]
@@ -432,8 +383,8 @@ class Session:
 
         if BLOCK_PREFIX in query.canonical:
             return ["rows       known once the blocks before are answered"]
-        _, share = self._share(query, queries)
-        with self._transaction():
+        share = self._share(query, queries)
+        with transaction(self.connection):
             env = self._environment(query, Silent(), share)
             return forecast_lines(env, query, targets_of(env, query))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from thresher.errors import ProgrammingError
 
-__all__ = ["Share", "Spending"]
+__all__ = ["Share", "Shares", "Spending"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +77,48 @@ class Spending:
         """Count a statement that was answered."""
         self._spent += share.delta
         self._statements += 1
+
+
+class Shares:
+    """What the statements of a connection may spend, whether or not a session's is set."""
+
+    def __init__(self) -> None:
+        self._session: Spending | None = None
+
+    def share(
+        self, named: float | None, *, session: float | None, default: float, n_sharing: int = 1
+    ) -> Share:
+        """Return what a statement, or one query of it, may spend.
+
+        Parameters
+        ----------
+        named : float or None
+            Probability that it names itself.
+        session, default : float or None, float
+            Probability of the session, None where it has none, and of a statement otherwise.
+        n_sharing : int
+            Queries of the statement that name none: without a session's they share one default.
+
+        Raises
+        ------
+        ProgrammingError
+            It names more than is left of the session's.
+        """
+        asked = None if named is None else 1.0 - named
+        if session is not None:
+            if self._session is None or self._session.total != 1.0 - session:
+                self._session = Spending(1.0 - session)
+            return self._session.share(asked)
+        self._session = None
+        if asked is not None:
+            return Share(asked)
+        delta = 1.0 - default
+        if n_sharing < 2:
+            return Share(delta)
+        text = f"one of {n_sharing} parts of the statement, which share {delta:.4g}"
+        return Share(delta / n_sharing, text)
+
+    def spend(self, share: Share) -> None:
+        """Count a statement that was answered, and may be wrong."""
+        if self._session is not None:
+            self._session.spend(share)

@@ -1,4 +1,4 @@
-"""Promises besides recall and precision: accuracy, assumptions, budgets, audits."""
+"""Promises besides recall and precision: accuracy, assumptions, budgets, a session's."""
 
 from __future__ import annotations
 
@@ -445,50 +445,6 @@ def test_a_certificate_is_verified_from_its_log(world: World) -> None:
         assert checked.ok, str(checked)
 
 
-def test_an_audit_supports_a_true_promise_and_refutes_a_false_one(world: World) -> None:
-    _, certificate = world.run(f"{ASK} RECALL TARGET .7 ORACLE LIMIT 500")
-    before = set(world.asked)
-    rows = world.connection.execute(
-        f"AUDIT CERTIFICATE '{certificate.id}' ORACLE LIMIT 500"
-    ).fetchall()
-    fresh = set(world.asked) - before
-    assert len(fresh) == 500
-    found = {row[0]: row for row in rows}
-    assert found["recall"][1] == pytest.approx(0.7)
-    assert found["recall"][6] == "supported"
-    assert found["precision"][6] == "no claim"
-    assert found["recall"][4] <= found["recall"][3] <= found["recall"][5]
-    world.connection.execute("DELETE FROM t WHERE id = 7")
-    with pytest.raises(thresher.DataError, match="have changed since"):
-        world.connection.execute(f"AUDIT CERTIFICATE {certificate.id}")
-
-
-def test_an_audit_of_estimates_and_labels(world: World) -> None:
-    cursor = world.connection.execute(
-        "SELECT count(*) AS n FROM t WHERE is_pos(id) USING score ORACLE LIMIT 400"
-    )
-    assert cursor.certificate is not None
-    rows = world.connection.execute(f"AUDIT CERTIFICATE '{cursor.certificate.id}'").fetchall()
-    assert rows[0][0] == "n"
-    assert rows[0][4] <= world.truth.sum() <= rows[0][5]
-    assert rows[0][6] != "refuted"
-    _, certificate = world.run(f"{ASK} ACCURACY TARGET 80%")
-    rows = world.connection.execute(
-        f"AUDIT CERTIFICATE '{certificate.id}' ORACLE LIMIT 300"
-    ).fetchall()
-    assert [row[0] for row in rows] == ["accuracy"]
-    assert rows[0][6] == "supported"
-
-
-def test_an_audit_of_labels_in_the_select_list_is_refused(world: World) -> None:
-    cursor = world.connection.execute(
-        "SELECT id, is_pos(id) AS p FROM t USING score ACCURACY TARGET 70%"
-    )
-    assert cursor.certificate is not None
-    with pytest.raises(thresher.NotSupportedError, match="labels in the SELECT list"):
-        world.connection.execute(f"AUDIT CERTIFICATE '{cursor.certificate.id}'")
-
-
 @pytest.mark.parametrize("always", [True, False])
 def test_an_oracle_with_one_answer_only(world: World, *, always: bool) -> None:
     asked: list[int] = []
@@ -502,56 +458,6 @@ def test_an_oracle_with_one_answer_only(world: World, *, always: bool) -> None:
     assert len(ids) == (N if always else 0)
     assert certificate.met
     assert len(asked) < 400
-
-
-def test_an_answer_against_people(world: World) -> None:
-    ids, certificate = world.run(f"{ASK} RECALL TARGET .9 ORACLE LIMIT 600")
-    rng = np.random.default_rng(1)
-    human = world.truth ^ (rng.random(N) < 0.02)
-    asked = rng.choice(N, 400, replace=False)
-    people = pa.table({"id": asked, "label": human[asked]})
-    world.connection.connection.register("people", people)
-    before = len(world.asked)
-    rows = world.connection.execute(
-        f"AUDIT CERTIFICATE '{certificate.id}' AGAINST people WITH PROBABILITY 99%"
-    ).fetchall()
-    assert len(world.asked) == before
-    inside = np.zeros(N, dtype=bool)
-    inside[ids] = True
-    limits = {row[0]: row[4:6] for row in rows}
-    assert limits["recall"][0] <= human[inside].sum() / human.sum() <= limits["recall"][1]
-    assert limits["precision"][0] <= human[inside].mean() <= limits["precision"][1]
-    with pytest.raises(thresher.ProgrammingError, match="needs a BOOLEAN column label"):
-        world.connection.execute(f"AUDIT CERTIFICATE '{certificate.id}' AGAINST t")
-
-
-def test_an_audit_of_nothing(world: World) -> None:
-    with pytest.raises(thresher.ProgrammingError, match="there is no certificate abc") as caught:
-        world.connection.execute("AUDIT CERTIFICATE abc")
-    assert caught.value.offset == len("AUDIT CERTIFICATE ")
-    with pytest.raises(thresher.ProgrammingError, match="does not belong into an audit"):
-        world.connection.execute("AUDIT CERTIFICATE 'abc' RECALL TARGET .9")
-
-
-def test_an_answer_of_another_system_is_audited(world: World) -> None:
-    best = np.argsort(-world.score)[:300]
-    found = world.connection.audit(
-        ASK, best.tolist(), key="id", recall=0.9, precision=0.5, limit=800, seed=3
-    )
-    named = {finding.claim: finding for finding in found}
-    assert named["recall"].verdict == "refuted"
-    assert named["precision"].verdict == "supported"
-    share = world.truth[best].sum() / world.truth.sum()
-    assert named["recall"].low is not None
-    assert named["recall"].low <= share <= (named["recall"].high or 1)
-    assert named["recall"].n_labels == 800
-    table = pa.table({"id": best})
-    again = thresher.audit(world.connection, ASK, table, key="id", limit=800, seed=3, recall=0.9)
-    assert again[1].claim == "recall"
-    with pytest.raises(thresher.ProgrammingError, match="has no targets"):
-        world.connection.audit(f"{ASK} RECALL TARGET .9", table, key="id")
-    with pytest.raises(thresher.ProgrammingError, match="calls a declared oracle"):
-        world.connection.audit("SELECT 1", table, key="id")
 
 
 def test_label_logs_are_kept(world: World) -> None:
