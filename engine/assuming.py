@@ -9,9 +9,10 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from thresher.errors import DataError
+from thresher.errors import DataError, OperationalError
 from thresher.running import Running
 from thresher.sampling import (
+    OutOfLabelsError,
     Selection,
     select_joint_normal,
     select_precision_core_set,
@@ -39,18 +40,37 @@ def select_assuming(run: Running, assuming: Assumption, scores: FloatArray) -> S
     ------
     DataError
         The scores do not fit the assumption.
+    OperationalError
+        It was interrupted: a promise for one size of sample says nothing of a smaller one.
     """
+    selection: Selection | None = None
     try:
-        if (radius := _radius(run)) is not None and assuming.name in (
-            "PROXY QUALITY",
-            "CORE SET CLOSURE",
-        ):
-            return _within(run, assuming, scores, radius)
-        return _selector(run, assuming)(
-            scores, run.labeller, delta=run.targets.delta, rng=run.rng, known=run.known
-        )
+        selection = _selected(run, assuming, scores)
     except ValueError as error:
         raise run.located(DataError(str(error)), "ASSUMING") from error
+    except OutOfLabelsError:
+        pass  # run.stopped says why
+    if selection is None or run.stopped:
+        bought = run.labeller.n_labels
+        message = (
+            f"{run.stopped}: ASSUMING {assuming.name} needs all of its sample, so there is no "
+            f"answer yet. Run it again to go on (the {bought:,} labels bought so far are reused), "
+            "or leave ASSUMING out for an answer that may stop anywhere."
+        )
+        raise run.located(OperationalError(message, spent=bought), "ASSUMING")
+    return selection
+
+
+def _selected(run: Running, assuming: Assumption, scores: FloatArray) -> Selection:
+    """Carry out the procedure for the assumption."""
+    if (radius := _radius(run)) is not None and assuming.name in (
+        "PROXY QUALITY",
+        "CORE SET CLOSURE",
+    ):
+        return _within(run, assuming, scores, radius)
+    return _selector(run, assuming)(
+        scores, run.labeller, delta=run.targets.delta, rng=run.rng, known=run.known
+    )
 
 
 def _selector(run: Running, assuming: Assumption) -> _Chosen:

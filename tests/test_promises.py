@@ -359,6 +359,43 @@ def test_a_shortfall_within_seconds_may_be_an_error(world: World) -> None:
 
 
 @pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.parametrize(
+    ("assuming", "target"),
+    [
+        ("CALIBRATION", "RECALL"),
+        ("PROXY QUALITY", "PRECISION"),
+        ("CORE SET CLOSURE OF 200", "RECALL"),
+        ("NORMALITY", "RECALL"),
+        ("NORMALITY", "PRECISION"),
+    ],
+)
+def test_a_sample_of_one_size_that_is_interrupted_is_no_answer(
+    world: World, assuming: str, target: str
+) -> None:
+    asked: list[int] = []
+
+    def answer(ids: list[int]) -> list[bool]:
+        if not asked:
+            signal.raise_signal(signal.SIGINT)
+        asked.extend(ids)
+        return [bool(world.truth[i]) for i in ids]
+
+    world.connection.create_oracle("stops", answer, args=["BIGINT"], returns="BOOLEAN")
+    sql = (
+        f"SELECT id FROM t WHERE stops(id) USING score {target} TARGET 80% ORACLE LIMIT 400 "
+        f"ASSUMING {assuming}"
+    )
+    with pytest.raises(thresher.OperationalError, match=r"^interrupted: ASSUMING") as caught:
+        world.run(sql)
+    assert caught.value.offset == sql.index("ASSUMING")
+    assert caught.value.spent == len(asked) > 0
+    before = list(asked)
+    _, certificate = world.run(sql)
+    assert certificate.note is None or "interrupted" not in certificate.note
+    assert len(set(asked)) == len(asked) > len(before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_interrupted_labels_go_on_where_they_stopped(world: World) -> None:
     """The same statement draws the same rows: what was bought is not bought again."""
     asked = slow_topic(world, 0.0, 200)
