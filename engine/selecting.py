@@ -80,7 +80,7 @@ def _selection(run: Running) -> tuple[Selection, str | None]:
     nothing_gained = selection.vacuous and kind == "recall"
     if selection.met and not nothing_gained:
         note = f"{run.stopped}: what is said of the answer holds all the same."
-        return selection, note if run.stopped else None
+        return selection, note if run.stopped and selection.grade != "exact" else None
     policy = run.query.tail.on_shortfall or run.env.settings.get("on_shortfall")
     policy = policy or ("RETURN" if selection.met or run.stopped else "FAIL")
     note = f"{f'{run.stopped}: ' if run.stopped else ''}{_shortfall(run, selection, scores)}"
@@ -123,19 +123,23 @@ def _select(run: Running, scores: FloatArray) -> Selection:
 def _shortfall(run: Running, selection: Selection, scores: FloatArray) -> str:
     """Say what could not be done and what would help."""
     n_bought = run.labeller.n_labels
+    bought = f"{n_bought:,} label{'' if n_bought == 1 else 's'}"
+    spent, way = f"{run.limit:,} labels", "Raise ORACLE LIMIT"
+    if run.stopped:
+        spent, way = f"the {bought} bought by then", "Run it again to go on"
     if not selection.met:
         bounds = (("recall", selection.recall_bound), ("precision", selection.precision_bound))
         held = " and ".join(f"{name} >= {b:.1%}" for name, b in bounds if b is not None)
         return (
-            f"{run.targets} cannot be certified with {run.limit:,} labels"
-            f"{f'; what holds is {held}' if held else ''}. Raise ORACLE LIMIT (the "
-            f"{n_bought:,} labels bought so far are reused), lower a target, or give a better "
-            "proxy with USING."
+            f"{run.targets} cannot be certified with {spent}"
+            f"{f'; what holds is {held}' if held else ''}. {way} (the {bought} bought so far are "
+            "reused), lower a target, or give a better proxy with USING."
         )
     more = helps(run.targets, scores, run.known_after(selection.steps))
+    after = f" {way}." if run.stopped else f" Bought: {bought}."
     return (
-        f"nothing could be left out safely with {run.limit:,} labels: every row that is not "
-        f"known to be negative is returned. {n_bought:,} labels were bought.{more}"
+        f"nothing could be left out safely with {spent}: every row that is not known to be "
+        f"negative is returned.{after}{more}"
     )
 
 

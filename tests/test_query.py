@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -376,6 +377,33 @@ def test_shortfall(con: Connection) -> None:
     joint = query.replace("ORACLE LIMIT 100", "PRECISION TARGET .9 ORACLE LIMIT 100")
     with pytest.raises(thresher.ShortfallError, match="cannot be certified"):
         con.execute(joint)
+
+
+def test_a_query_that_is_stopped_says_how_many_labels_it_had(films: Films) -> None:
+    con, truth, _ = films
+
+    def slow(rows: list[int]) -> list[bool]:
+        time.sleep(0.3)
+        return [bool(truth[i]) for i in rows]
+
+    con.create_oracle("slow", slow, args=["BIGINT"])
+    cur = con.execute(
+        "SELECT id FROM t WHERE slow(id) USING score RECALL TARGET 90% BUDGET 0.1 SECONDS"
+    )
+    assert cur.certificate is not None
+    n_labels = cur.certificate.n_labels
+    assert 0 < n_labels < 1000
+    assert str(cur.certificate.note).startswith(
+        "stopped by BUDGET 0.1 SECONDS: nothing could be left out safely with the "
+        f"{n_labels} labels bought by then: every row"
+    )
+    assert "Run it again to go on." in str(cur.certificate.note)
+    cur = con.execute(
+        "SELECT id FROM t WHERE slow(id) AND id >= 4000 AND id < 4010 USING score "
+        "RECALL TARGET 90% BUDGET 0.1 SECONDS"
+    )
+    assert cur.certificate is not None
+    assert (cur.certificate.grade, cur.certificate.note) == ("exact", None)
 
 
 def test_the_store_is_queryable(films: Films) -> None:
