@@ -2,98 +2,284 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
 from thresher.environment import Environment
 from thresher.labelling import learn
+from thresher.labels import Pace
 from thresher.plan import SelectionQuery
 from thresher.population import Population
-from thresher.sampling import sufficient_labels
+from thresher.sampling import LabelForecast, excludable_rows, sufficient_labels
 from thresher.scoring import FloatArray
-from thresher.targets import CALIBRATION_WITHIN, Targets
+from thresher.targets import CALIBRATION_WITHIN, QueryKind, Targets
 
-__all__ = ["forecast_lines", "helps"]
+__all__ = ["Outlook", "forecast", "helps"]
 
+_CURVE = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)  # targets
+_GOALS: dict[QueryKind, str] = {
+    "recall": "to leave out half of the rows",
+    "precision": "to return half of the positive rows",
+    "joint": "to meet both targets",
+    "accuracy": "to certify the labels",
+}
 # Which methods the least number of labels binds: docs/guarantees-limits.md.
 _RANKING = "a method that cuts a ranking and assumes nothing"
-_BOUND = {
-    "recall": _RANKING,
-    "precision": _RANKING,
-    "joint": _RANKING,
-    "accuracy": "a cascade that assumes nothing",
-}
 
 
-def forecast_lines(env: Environment, query: SelectionQuery, targets: Targets) -> list[str]:
-    """Return the lines of EXPLAIN that need the rows: how many there are, and the labels forecast.
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is known of a query before it runs.
 
-    No label is bought. The forecast needs a score that is a SQL expression; proxies that learn have
-    none before the first labels.
+    Parameters
+    ----------
+    n_rows : int
+        Rows of the population.
+    n_unknown, n_stored, n_free : int
+        Rows that would need a label, those that labels in the store decide, and those that are
+        decided without any.
+    goal : str
+        What the labels are forecast for; empty where nothing is forecast.
+    labels : LabelForecast or None
+        How many; None where nothing can be forecast.
+    spends : int
+        Labels that it will buy where it has no reason to stop before its limit; 0 where it stops as
+        soon as it can.
+    curve : tuple of (float, int)
+        Labels expected for other targets.
+    excluded : int or None
+        Most rows that a recall query can leave out with the labels it may buy, if there are as many
+        positive rows as the scores suggest.
+    paces : mapping of str to Pace
+        What labels have taken so far, by oracle.
+    """
+
+    n_rows: int
+    n_unknown: int
+    n_stored: int
+    n_free: int
+    goal: str
+    labels: LabelForecast | None
+    spends: int
+    curve: tuple[tuple[float, int], ...]
+    excluded: int | None
+    paces: Mapping[str, Pace]
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return what it says as names and texts."""
+        rows = f"{self.n_rows:,}, of which {self.n_unknown:,} would need a label"
+        if self.n_stored:
+            rows += f"; {self.n_stored:,} are in the label store"
+        if self.n_free:
+            rows += f"; {self.n_free:,} are decided without one"
+        found = [("rows", rows)]
+        if self.spends:
+            found.append(("spends", f"up to {self.spends:,} labels{self._takes(self.spends)}"))
+        if (labels := self.labels) is not None:
+            ends = f" ({labels.low:,} to {labels.high:,})" if labels.low < labels.high else ""
+            takes = "" if self.spends else self._takes(labels.low, labels.high)
+            text = f"about {labels.expected:,} labels{ends} {self.goal}{takes}"
+            found.append(("forecast", text))
+            if self.goal != _GOALS["accuracy"]:
+                found.append(("limit", self._limit(labels)))
+        if self.curve:
+            points = ", ".join(f"{target:.0%}: {n:,}" for target, n in self.curve)
+            found.append(("curve", f"labels {self.goal}, by target: {points}"))
+        return found
+
+    def _limit(self, labels: LabelForecast) -> str:
+        """Say what no method can do."""
+        text = (
+            f"with as many positive rows as the scores suggest, {_RANKING} needs at least "
+            f"{labels.least:,} labels"
+        )
+        if self.excluded is None:
+            return text
+        return f"{text}; with {self.spends:,} it can leave out at most {self.excluded:,} rows"
+
+    def _takes(self, *labels: int) -> str:
+        """Say what some labels will take, by what labels took until now."""
+        if not self.paces:
+            return ""
+        seconds = sum(pace.seconds / pace.n_labels for pace in self.paces.values())
+        usd = sum(pace.cost_usd / pace.n_labels for pace in self.paces.values())
+        texts = [dict.fromkeys(_duration(seconds * n) for n in labels)]
+        texts += [dict.fromkeys(f"${usd * n:,.2f}" for n in labels)] if usd else []
+        return "".join(f", {' to '.join(ends)}" for ends in texts)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return every figure as plain values."""
+        labels = self.labels
+        return {
+            "rows": {
+                "total": self.n_rows,
+                "unknown": self.n_unknown,
+                "in_store": self.n_stored,
+                "decided_without": self.n_free,
+            },
+            "forecast": None
+            if labels is None
+            else {
+                "goal": self.goal,
+                "labels": {"expected": labels.expected, "low": labels.low, "high": labels.high},
+                "least_labels": labels.least,
+                "most_rows_left_out": self.excluded,
+            },
+            "spends": self.spends,
+            "curve": [{"target": target, "labels": n} for target, n in self.curve],
+            "paces": {
+                name: {
+                    "n_labels": pace.n_labels,
+                    "seconds_per_label": pace.seconds / pace.n_labels,
+                    "usd_per_label": pace.cost_usd / pace.n_labels,
+                }
+                for name, pace in self.paces.items()
+            },
+        }
+
+
+def forecast(env: Environment, query: SelectionQuery, targets: Targets, limit: int) -> Outlook:
+    """Count the rows of a query and forecast its labels; none is bought.
+
+    Parameters
+    ----------
+    env : Environment
+        Where it would run.
+    query : SelectionQuery
+        What is asked.
+    targets : Targets
+        With what probability.
+    limit : int
+        Most labels that it may buy.
+
+    Notes
+    -----
+    A forecast needs a score that is a SQL expression; proxies that learn have none before the first
+    labels. Under a declared assumption the labels are those that the statement allows.
     """
     with Population(env.connection, query, [None] * len(query.calls)) as population:
         learn(env.store, query, env.oracles, population, env.store.last())
-        known = population.known
+        known, free = population.known, population.free
+        labels, curve, excluded = None, (), None
         n_unknown = int(np.count_nonzero(known < 0))
-        n_bought = int(np.count_nonzero((known >= 0) & (population.free < 0)))
-        n_free = int(np.count_nonzero(population.free >= 0))
-        rows = f"rows       {population.n_rows:,}, of which {n_unknown:,} would need a label"
-        if n_bought:
-            rows += f"; {n_bought:,} are in the label store"
-        if n_free:
-            rows += f"; {n_free:,} are decided without one"
-        lines = [rows]
-        if population.scores and n_unknown:
-            lines += _forecast(targets, population.scores[0], known)
-        return lines
-
-
-def _forecast(
-    targets: Targets, scores: npt.NDArray[np.float64], known: npt.NDArray[np.int8]
-) -> list[str]:
-    """Forecast the labels of a query with targets."""
-    kind, delta = targets.kind, targets.delta
-    if kind == "exact" or kind == "estimate":
-        return []
-    if kind == "accuracy":
-        found = sufficient_labels(
-            kind, np.abs(scores - 0.5), delta=delta, target=targets.accuracy or 1.0
+        forecasts = targets.kind in _GOALS and query.tail.assuming is None
+        if population.scores and n_unknown and forecasts:
+            asked = _Asked(targets, population.scores[0], known)
+            labels = asked.labels()
+            if labels is not None:
+                curve = asked.curve()
+            if labels is not None and targets.kind == "recall":
+                excluded = asked.excluded(limit)
+        paces = {
+            name: pace
+            for name, bound in env.oracles.items()
+            if (pace := env.store.pace(bound.version)) is not None and pace.n_labels
+        }
+        return Outlook(
+            n_rows=population.n_rows,
+            n_unknown=n_unknown,
+            n_stored=int(np.count_nonzero((known >= 0) & (free < 0))),
+            n_free=int(np.count_nonzero(free >= 0)),
+            goal=_GOALS.get(targets.kind, ""),
+            labels=labels,
+            spends=_spends(query, targets, n_unknown, limit),
+            curve=curve,
+            excluded=excluded,
+            paces=paces,
         )
-        what = "to certify the labels"
-    elif kind == "joint":
-        found = sufficient_labels(
-            kind, scores, delta=delta, target=targets.recall or 1.0,
-            precision=targets.precision or 1.0, known=known,
+
+
+def _spends(query: SelectionQuery, targets: Targets, n_unknown: int, limit: int) -> int:
+    """Labels of a query that buys as many as it may; exact ones label all that is unknown."""
+    if targets.kind == "exact":
+        return n_unknown * len(query.calls)
+    whole = targets.kind in ("recall", "precision") or (
+        targets.kind == "estimate" and targets.error is None
+    )
+    return min(limit, n_unknown * len(query.calls)) if whole and not query.tail.budget else 0
+
+
+class _Asked:
+    """Targets and scores of one query."""
+
+    def __init__(
+        self, targets: Targets, scores: npt.NDArray[np.float64], known: npt.NDArray[np.int8]
+    ) -> None:
+        self.targets, self.scores, self.known = targets, scores, known
+
+    def labels(self, target: float | None = None) -> LabelForecast | None:
+        """Forecast the labels for the query's targets, or for another one in their place."""
+        kind, delta = self.targets.kind, self.targets.delta
+        if kind == "accuracy":
+            return self._accuracy(target or self.targets.accuracy or 1.0)
+        recall, precision = self.targets.recall or 1.0, self.targets.precision or 1.0
+        if kind == "joint":
+            return sufficient_labels(
+                "joint", self.scores, delta=delta, target=target or recall,
+                precision=target or precision, known=self.known,
+            )  # fmt: skip
+        if kind == "recall":
+            return sufficient_labels(
+                "recall", self.scores, delta=delta, target=target or recall, known=self.known
+            )
+        return sufficient_labels(
+            "precision", self.scores, delta=delta, target=target or precision, known=self.known
+        )
+
+    def _accuracy(self, target: float) -> LabelForecast | None:
+        """Forecast from scores that are probabilities; others say nothing of errors."""
+        scores = self.scores
+        if not np.nanmin(scores, initial=1.0) >= 0 or not np.nanmax(scores, initial=0.0) <= 1:
+            return None
+        wrong = np.where(self.known < 0, -1, (self.known == 1) != (scores > 0.5))
+        sure = np.maximum(scores, 1 - scores)
+        return sufficient_labels(
+            "accuracy", sure, delta=self.targets.delta, target=target, known=wrong.astype(np.int8)
+        )
+
+    def curve(self) -> tuple[tuple[float, int], ...]:
+        """Forecast the labels for other targets."""
+        found = [(target, self.labels(target)) for target in _CURVE]
+        return tuple((target, labels.expected) for target, labels in found if labels is not None)
+
+    def excluded(self, limit: int) -> int | None:
+        """Return the most rows that any cut of a ranking leaves out within the limit."""
+        unknown = self.scores[self.known < 0]
+        inside = np.nanmin(unknown) >= 0 and np.nanmax(unknown) <= 1
+        if not inside:
+            return None
+        n_positive = round(float(np.nansum(unknown)))
+        return excludable_rows(
+            min(limit, len(unknown)), n_rows=len(unknown), n_positive=n_positive,
+            target=self.targets.recall or 1.0, delta=self.targets.delta,
         )  # fmt: skip
-        what = "to meet both targets"
-    elif kind == "recall":
-        found = sufficient_labels(
-            kind, scores, delta=delta, target=targets.recall or 1.0, known=known
-        )
-        what = "to leave out half of the rows"
-    else:
-        found = sufficient_labels(
-            kind, scores, delta=delta, target=targets.precision or 1.0, known=known
-        )
-        what = "to return half of the positive rows"
-    return [
-        f"forecast   about {found.expected:,} labels {what}; with as many positive rows as the "
-        f"scores suggest, {_BOUND[kind]} needs at least {found.least:,}"
-    ]
+
+
+def _duration(seconds: float) -> str:
+    """Write seconds as people say them."""
+    if seconds < 60:
+        return f"{seconds:.2g} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.2g} min"
+    return f"{seconds / 3600:,.2g} h"
 
 
 def helps(targets: Targets, scores: FloatArray, known: npt.NDArray[np.int8]) -> str:
     """Say what a recall query that could leave nothing out would take."""
     value = np.asarray(scores, dtype=np.float64)
+    if not len(value) or np.nanmin(value) == np.nanmax(value):
+        return " The scores do not tell the rows apart: give a proxy with USING, or more labels."
     recall = targets.recall or 1.0
     found = sufficient_labels("recall", value, delta=targets.delta, target=recall, known=known)
     text = (
         f" To leave out half of the rows about {found.expected:,} labels are forecast; with as "
-        f"many positive rows as the scores suggest, {_BOUND['recall']} needs at least "
-        f"{found.least:,}."
+        f"many positive rows as the scores suggest, {_RANKING} needs at least {found.least:,}."
     )
     kept = _calibrated(value, known, recall)
-    if kept is not None and kept < found.candidates // 2:
+    if kept is not None and 1 < kept < found.candidates // 2:
         text += (
             f" ASSUMING CALIBRATION WITHIN {CALIBRATION_WITHIN:g} would return about {kept:,} "
             "rows, if that may be assumed."

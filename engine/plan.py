@@ -221,6 +221,7 @@ class Explain:
     sql: str
     query: SelectionQuery | Composed
     analyze: bool
+    as_json: bool = False
 
 
 Statement = (

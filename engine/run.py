@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import duckdb
+import numpy as np
 
 from thresher.auditing import keys_sha256
 from thresher.certificate import Certificate
@@ -15,6 +17,7 @@ from thresher.labels import StoredAnswer
 from thresher.plan import SelectionQuery
 from thresher.population import Population
 from thresher.running import Running
+from thresher.scoring import FloatArray
 from thresher.selecting import select
 
 __all__ = ["Answered", "run"]
@@ -33,11 +36,17 @@ class Answered:
     charged : int
         Labels that count against the limit: those bought, and those that an earlier beginning of
         the same run had bought.
+    seconds : mapping of str to float
+        Time of each stage.
+    scores : ndarray of float, shape (k,), or None
+        Scores of the rows in the label log, in its order; None where no proxy was used.
     """
 
     relation: duckdb.DuckDBPyRelation
     certificate: Certificate
     charged: int
+    seconds: Mapping[str, float]
+    scores: FloatArray | None
 
 
 def run(env: Environment, query: SelectionQuery) -> Answered:
@@ -82,4 +91,8 @@ def run(env: Environment, query: SelectionQuery) -> Answered:
     )
     if answer is not None:
         env.store.keep_answer(identity, answer)
-    return Answered(relation, certificate, running.labeller.charged)
+    running.enter("done")
+    scores = None
+    if running.used is not None and certificate.log is not None:
+        scores = running.used[np.asarray(certificate.log.column("row"), dtype=np.int64)]
+    return Answered(relation, certificate, running.labeller.charged, running.seconds, scores)

@@ -28,6 +28,7 @@ __all__ = ["VERSION", "Running", "targets_of"]
 
 VERSION = version("thresher")
 _LEAST_TO_FIT = 80  # labels: a smaller budget is better spent on the sample alone
+_LEAST_OF_A_KIND = 5  # positive and negative labels, to learn from what is in the store
 _PROBED = 16  # rows that tell what a label takes
 _PRUDENT = 0.9  # share of a budget that is planned with
 _FRUGAL = ("joint", "accuracy")  # kinds that stop by themselves, as early as they can
@@ -65,13 +66,19 @@ class Running:
         Labels that proxies were fitted on.
     reports : tuple of ProxyReport
         Proxies that were considered.
+    used : ndarray of float, shape (n_rows,), or None
+        The scores that rows were chosen by.
+    seconds : dict of str to float
+        Time of each stage that has ended.
     """
 
     def __init__(
         self, env: Environment, query: SelectionQuery, population: Population, purpose: str = ""
     ) -> None:
         self.env, self.query, self.population = env, query, population
-        self.began, self.stage = time.perf_counter(), "read"
+        self.began = self._entered = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+        self._stage = "read"
         self.targets = targets_of(env, query)
         seed = query.tail.seed if query.tail.seed is not None else env.settings.get("seed")
         reuse = bool(env.settings.get("reuse_labels"))
@@ -95,7 +102,19 @@ class Running:
         )  # fmt: skip
         self.fit_steps: tuple[Step, ...] = ()
         self.reports: tuple[ProxyReport, ...] = ()
+        self.used: FloatArray | None = None
         self.report()
+
+    @property
+    def stage(self) -> str:
+        """What it does now."""
+        return self._stage
+
+    @stage.setter
+    def stage(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._entered
+        self._stage, self._entered = stage, now
 
     @property
     def interruptible(self) -> bool:
@@ -153,6 +172,8 @@ class Running:
             return
         self.stage = "probe"
         rows, answers = pilot(self.labeller, unknown, _PROBED, self.rng)
+        if not len(rows):
+            return
         self.fit_steps += (Step("probe", rows, answers),)
         self.known = self.known_after(self.fit_steps)
 
@@ -296,13 +317,25 @@ class Running:
         """Scores of all rows; proxies that learn are fitted on the first labels."""
         self.probe()
         try:
-            return self._computed_or_fitted(self.env.candidates(self.population))
+            self.used = self._computed_or_fitted(self.env.candidates(self.population))
+            return self.used
         except Error as error:
             if error.offset is None and self.query.proxies:
                 terms = [t for t in self.query.proxies if t.text in error.message]
                 place = (terms or self.query.proxies)[0].place
                 raise error.at(self.query.sql, place.offset, place.length) from error
             raise
+
+    def _fit_facts(self) -> npt.NDArray[np.int64]:
+        """Known rows to fit proxies on.
+
+        Of several calls those are none: which rows are decided hangs on what was answered, as
+        where all that is known of an OR are rows that one call makes true.
+        """
+        bought = np.flatnonzero((self.known >= 0) & (self.population.free < 0))
+        n_positive = int(np.count_nonzero(self.known[bought] > 0))
+        one_sided = min(n_positive, len(bought) - n_positive) < _LEAST_OF_A_KIND
+        return bought[:0] if len(self.query.calls) > 1 or one_sided else bought
 
     def predictions(self) -> npt.NDArray[np.float64] | None:
         """Values that a proxy predicts for an aggregate's oracle: shape (n_rows,), or None."""
@@ -323,7 +356,7 @@ class Running:
         if not candidates or (budgeted and self.labeller.remaining < _LEAST_TO_FIT):
             return np.zeros(self.population.n_rows, dtype=np.float32)
         self.stage = "fit proxies"
-        bought = np.flatnonzero((self.known >= 0) & (self.population.free < 0))
+        bought = self._fit_facts()
         unknown = np.flatnonzero(self.known < 0)
         wanted = n_fit(self.population.n_rows, self.labeller.remaining, budgeted=budgeted)
         rows, truth = bought, self.known[bought] == 1

@@ -24,6 +24,7 @@ from thresher.sampling import OutOfLabelsError
 __all__ = ["Candidate", "Expression", "Scorer", "Trainable", "fit_and_choose", "n_fit"]
 
 FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+_LEAST_TO_STACK = 10  # labels of either kind
 _SCORE_CHUNK = 65_536  # rows whose inputs are in memory at once while a proxy scores them
 
 
@@ -140,7 +141,7 @@ def fit_and_choose(
     truth: npt.NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> tuple[FloatArray, tuple[ProxyReport, ...]]:
-    """Fit every candidate on the labelled rows and keep the one with the least log loss.
+    """Fit every candidate, and a stack of all, and keep the one with the least log loss.
 
     Parameters
     ----------
@@ -160,17 +161,86 @@ def fit_and_choose(
     scores : ndarray of float, shape (n_rows,)
         Scores of the best candidate.
     reports : tuple of ProxyReport
-        One per candidate, with its cross-validated quality.
+        One per candidate, with its cross-validated quality, and one for the stack.
+
+    Notes
+    -----
+    Scores of several proxies that are probabilities are also combined as if each stood for a part
+    of a compound predicate: their product (AND) and their noisy-or. The stack is a logistic
+    regression on the scores of all candidates and on their products, two by two.
     """
     from thresher.oracles.proxies import choose  # brings scikit-learn
 
     fitted = [_fit(c, population, rows, truth, rng) for c in candidates]
+    names = [candidate.name for candidate in candidates]
+    for name, scores in _combined(fitted, candidates):
+        names.append(name)
+        fitted.append(_checked(scores, rows, truth, rng))
+    if len(candidates) > 1 and min(truth.sum(), len(truth) - truth.sum()) >= _LEAST_TO_STACK:
+        names.append(f"stack of {', '.join(names[: len(candidates)])}")
+        fitted.append(_stack(fitted[: len(candidates)], rows, truth, rng))
     best = choose(fitted)
     reports = tuple(
-        ProxyReport(c.name, i == best, float(f.auc), float(f.log_loss))
-        for i, (c, f) in enumerate(zip(candidates, fitted, strict=True))
+        ProxyReport(name, i == best, float(f.auc), float(f.log_loss))
+        for i, (name, f) in enumerate(zip(names, fitted, strict=True))
     )
     return fitted[best].scores, reports
+
+
+def _combined(
+    fitted: Sequence[FittedProxy], candidates: Sequence[Candidate]
+) -> list[tuple[str, npt.NDArray[np.float64]]]:
+    """Product and noisy-or of the candidates that are probabilities and need no labels."""
+    parts, names = [], []
+    for candidate, one in zip(candidates, fitted, strict=True):
+        scores = np.asarray(one.scores, dtype=np.float64)
+        if isinstance(candidate, Trainable) or np.isnan(scores).any():
+            continue
+        if scores.min(initial=0.0) >= 0.0 and scores.max(initial=1.0) <= 1.0:
+            parts.append(scores)
+            names.append(candidate.name)
+    if len(parts) < 2:
+        return []
+    named = ", ".join(names)
+    none = np.prod([1.0 - part for part in parts], axis=0)
+    return [(f"product of {named}", np.prod(parts, axis=0)), (f"noisy-or of {named}", 1.0 - none)]
+
+
+def _stack(
+    fitted: Sequence[FittedProxy],
+    rows: npt.NDArray[np.int64],
+    truth: npt.NDArray[np.bool_],
+    rng: np.random.Generator,
+) -> FittedProxy:
+    """Fit one head on the scores of several proxies; its own scores there are out of fold."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss, roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    single = [_standardised(np.asarray(one.scores, dtype=np.float64), rows) for one in fitted]
+    products = [a * b for i, a in enumerate(single) for b in single[i + 1 :]]
+    features = np.column_stack([*single, *products])
+    head = LogisticRegression(C=0.3)
+    folds = StratifiedKFold(5, shuffle=True, random_state=int(rng.integers(2**31)))
+    out_of_fold = cross_val_predict(head, features[rows], truth, cv=folds, method="predict_proba")[
+        :, 1
+    ]
+    scores = head.fit(features[rows], truth).predict_proba(features)[:, 1]
+    scores[rows] = out_of_fold
+    quality = float(roc_auc_score(truth, out_of_fold)), float(log_loss(truth, out_of_fold))
+    return _Checked(scores.astype(np.float32), *quality)
+
+
+def _standardised(
+    scores: npt.NDArray[np.float64], rows: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Scores as a head takes them: probabilities as logits, mean 0 and spread 1 on some rows."""
+    value = np.where(np.isnan(scores), np.nanmin(scores, initial=0.0), scores)
+    if value.min(initial=0.0) >= 0.0 and value.max(initial=1.0) <= 1.0:
+        inside = np.clip(value, 1e-4, 1 - 1e-4)
+        value = np.log(inside) - np.log1p(-inside)
+    seen = value[rows]
+    return (value - seen.mean()) / (float(seen.std()) or 1.0)
 
 
 def _fit(
@@ -186,6 +256,16 @@ def _fit(
     scores = candidate.fixed(population)
     if scores is None:
         raise TypeError(f"{type(candidate).__name__} has no scores")
+    return _checked(scores, rows, truth, rng)
+
+
+def _checked(
+    scores: FloatArray,
+    rows: npt.NDArray[np.int64],
+    truth: npt.NDArray[np.bool_],
+    rng: np.random.Generator,
+) -> FittedProxy:
+    """Scores that need no training, with their quality on the labels at hand."""
     auc, log_loss = _quality(np.asarray(scores[rows], dtype=np.float64), truth, rng)
     return _Checked(np.asarray(scores, dtype=np.float32), auc, log_loss)
 
@@ -204,11 +284,10 @@ def _quality(
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
     seen = np.where(np.isnan(scores), np.nanmin(scores, initial=0.0), scores)
-    spread = float(seen.std()) or 1.0
     folds = StratifiedKFold(3, shuffle=True, random_state=int(rng.integers(2**31)))
     predicted = cross_val_predict(
         LogisticRegression(),
-        ((seen - seen.mean()) / spread)[:, None],
+        _standardised(seen, np.arange(len(seen)))[:, None],
         truth,
         cv=folds,
         method="predict_proba",

@@ -17,12 +17,12 @@ from thresher.certificate import Certificate
 from thresher.duckdb_errors import translated
 from thresher.environment import Environment
 from thresher.errors import InterfaceError, ProgrammingError, nearest
-from thresher.explain import describe, explain, show
 from thresher.interrupts import Interrupts
 from thresher.labels import LabelStore
 from thresher.models import Models
 from thresher.progress import ProgressSink, Silent, Terminal, terminal_or_silent
 from thresher.settings import SETTINGS, Settings
+from thresher.showing import describe, show
 from thresher.spending import Share, Shares
 from thresher.sql import parse
 from thresher.sql.nesting import BLOCK_PREFIX
@@ -30,6 +30,7 @@ from thresher.store_tables import offer_store
 from thresher.transactions import in_transaction, transaction
 
 if TYPE_CHECKING:
+    from thresher.explain import Explanation
     from thresher.findings import Finding
     from thresher.given_answers import GivenAnswer
     from thresher.run import Answered
@@ -47,15 +48,20 @@ class Outcome:
     ----------
     relation : duckdb.DuckDBPyRelation or None
         The rows, materialised; None where there are none.
-    certificates : tuple of Certificate
+    answered : tuple of Answered
         One for each query of ours in the statement, the last one of the outermost.
     rowcount : int
         Rows inserted, updated or deleted; -1 for everything else.
     """
 
     relation: duckdb.DuckDBPyRelation | None
-    certificates: tuple[Certificate, ...] = ()
+    answered: tuple[Answered, ...] = ()
     rowcount: int = -1
+
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """What they promise."""
+        return tuple(one.certificate for one in self.answered)
 
 
 class Session:
@@ -128,25 +134,23 @@ class Session:
         """Answer one of our queries inside one transaction, so that rows stand still."""
         with self._answering([query]) as answer:
             answered = answer(query, "")
-        return Outcome(answered.relation, (answered.certificate,))
+        return Outcome(answered.relation, (answered,))
 
     def compose(self, statement: plan.Composed) -> Outcome:
         """Answer the blocks of a statement, then the statement over their rows."""
         from thresher.composing import block_tables
 
         outer = statement.outer
-        queries = [block.query for block in statement.blocks]
-        last = [] if isinstance(outer, str) else [outer]
         with (
-            self._answering([*queries, *last]) as answer,
+            self._answering(_parts_of(statement)) as answer,
             block_tables(self.connection, statement),
         ):
-            found = [answer(block.query, block.name).certificate for block in statement.blocks]
+            found = [answer(block.query, block.name) for block in statement.blocks]
             if isinstance(outer, str):
                 done = self._duckdb(outer, None)
                 return Outcome(done.relation, tuple(found), done.rowcount)
             answered = answer(outer, "")
-        return Outcome(answered.relation, (*found, answered.certificate))
+        return Outcome(answered.relation, (*found, answered))
 
     @contextmanager
     def _answering(
@@ -355,42 +359,47 @@ class Session:
         raise InterfaceError(f"cannot run a {type(statement).__name__}")
 
     def _explain(self, statement: plan.Explain) -> duckdb.DuckDBPyRelation:
-        asked = statement.query
-        composed = isinstance(asked, plan.Composed)
-        blocks = asked.blocks if isinstance(asked, plan.Composed) else ()
-        outer = asked.outer if isinstance(asked, plan.Composed) else asked
-        queries = [block.query for block in blocks]
-        queries += [] if isinstance(outer, str) else [outer]
-        if statement.analyze:
-            certificates = self._ours(asked).certificates
-            more = [str(certificate).splitlines() for certificate in certificates]
-        else:
-            more = [self._forecast(query, queries) for query in queries]
-        lines: list[str] = []
-        for i, (query, facts) in enumerate(zip(queries, more, strict=True)):
-            named = f"into {blocks[i].name}" if i < len(blocks) else "the statement round it"
-            lines += [f"block {i + 1}, {named}"] if composed else []
-            lines += [*explain(query, self.models.entries(query), self.settings), *facts]
-        lines += [f"then       {outer}"] if isinstance(outer, str) else []
-        return self._rows({"explain": lines})
+        from thresher.explain import written  # brings scipy, which plain SQL does not need
 
-    def _forecast(
-        self, query: plan.SelectionQuery, queries: Sequence[plan.SelectionQuery]
-    ) -> list[str]:
-        """Count the candidates and forecast the labels, without buying one."""
-        from thresher.forecasting import forecast_lines
+        parts = _parts_of(statement.query)
+        explained = [self._explained(query, parts) for query in parts]
+        if statement.analyze:
+            answered = self._ours(statement.query).answered
+            explained = [
+                replace(one, answered=gave) for one, gave in zip(explained, answered, strict=True)
+            ]
+        return self._rows({"explain": written(statement, explained)})
+
+    def _explained(
+        self, query: plan.SelectionQuery, parts: Sequence[plan.SelectionQuery]
+    ) -> Explanation:
+        """Say how a query will be answered, without buying a label."""
+        from thresher.explain import Explanation, most_labels, plan_of
+        from thresher.forecasting import forecast
         from thresher.running import targets_of
 
+        env = self._environment(query, Silent(), self._share(query, parts))
+        targets = targets_of(env, query)
+        node = plan_of(query, targets, self.models.entries(query), self.settings)
         if BLOCK_PREFIX in query.canonical:
-            return ["rows       known once the blocks before are answered"]
-        share = self._share(query, queries)
+            return Explanation(query, node, None)
         with transaction(self.connection):
-            env = self._environment(query, Silent(), share)
-            return forecast_lines(env, query, targets_of(env, query))
+            outlook = forecast(env, query, targets, most_labels(query, targets, self.settings))
+        return Explanation(query, node, outlook)
 
     def _rows(self, columns: Mapping[str, Sequence[str | None]]) -> duckdb.DuckDBPyRelation:
         arrays = {name: pa.array(values, pa.string()) for name, values in columns.items()}
         return self.connection.from_arrow(pa.table(arrays))
+
+
+def _parts_of(
+    statement: plan.SelectionQuery | plan.Composed,
+) -> list[plan.SelectionQuery]:
+    """Return the queries of ours in a statement, in the order in which they are answered."""
+    if isinstance(statement, plan.SelectionQuery):
+        return [statement]
+    last = [] if isinstance(statement.outer, str) else [statement.outer]
+    return [*(block.query for block in statement.blocks), *last]
 
 
 def _text(value: object) -> str | None:

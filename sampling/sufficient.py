@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -22,8 +23,10 @@ from thresher.sampling.recall_plan import plan_sample
 __all__ = ["LabelForecast", "sufficient_labels"]
 
 Floats = npt.NDArray[np.float64]
+Kind = Literal["recall", "precision", "joint", "accuracy"]
 _THINNED = 1 << 17  # rows that are looked at
 _LEVELS = (0.6, 0.2)  # of delta: the first look at recall and at the head of a joint query
+_ODDS = (1.0, 0.5, 2.0)  # of a positive, over those that the scores state
 _PILOTS = {"joint": 40, "accuracy": 20}
 
 
@@ -40,15 +43,20 @@ class LabelForecast:
         Labels that our procedure is forecast to buy; a forecast, with no guarantee.
     candidates : int
         Rows that could be labelled.
+    low, high : int
+        Least and most labels forecast where the odds of a positive are half or twice those that the
+        scores state, and as far as planning trusts them: a feeling for how much it may be off.
     """
 
     least: int
     expected: int
     candidates: int
+    low: int
+    high: int
 
 
 def sufficient_labels(
-    kind: Literal["recall", "precision", "joint", "accuracy"],
+    kind: Kind,
     scores: npt.NDArray[np.floating],
     *,
     delta: float,
@@ -89,7 +97,7 @@ def sufficient_labels(
 
     Notes
     -----
-    Buys nothing and takes some 50 ms for a million rows, of which every eighth is looked at. The
+    Buys nothing and takes some 100 ms for a million rows, of which every eighth is looked at. The
     scores are read as in planning: recalibrated on the known labels, by three pictures that trust
     them to different degrees.
 
@@ -100,43 +108,78 @@ def sufficient_labels(
     >>> forecast.least < forecast.expected < forecast.candidates
     True
     """
-    wrong = Share.beyond(target)
+    Share.beyond(target)
     check_level(delta)
-    outline = _Outline(np.asarray(scores), known, _as_risk if kind == "accuracy" else _as_it_is)
-    rows = outline.n_unknown
-    if not rows:
-        return LabelForecast(0, 0, 0)
-    buckets = outline.buckets()
+    read = _as_risk if kind == "accuracy" else _as_it_is
+    found = []
+    for odds in _ODDS:
+        outline = _Outline(np.asarray(scores), known, partial(_tilted, read=read, odds=odds))
+        if not outline.n_unknown:
+            return LabelForecast(0, 0, 0, 0, 0)
+        found.append(_forecast(outline, kind, target, precision, share, delta))
+    least, labels = found[0][0], [max(found[0][0], n) for _, several in found for n in several]
+    return LabelForecast(least, labels[0], outline.n_unknown, min(labels), max(labels))
+
+
+def _forecast(
+    outline: _Outline, kind: Kind, target: float, precision: float, share: float, delta: float
+) -> tuple[int, list[int]]:
+    """Forecast the least labels, and those expected: from all pictures, then from each alone."""
+    rows, buckets = outline.n_unknown, outline.buckets()
     pictures = make_pictures(outline, buckets)
     positives = round(float(np.mean([p.total for p in pictures])))
     if kind == "accuracy":
-        expected = plan_cut(pictures, wrong.of(outline.n_rows), delta).labels
         # Proved for a table that the proxy gets right, and for one with as many errors as forecast.
         hidden = round(float(np.mean([p.positives[-1] for p in pictures])))
         least = required_labels(
             kind, n_rows=outline.n_rows, delta=delta, target=target, n_wrong=hidden
         )
-    elif kind == "joint":
-        expected = _joint(outline, buckets, pictures, target, precision, delta)
-        least = required_labels(
-            kind, n_rows=rows, delta=delta, target=target, n_positive=positives, precision=precision
-        )
-    elif kind == "recall":
-        expected = _recall(pictures, target, delta, share)
-        least = required_labels(
-            kind, n_rows=rows, delta=delta, target=target, n_positive=positives, share=share
-        )
-    else:
-        expected = _precision(pictures, wrong, delta, share)
+    elif kind == "precision":
         held = min(rows, share * positives / target) / rows
         least = required_labels(kind, n_rows=rows, delta=delta, target=target, share=held)
-    expected = min(float(rows), expected + _PILOTS.get(kind, 0))
-    least = min(least, rows)
-    return LabelForecast(least, max(least, round(expected)), rows)
+    else:
+        least = required_labels(
+            kind, n_rows=rows, delta=delta, target=target, n_positive=positives, share=share,
+            precision=precision,
+        )  # fmt: skip
+    expect = _expectation(outline, buckets, kind, target, precision, share, delta)
+    found = [expect(pictures), *(expect((picture,)) for picture in pictures)]
+    return min(least, rows), [round(min(float(rows), n + _PILOTS.get(kind, 0))) for n in found]
+
+
+def _expectation(
+    outline: _Outline,
+    buckets: Buckets,
+    kind: Kind,
+    target: float,
+    precision: float,
+    share: float,
+    delta: float,
+) -> Callable[[tuple[Picture, ...]], float]:
+    """Return what forecasts labels from some pictures."""
+    wrong = Share.beyond(target)
+
+    def expect(pictures: tuple[Picture, ...]) -> float:
+        if kind == "accuracy":
+            return float(plan_cut(pictures, wrong.of(outline.n_rows), delta).labels)
+        if kind == "joint":
+            return _joint(outline, buckets, pictures, target, precision, delta)
+        if kind == "recall":
+            return _recall(pictures, target, delta, share)
+        return _precision(pictures, wrong, delta, share)
+
+    return expect
 
 
 def _as_it_is(scores: Floats) -> Floats:
     return scores
+
+
+def _tilted(scores: Floats, read: Callable[[Floats], Floats], odds: float) -> Floats:
+    """Read scores as if the odds of every probability were `odds` times as high."""
+    value = read(scores)
+    inside = np.nanmin(value, initial=1.0) >= 0 and np.nanmax(value, initial=0.0) <= 1
+    return value * odds / (1 + (odds - 1) * value) if inside else value
 
 
 def _as_risk(confidence: Floats) -> Floats:
@@ -156,7 +199,8 @@ def _joint(
 ) -> float:
     look, head = (part * delta for part in _LEVELS)
     none = np.zeros(0, dtype=np.int64)
-    tails = make_tails(outline, buckets, pictures[1:2], none, 1 - precision, head)
+    middle = pictures[len(pictures) // 2 :][:1]
+    tails = make_tails(outline, buckets, middle, none, 1 - precision, head)
     return best_sample(tails, outline.n_positive, 1 - recall, look)[0]
 
 

@@ -122,7 +122,7 @@ def parse(text: str, names: Names, parameters: Parameters = None) -> Statement:
     if not tokens or any(token.kind == "broken" for token in tokens):
         return Passthrough(text)
     raw = Source(text, tokens)
-    first, analyze = _explained(raw)
+    first, analyze, form = _explained(raw)
     if not (_is_ours(raw, first, oracles) or is_foreign(raw, first, names)):
         return Passthrough(text)
     source = Source(text, bind(text, tokens, parameters))
@@ -132,7 +132,10 @@ def parse(text: str, names: Names, parameters: Parameters = None) -> Statement:
         return made
     source, understood = rewrite(source, first, names)
     query = with_notes(_query(source, first, names, oracles), understood)
-    return Explain(text, query, analyze) if first else query
+    if form not in ("text", "json"):
+        at = next(i for i in range(first) if source.words(i, "format"))
+        raise source.error(f"EXPLAIN knows FORMAT text and json, not {form}", at + 1)
+    return Explain(text, query, analyze, form == "json") if first else query
 
 
 def _query(
@@ -182,11 +185,22 @@ def _may_be_ours(text: str, oracles: frozenset[str]) -> bool:
     return bool(names) and re.search(calls, lowered) is not None
 
 
-def _explained(source: Source) -> tuple[int, bool]:
-    """Where the statement under EXPLAIN begins (0 without EXPLAIN), and whether it is ANALYZE."""
+def _explained(source: Source) -> tuple[int, bool, str]:
+    """Where the statement under EXPLAIN begins (0 without), whether it is ANALYZE, the format.
+
+    As DuckDB writes it: ``EXPLAIN [ANALYZE]``, ``EXPLAIN (ANALYZE, FORMAT json)``.
+    """
     if not source.words(0, "explain"):
-        return 0, False
-    return (2, True) if source.words(1, "analyze") else (1, False)
+        return 0, False, "text"
+    analyze = source.word(1) in ("analyze", "analyse")
+    at, form = 1 + analyze, "text"
+    if source.mark(at, "(") and source.word(at + 1) in ("format", "analyze", "analyse"):
+        for a, b in source.split(at + 1, source.partner[at]):
+            analyze |= source.word(a) in ("analyze", "analyse") and b == a + 1
+            if source.word(a) == "format":
+                form = source.tokens[b - 1].text.strip("'").lower()
+        at = source.skip(at)
+    return at, analyze, form
 
 
 def _is_ours(source: Source, first: int, oracles: frozenset[str]) -> bool:

@@ -209,7 +209,7 @@ def test_known_rows_are_no_candidates() -> None:
     everything = sufficient_labels(
         "joint", scores, delta=0.05, target=0.9, known=np.ones(5000, int)
     )
-    assert everything == LabelForecast(0, 0, 0)
+    assert everything == LabelForecast(0, 0, 0, 0, 0)
 
 
 def test_the_forecast_of_a_calibrated_proxy_is_near_what_is_bought() -> None:

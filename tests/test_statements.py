@@ -185,6 +185,7 @@ PASSED = [
     "PRAGMA version",
     "COPY t TO 'x.csv' (SEED 7)",
     "EXPLAIN SELECT 1",
+    "EXPLAIN (FORMAT html) SELECT seed FROM t",
     "EXPLAIN ANALYZE SELECT recall FROM t",
     "COMMENT ON TABLE t IS 'RECALL TARGET 0.9'",
     "this is not SQL, oracle ( target",
@@ -250,8 +251,8 @@ def test_explain_wraps_the_query() -> None:
     made = parse("EXPLAIN FROM t WHERE is_pos(a)", NAMES)
     assert isinstance(made, Explain)
     assert not made.analyze
-    with pytest.raises(NotSupportedError):
-        parse("EXPLAIN (FORMAT json) SELECT * FROM t WHERE is_pos(a)", NAMES)
+    with pytest.raises(ProgrammingError, match="not yaml"):
+        parse("EXPLAIN (FORMAT yaml) SELECT * FROM t WHERE is_pos(a)", NAMES)
 
 
 # Declarations
