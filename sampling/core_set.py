@@ -284,7 +284,7 @@ def select_precision_core_set(
     # Known positives may all belong to the core set; only the others can be hit.
     design = _affordable(ledger, n_core - ledger.n_positive, delta, ledger.remaining)
     cut = 0 if design is None else _best_hit(ledger, design, rng)
-    _verify_below(ledger, cut)
+    ledger.verify_below(cut)
     answer = ledger.close(
         cut,
         algorithm="precision: cut at the best sampled positive (CSC)",
@@ -306,12 +306,6 @@ def _best_hit(ledger: Ledger, design: CoreSetDesign, rng: np.random.Generator) -
     return int(found.min()) if len(found) else 0
 
 
-def _verify_below(ledger: Ledger, cut: int) -> None:
-    """Spend what is left on the best rows that are not returned unlabelled."""
-    while (count := ledger.remaining) and len(ranks := ledger.first(count, cut)):
-        ledger.buy(ranks, "verify")
-
-
 def _estimated(
     ledger: Ledger, precision: float, delta: float, rng: np.random.Generator
 ) -> Selection:
@@ -327,7 +321,7 @@ def _estimated(
     if design is not None and (cut := _best_hit(ledger, design, rng)):
         head.look(cut, int(_CANDIDATE_LABELS * ledger.remaining), delta, rng)
     inside = head.end if head.tests and head.certified else 0
-    _verify_below(ledger, inside)
+    ledger.verify_below(inside)
     return ledger.close(
         inside,
         algorithm="precision: cut at the best sampled positive, tested (CSE)",

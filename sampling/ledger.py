@@ -171,6 +171,11 @@ class Ledger:
         while (count := self.remaining) and len(ranks := self.last(count, cut)):
             self.buy(ranks, "verify")
 
+    def verify_below(self, cut: int) -> None:
+        """Label the unlabelled ranks from `cut` on, best first: they are no rows of the answer."""
+        while (count := self.remaining) and len(ranks := self.first(count, cut)):
+            self.buy(ranks, "below")
+
     def extent(self, end: int) -> tuple[int, int]:
         """Return how many ranks of [0, end) are unlabelled, and the rank after the last of them."""
         count = self.count(0, end)

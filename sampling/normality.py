@@ -191,8 +191,7 @@ def select_precision_normal(
         ledger.buy_all()
         return ledger.close(0, algorithm="exact")
     cut = _precision_cut(ledger, precision, delta, rng)
-    while (count := ledger.remaining) and len(ranks := ledger.first(count, cut)):
-        ledger.buy(ranks, "verify")
+    ledger.verify_below(cut)
     answer = ledger.close(cut, algorithm="precision: importance sample in two stages (SUPG)",
         precision_bound=precision,
     )  # fmt: skip

@@ -129,12 +129,9 @@ def _spend(ledger: Ledger, head: Head) -> None:
     block = max(1, ledger.remaining // 50)
     while (count := ledger.remaining) and not head.certified:
         head.verify(ledger.last(min(block, count), head.end))
-    while count := ledger.remaining:
-        ranks = ledger.first(count, head.end)
-        if len(ranks):
-            ledger.buy(ranks, "below")  # no row of the head: they do not lower its limit
-        else:  # all below is labelled
-            head.verify(ledger.last(count, head.end))
+    ledger.verify_below(head.end)  # no rows of the head: they do not lower its limit
+    while count := ledger.remaining:  # all below is labelled
+        head.verify(ledger.last(count, head.end))
 
 
 def _close(ledger: Ledger, head: Head, buckets: Buckets) -> Selection:

@@ -248,9 +248,8 @@ def _spend(ledger: Ledger, end: int, target: Target) -> None:
     """Label rows at the end of the answer (recall) or just below it (precision)."""
     if target.kind == "recall":
         ledger.verify_above(end)
-        return
-    while (count := ledger.remaining) and len(ranks := ledger.first(count, end)):
-        ledger.buy(ranks, "verify")
+    else:
+        ledger.verify_below(end)
 
 
 def _recall_end(ledger: Ledger, chance: Floats, share: Share, delta: float) -> int:
