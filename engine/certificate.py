@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import html
+import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -311,7 +312,7 @@ class Certificate:
             ("labels", f"{self.n_labels:,} bought, {self.n_reused:,} reused"),
             *self._bound_facts(),
             ("algorithm", self.algorithm),
-            ("stages", ", ".join(f"{s.stage} {s.n_positive}/{s.n_rows}" for s in self.stages)),
+            ("stages", ", ".join(_stage_texts(self.stages))),
             ("proxies", ", ".join(_proxy_text(p) for p in self.proxies) or "none"),
             ("cost", f"${self.cost_usd:.4f}, {self.elapsed_s:.2f} s"),
             ("seed", str(self.seed)),
@@ -347,6 +348,17 @@ class Certificate:
             for name, text in self._facts()
         )
         return f"<table>{rows}</table>"
+
+
+def _stage_texts(stages: Sequence[StageReport]) -> list[str]:
+    """Write positives and rows of each stage, those of its steps in a row together."""
+    texts = []
+    for stage, steps in itertools.groupby(stages, lambda s: s.stage):
+        each = list(steps)
+        n_positive, n_rows = sum(s.n_positive for s in each), sum(s.n_rows for s in each)
+        more = f" in {len(each)} steps" if len(each) > 1 else ""
+        texts.append(f"{stage} {n_positive:,}/{n_rows:,}{more}")
+    return texts
 
 
 def _interval_name(interval: Interval) -> str:

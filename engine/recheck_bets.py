@@ -61,8 +61,12 @@ def _check_bets(case: Case, record: Record, low: float, high: float, whole: bool
     text = f"no fortune against it has reached 2 / {bets.level:.4g} at any time (B2, B4)"
     return [
         *checks,
-        case.check("low", low, float(least), low <= least + room, f"the least null: {text}"),
-        case.check("high", high, float(most), high >= most - room, f"the last null: {text}"),
+        case.check(
+            "low", low, f"at most {least:.6g}", low <= least + room, f"the least null: {text}"
+        ),
+        case.check(
+            "high", high, f"at least {most:.6g}", high >= most - room, f"the last null: {text}"
+        ),
     ]
 
 
@@ -86,8 +90,8 @@ def _check_offsets(case: Case, bets: Bets) -> list[Check]:
         "rows that were never drawn, weights and controls are taken from the record"
     )
     return [
-        case.check("offsets", 0.0, worst, worst <= CLOSE, text),
-        case.check("scale", 1.0, scale, scale >= 1 - CLOSE, "no draw is surer than sure"),
+        case.check("offsets", f"within {CLOSE:g}", f"off by {worst:.3g}", worst <= CLOSE, text),
+        case.check("scale", "at least 1", scale, scale >= 1 - CLOSE, "no draw is surer than sure"),
     ]
 
 
@@ -138,7 +142,8 @@ def _check_certain(case: Case, certain: tuple[float, float]) -> Check:
     least, most = min(possible, default=math.inf), max(possible, default=-math.inf)
     room = CLOSE * max([1.0, *map(abs, possible)])
     ok = certain[0] <= least + room and certain[1] >= most - room
-    return case.check("certain range", span(*certain), span(least, most), ok, text)
+    found = f"{'within it' if ok else 'beyond it'}: {span(least, most)}"
+    return case.check("certain range", span(*certain), found, ok, text)
 
 
 def check_quantile(case: Case) -> list[Check]:
@@ -228,7 +233,8 @@ def _check_overlooked(case: Case, best: float, sign: float) -> list[Check]:
         fewest = 0 if best >= end else n_left
     exact = n_far == fewest if declared is not None else n_far <= n_left
     n_open = int(record["n_rows"]) - int(np.count_nonzero(case.group.bought.of([WALKED])))
-    least = least_overlooked(n_open, len(drawn.rows), float(record["level"]) / 2)
+    level = float(record["level"]) / 2
+    least = least_overlooked(n_open, len(drawn.rows), level)
     least, claimed = min(n_far, least), int(record["n_beyond"])
     text = (
         "no fewer can be certified by so many draws, whatever their weights; that these weights "
@@ -239,13 +245,16 @@ def _check_overlooked(case: Case, best: float, sign: float) -> list[Check]:
     sure = max(1.0, float(found + claimed))
     share = min(1.0, claimed / counted)
     shown = number(case.interval["beyond"], 0.0)
-    half = float(nested["level"]) <= float(record["level"]) / 2 * (1 + CLOSE)
+    half = float(nested["level"]) <= level * (1 + CLOSE)
+    farther = fewest if declared is not None else f"at most {n_left}"
     checks = [
-        case.check("rows farther", n_far, fewest, exact, "rows left that could lie beyond"),
-        case.check("rows beyond", claimed, least, claimed >= least, text),
-        case.check("beyond", shown, share, shown >= share - CLOSE, "rows beyond of all"),
-        case.check("level of the count", nested["level"], record["level"], half, "half of it"),
-    ]
+        case.check("rows farther", n_far, farther, exact, "rows left that could lie beyond"),
+        case.check("rows beyond", claimed, f"at least {least}", claimed >= least, text),
+        case.check("beyond", shown, f"at least {share:.6g}", shown >= share - CLOSE,
+                   "rows beyond of all"),
+        case.check("level of the count", nested["level"], f"at most {level:.6g}", half,
+                   "half of that of the extreme"),
+    ]  # fmt: skip
     if counted > sure:
         checks += _check_bets(case, nested, counted, math.inf, whole=False)
     return checks

@@ -51,7 +51,9 @@ def _check(case: Case) -> list[Check]:
     estimate, low, high = case.claim
     room = CLOSE * max(abs(estimate), 1.0)
     inside = math.isnan(estimate) or low - room <= estimate <= high + room
-    checks = [case.check("estimate", estimate, span(low, high), inside, "within its limits")]
+    checks = [
+        case.check("estimate", estimate, f"in {span(low, high)}", inside, "within its limits")
+    ]
     if kind == "Plain":
         return checks + KINDS[kind](case)
     checks.append(_left(case))
@@ -86,7 +88,7 @@ def _grade(certificate: Record) -> Check:
         named = bool(certificate["assumption"])
         return Check("assumption", certificate["assumption"], "not in the log", named, text)
     ok = not (sampled if grade == "exact" else normal)
-    found = "estimates" if sampled else "all labelled"
+    found = "limits from samples" if sampled else "all labelled"
     return Check("grade", grade, found, ok, "as the records of its intervals allow")
 
 

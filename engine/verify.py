@@ -137,8 +137,9 @@ def _rows(certificate: Mapping[str, Any], log: Log) -> list[Check]:
     text = "no row is labelled twice, so every row was unlabelled before its label"
     facts = bool(np.isin(log.facts, log.row[log.column < 0]).all())
     random = isinstance(seed, int) and seed >= 0
+    inside = f"those within the {n_rows:,} rows of the population"
     return [
-        Check("rows of the population", len(log.row), within, within == len(log.row), "positions"),
+        Check("log positions", len(log.row), within, within == len(log.row), inside),
         Check("distinct rows", len(asked), distinct, distinct == len(asked), text),
         Check("facts", "known", "known" if facts else "not known", facts, "values of known rows"),
         Check("order", "rising steps", "rising" if ordered else "mixed", ordered, "step numbers"),
@@ -185,7 +186,7 @@ def _levels(certificate: Mapping[str, Any]) -> Check:
     delta = Fraction(float(certificate["targets"]["delta"]))
     text = "the levels of all tests add up to at most delta"
     ok = spent <= delta * (1 + Fraction(1, 10**12))
-    return Check("levels", f"{float(delta):.6g}", f"{float(spent):.6g}", ok, text)
+    return Check("levels", f"{float(delta):.6g}", f"{float(spent):.6g} in all", ok, text)
 
 
 def _samples(tests: Sequence[Mapping[str, Any]], log: Log) -> list[Check]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import pytest
 
 import thresher
 from tests_support import CountingOracle, make_table
+from thresher.certificate import StageReport
 from thresher.dbapi import Connection
 
 Films = tuple[Connection, np.ndarray, CountingOracle]
@@ -353,6 +355,9 @@ def test_certificate_in_every_form(films: Films) -> None:
     assert certificate is not None
     assert "recall" in str(certificate)
     assert certificate.id in certificate.to_json()
+    steps = (StageReport("pilot", 9, 4), *[StageReport("verify", 495, 1)] * 40)
+    again = dataclasses.replace(certificate, stages=(*steps, steps[0]))
+    assert "pilot 4/9, verify 40/19,800 in 40 steps, pilot 4/9\n" in str(again)
     assert certificate._repr_html_().startswith("<table>")
     shown = con.execute("SHOW CERTIFICATES").fetchall()
     assert shown[-1][0] == certificate.id

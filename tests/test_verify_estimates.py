@@ -449,6 +449,21 @@ def test_forged_extremes_are_seen(ordered: thresher.Certificate) -> None:
     assert "x: level of the count" in wrong(surer, log)
 
 
+def test_what_passes_does_not_look_as_if_it_failed(con: thresher.Connection) -> None:
+    """Two figures that differ stand only where the second says how: at most, within, ..."""
+    for sql in ESTIMATES.values():
+        for check in ask(con, sql).verify().checks:
+            figures = check.claimed, check.recomputed
+            if check.ok and not any(isinstance(figure, str) for figure in figures):
+                assert check.claimed == pytest.approx(check.recomputed), str(check)
+    lines = str(ask(con, ESTIMATES["a mixture to an error"]).verify())
+    assert "log positions: claimed" in lines
+    assert f"those within the {N:,} rows of the population" in lines
+    assert "certain range: claimed [" in lines
+    assert "recomputed within it: [" in lines
+    assert "offsets: claimed within 1e-09, recomputed off by" in lines
+
+
 def test_forged_counts_by_group_are_seen(con: thresher.Connection) -> None:
     certificate = ask(con, ESTIMATES["counts by group"])
     plain, log = certificate.to_dict(), certificate.log
