@@ -198,7 +198,9 @@ class _Binder:
     def _condition(self) -> tuple[list[str], list[Node]]:
         """Split WHERE into SQL free of oracle calls, and the conjuncts with calls."""
         source, (first, last) = self.source, self.block.range("where")
-        elsewhere = (self.estimated or self.labels_rows) and bool(self.calls)
+        selected = range(*self.block.range("select"))
+        labelled = self.labels_rows and any(i in selected for i in self.calls)
+        elsewhere = labelled or (self.estimated and bool(self.calls))
         if first >= last:
             if elsewhere:
                 return [], []

@@ -100,7 +100,8 @@ def _is_clause(source: Source, i: int, last: int, section: str, *, ours: bool) -
         case "ORACLE LIMIT":
             return ended and (after or ours)
         case _ if n_words == 1:
-            unsigned = source.tokens[i - 1].text != "%" or source.tokens[i + 1].text not in "+-"
+            signed = i + 1 < last and source.tokens[i + 1].text in ("+", "-")
+            unsigned = source.tokens[i - 1].text != "%" or not signed
             if value:
                 return ended and unsigned
             return ended and after and (i + 1 == last or bool(head_at(source, i + 1)[0]))

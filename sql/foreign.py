@@ -14,7 +14,7 @@ from thresher.plan import Composed, SelectionQuery
 from thresher.sql.default_targets import add_targets, targets_set
 from thresher.sql.foreign_aggregates import rewrite_aggregates
 from thresher.sql.foreign_blocks import in_blocks
-from thresher.sql.foreign_calls import Calls
+from thresher.sql.foreign_calls import NAMES, Calls
 from thresher.sql.foreign_clauses import foreign_clause_at, rewrite_clauses
 from thresher.sql.foreign_columns import column_oracles, rewrite_columns
 from thresher.sql.formula import call_at
@@ -24,12 +24,16 @@ from thresher.sql.tokens import Source, Token
 
 __all__ = ["is_foreign", "may_be_foreign", "rewrite", "with_notes"]
 
+_WORDS = (
+    "nlfilter", "nljoin", "llm_", "ai_", "ai.", "prompt", "fusion_", "flock_", "mindsdb", "model",
+    "function",
+)  # fmt: skip
 _CALLS = re.compile(
     r"""(?<![\w$]) (?: nlfilter | nljoin | llm_\w+ | ai_\w+ | prompt | fusion_\w+ | flock_\w+
-                     | ai \s* \. \s* \w+ ) \s* (?: \( | -- | /\* )
+                     | ai \. \s* \w+ ) \s* (?: \( | -- | /\* )
       | ^ [^'"]{0,40}? \b create \b [^'"]{0,40}? \b (?: model | prompt | function ) \b
       | (?<![\w$]) mindsdb \s* \.""",
-    re.VERBOSE | re.IGNORECASE,
+    re.VERBOSE,
 )
 _DECLARING = (
     "{what} declares a model or a prompt of another system: here both are an oracle. Write CREATE "
@@ -44,11 +48,10 @@ _JOINED = (
 
 def may_be_foreign(text: str, names: Names) -> bool:
     """Whether words of other systems occur at all; made for statements of megabytes."""
-    if _CALLS.search(text) is not None:
+    lowered = text.lower()
+    if any(word in lowered for word in _WORDS) and _CALLS.search(lowered) is not None:
         return True
-    oracles = column_oracles(names)
-    lowered = text.lower() if oracles else ""
-    return any(name in lowered for name in oracles)
+    return any(name in lowered for name in column_oracles(names))
 
 
 def is_foreign(source: Source, first: int, names: Names) -> bool:
@@ -59,6 +62,8 @@ def is_foreign(source: Source, first: int, names: Names) -> bool:
         return True
     found: list[bool] = []
     oracles = column_oracles(names)
+    if not any(token.word in NAMES or token.name.lower() in oracles for token in source.tokens):
+        return False
 
     def look(block: Source) -> list[Token]:
         found.append(Calls(block, names, []).found())

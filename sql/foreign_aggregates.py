@@ -124,10 +124,11 @@ def _having(source: Source, block: Block, notes: list[str]) -> list[Edit]:
         )  # fmt: skip
     grouped = [_written(source, *item) for item in source.split(*block.range("group"))]
     selected = source.split(*block.range("select"))
-    if not grouped or any(_written(source, *item) not in grouped for item in selected):
+    sorts = any(source.word(i) in AGGREGATES for i in outer_tokens(source, *block.range("order")))
+    if not grouped or sorts or any(_written(source, *item) not in grouped for item in selected):
         raise source.refuse(
-            f"HAVING SUM({condition}) >= 1 with columns that are not in GROUP BY is not "
-            f"supported. Write WHERE {condition} and no GROUP BY, then aggregate over the rows.",
+            f"HAVING SUM({condition}) >= 1 beside what is not in GROUP BY is not supported. "
+            f"Write WHERE {condition} and no GROUP BY, then aggregate over the rows.",
             first, last,
         )  # fmt: skip
     notes.append(

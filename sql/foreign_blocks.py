@@ -67,7 +67,9 @@ def in_blocks(
     while i < len(source.tokens):
         end = source.partner[i]
         if source.mark(i, "(") and end > i:
-            inner = in_blocks(sql, source.tokens[i + 1 : end], change)
+            inner = source.tokens[i + 1 : end]
+            if any(token.word in _BEGINS for token in inner):  # else no query can be inside
+                inner = in_blocks(sql, inner, change)
             written += [source.tokens[i], *inner, source.tokens[end]]
             i = end + 1
             continue

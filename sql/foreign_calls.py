@@ -13,7 +13,7 @@ from thresher.sql.formula import BOOLEANS, call_at
 from thresher.sql.names import DeclaredOracle, Names
 from thresher.sql.tokens import Source, Token, identifier
 
-__all__ = ["Calls"]
+__all__ = ["NAMES", "Calls"]
 
 Range = tuple[int, int]
 _TARGETS = {
@@ -25,6 +25,8 @@ _TARGETS = {
     "seed": "SEED",
 }
 _NAMING = (":=", "=>")
+NAMES = frozenset(name.partition(".")[0] for name in (*FORMS, *REFUSED))
+"""First words of all such functions, in lower case."""
 _TEXTS = ("VARCHAR", "TEXT", "STRING", "CHAR", "BPCHAR")
 _RELATION = ("from", "join", "lateral", "as")
 
@@ -124,7 +126,7 @@ class Calls:
         self._check_nested(shown, opened, end)
         values, named = self._arguments(source.split(opened + 1, end - 1), ())
         asked = read_call(source, shown, form, (i, end), values, named)
-        if source.mark(end, ".") and source.tokens[end + 1].is_name:
+        if source.mark(end, ".") and end + 1 < len(source.tokens):
             if not form.field or source.tokens[end + 1].name.lower() != form.field:
                 field = source.tokens[end + 1].text
                 raise source.refuse(f"{shown} answers one value, it has no {field}", i, end + 2)
@@ -221,6 +223,8 @@ class Calls:
         source = self._source
         values, named = list[Range](), dict[str, Range]()
         for first, last in pieces:
+            if first == last:
+                raise source.error("an argument is empty", first - 1)
             if self._target((first, last), own):
                 continue
             if last - first > 2 and source.tokens[first + 1].text in _NAMING:

@@ -205,6 +205,8 @@ def _flock(call: _Call, returns: str) -> Asked:
     inputs = []
     if "context_columns" in found:
         first, last = found["context_columns"]
+        if not source.mark(first, "[") or source.partner[first] != last - 1:
+            raise source.error("'context_columns' takes a list: [{'data': column}]", first, last)
         for item in source.split(first + 1, last - 1):
             column = _struct(call, item)
             if "data" not in column:

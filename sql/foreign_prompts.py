@@ -59,6 +59,8 @@ def string_value(tokens: Sequence[Token]) -> str | None:
 
 def pieces_of(source: Source, first: int, last: int) -> list[Piece]:
     """Cut an expression into pieces: a row of values, CONCAT, PROMPT, or text joined by ``||``."""
+    if first >= last:
+        return []
     tokens = source.tokens[first:last]
     if source.mark(first, "(") and source.partner[first] == last - 1:
         inner = source.split(first + 1, last - 1)
@@ -92,6 +94,8 @@ def _concatenated(source: Source, first: int, last: int) -> list[tuple[int, int]
 def _filled_call(source: Source, first: int, last: int) -> list[Piece]:
     """Fill in ``PROMPT('... {0} ...', x, ...)``."""
     items = source.split(first + 2, last - 1)
+    if any(a == b for a, b in items):
+        raise source.error("an argument of PROMPT is empty", first, last)
     text = string_value(source.tokens[slice(*items[0])]) if items else None
     if text is None:
         raise source.error("PROMPT takes a template in quotes first, as in PROMPT('{0}', x)", first)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import thresher
-from thresher.errors import NotSupportedError, ProgrammingError
+from thresher.errors import Error, NotSupportedError, ProgrammingError
 from thresher.plan import Composed, OptionValue, Passthrough, SelectionQuery
 from thresher.sql import parse
 from thresher.sql.foreign import rewrite
@@ -255,6 +255,11 @@ REFUSED = [
         "SUM",
     ),
     (
+        "SELECT day FROM video GROUP BY day HAVING SUM(class = 'bus') >= 1 ORDER BY count(*)",
+        "not in GROUP BY",
+        "SUM",
+    ),
+    (
         "SELECT FCOUNT(*), avg(score) FROM video WHERE class = 'car'",
         "beside another aggregate",
         "avg",
@@ -300,6 +305,11 @@ WRONG = [
     ("SELECT FCOUNT(*) FROM video ERROR WITHIN .1", "condition in WHERE", "FCOUNT"),
     ("SELECT PERCENTAGE(*) FROM t WHERE judge(a) SEED 5", "takes a condition", "PERCENTAGE"),
     ("SELECT 1 FROM video, copies WHERE class = 'car'", "video.class or copies.class", "class"),
+    (
+        "SELECT frame FROM video ORDER BY class ACCURACY TARGET 95%",
+        "ACCURACY TARGET needs a call of a declared oracle",
+        "ACCURACY",
+    ),
     ("SELECT * FROM t WHERE AI_FILTER(a) AND nosuch(b) RECALL TARGET 9", "got 9", "9"),
 ]
 
@@ -391,6 +401,52 @@ def test_our_own_sql_is_left_as_it_is(sql: str) -> None:
     tokens = tokenize(sql)
     source, notes = rewrite(Source(sql, tokens), 0, names)
     assert (source.tokens, notes) == (tokens, ())
+
+
+HEAD = "SELECT * FROM video WHERE class = 'x' AND "
+TAIL = "SELECT * FROM t WHERE AI_FILTER("
+SOUP = """
+    SELECT FROM WHERE GROUP BY HAVING SUM LIMIT GAP ON AND OR NOT AS WITH USING EXCLUDE ORDER UNION
+    class video v . . , , ( ( ) ) [ ] { } : := => = >= 1 0 .5 % 'text' '{0} {7}' * || ? :: -
+    AI_FILTER PROMPT AI . IF . GENERATE . result prompt nlfilter NLjoin llm_filter llm_complete
+    AI_CLASSIFY AI_COMPLETE ai_query CONCAT recall seed model judge look write 'judge' 'prompt'
+    FNR FPR WITHIN RECALL_TARGET ERROR_TARGET BUDGET CALLS FCOUNT PERCENTAGE count RECALL TARGET
+    CREATE MODEL INSERT INTO EXPLAIN mindsdb frame true
+"""
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.lists(st.sampled_from(SOUP.split()), max_size=30), st.sampled_from(["", HEAD, TAIL]))
+def test_any_words_are_read_or_refused(soup: list[str], around: str) -> None:
+    sql = f"{around}{' '.join(soup)}{')' if around == TAIL else ''}"
+    error = None
+    try:
+        parse(sql, targets(recall_target=0.9), ["x"] * sql.count("?"))
+    except Error as caught:
+        error = caught
+    offset = error.offset if error else None
+    assert offset is None or 0 <= offset <= len(sql)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from([theirs for theirs, _ in pairs()]), st.data())
+def test_damaged_statements_are_read_or_refused(theirs: str, data: st.DataObject) -> None:
+    parts = [token.text for token in tokenize(theirs)]
+    for _ in range(data.draw(st.integers(1, 4))):
+        i = data.draw(st.integers(0, len(parts) - 1))
+        j = data.draw(st.integers(0, len(parts) - 1))
+        if data.draw(st.booleans()):
+            del parts[i:j]
+        else:
+            parts.insert(i, parts[j])
+    sql = " ".join(parts)
+    error = None
+    try:
+        parse(sql, targets(precision_target=0.9))
+    except Error as caught:
+        error = caught
+    offset = error.offset if error else None
+    assert offset is None or 0 <= offset <= len(sql)
 
 
 # Targets of settings
@@ -583,8 +639,19 @@ def test_explain_shows_what_was_understood_and_settings_give_targets(
     cursor = video.execute(f"{sql} ORACLE LIMIT 500 ON SHORTFALL RETURN")
     assert cursor.certificate is not None
     assert "RECALL TARGET 0.95" in cursor.certificate.canonical
+    assert cursor.certificate.verify().ok
     exact = video.execute("SELECT count(*) FROM video WHERE class = 'car'")
     assert exact.fetchone() == (120,)
+    inner = video.execute(f"EXPLAIN SELECT count(*) FROM ({sql}) AS found").fetchall()
+    assert (lines[1],) in inner
+
+
+def test_a_block_that_is_kept_in_a_table(video: thresher.Connection) -> None:
+    video.execute(
+        "CREATE TABLE cars AS SELECT frame FROM video GROUP BY frame HAVING SUM(class = 'car') >= 1"
+    )
+    rows = video.execute("SELECT frame FROM cars ORDER BY frame").fetchall()
+    assert rows == [(frame,) for frame in range(0, 300, 5)]
 
 
 def test_an_audit_does_not_take_targets_from_settings(video: thresher.Connection) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from thresher.errors import ProgrammingError
@@ -26,6 +28,9 @@ def test_defaults() -> None:
         ("on_shortfall", "exact", "EXACT"),
         ("seed", 0, 0),
         ("probability", 0.9, 0.9),
+        ("recall_target", 1, 1.0),
+        ("error_target", 0.05, 0.05),
+        ("default_oracle", "judge, rate", "judge, rate"),
     ],
 )
 def test_values_are_normalised(name: str, value: object, kept: object) -> None:
@@ -50,10 +55,14 @@ def test_values_are_normalised(name: str, value: object, kept: object) -> None:
         ("reuse_labels", "maybe", "true or false"),
         ("on_shortfall", "panic", "FAIL, RETURN, EXACT"),
         ("encoder", "", "a name in quotes"),
+        ("recall_target", 95, "a share in (0, 1]"),
+        ("accuracy_target", True, "a share in (0, 1]"),
+        ("error_target", 1.0, "between 0 and 1"),
+        ("default_oracle", 3, "a name in quotes"),
     ],
 )
 def test_wrong_values_are_refused(name: str, value: object, message: str) -> None:
-    with pytest.raises(ProgrammingError, match=message):
+    with pytest.raises(ProgrammingError, match=re.escape(message)):
         Settings().set(name, value)  # type: ignore[arg-type]
 
 
