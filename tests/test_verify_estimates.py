@@ -456,7 +456,7 @@ def test_what_passes_does_not_look_as_if_it_failed(con: thresher.Connection) -> 
             figures = check.claimed, check.recomputed
             if check.ok and not any(isinstance(figure, str) for figure in figures):
                 assert check.claimed == pytest.approx(check.recomputed), str(check)
-    lines = str(ask(con, ESTIMATES["a mixture to an error"]).verify())
+    lines = str(ask(con, ESTIMATES["values of an oracle"]).verify())
     assert "log positions: claimed" in lines
     assert f"those within the {N:,} rows of the population" in lines
     assert "certain range: claimed [" in lines
