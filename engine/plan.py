@@ -42,6 +42,7 @@ __all__ = [
     "OracleCall",
     "Passthrough",
     "Place",
+    "Prepare",
     "ProxyTerm",
     "ResetSetting",
     "SelectionQuery",
@@ -215,6 +216,28 @@ class Composed:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepare:
+    """``PREPARE name AS`` one of our statements.
+
+    Parameters
+    ----------
+    sql : str
+        The whole statement.
+    name : str
+        In lower case.
+    statement : str
+        What is prepared, as written; it is bound when it is executed.
+    offset : int
+        Where that begins.
+    """
+
+    sql: str
+    name: str
+    statement: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class Explain:
     """``EXPLAIN [ANALYZE]`` of one of our statements."""
 
@@ -238,4 +261,5 @@ Statement = (
     | SelectionQuery
     | Composed
     | Explain
+    | Prepare
 )

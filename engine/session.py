@@ -26,6 +26,7 @@ from thresher.showing import describe, show
 from thresher.spending import Share, Shares
 from thresher.sql import parse
 from thresher.sql.nesting import BLOCK_PREFIX
+from thresher.sql.prepared import Execution, parse_execution
 from thresher.store_tables import offer_store
 from thresher.transactions import in_transaction, transaction
 
@@ -90,6 +91,7 @@ class Session:
         self._sink = sink
         self.catalog = Catalog(connection, settings)
         self.models = Models(connection, self.catalog, settings)
+        self._prepared: dict[str, str] = {}
         self._shares, self._interrupts = Shares(), Interrupts(connection)
 
     def execute(self, sql: str, parameters: Parameters = None) -> Outcome:
@@ -103,6 +105,12 @@ class Session:
         with self._interrupts.handled():
             with translated():
                 self.catalog.refresh()
+                execution = parse_execution(sql)
+                if execution is not None and execution.name in self._prepared:
+                    if execution.ends:
+                        del self._prepared[execution.name]
+                        return Outcome(None)
+                    sql, parameters = self._prepared_call(execution, parameters)
                 statement = parse(sql, self.catalog, parameters)
                 offer_store(self.connection, self.store, sql)
                 if isinstance(statement, plan.Passthrough):
@@ -124,11 +132,26 @@ class Session:
         if isinstance(statement, plan.Drop):
             self.catalog.drop(statement)
             return Outcome(None)
+        if isinstance(statement, plan.Prepare):
+            self._prepared[statement.name] = statement.statement
+            return Outcome(None)
         if isinstance(statement, plan.Show):
             return Outcome(self._rows(show(statement, self.catalog, self.store)))
         if isinstance(statement, plan.Describe):
             return Outcome(self._rows(describe(statement, self.catalog, self.models)))
         return self._setting(statement)
+
+    def _prepared_call(
+        self, execution: Execution, parameters: Parameters
+    ) -> tuple[str, Parameters]:
+        """Return a prepared statement of ours and the values that EXECUTE gives it."""
+        names = [name for name, _ in execution.arguments]
+        values: tuple[Any, ...] = ()
+        if names:
+            items = ", ".join(text for _, text in execution.arguments)
+            values = self.connection.execute(f"SELECT {items}", parameters).fetchone() or ()
+        sql = self._prepared[execution.name]
+        return sql, dict(zip(names, values, strict=True)) if any(names) else list(values)
 
     def select(self, query: plan.SelectionQuery) -> Outcome:
         """Answer one of our queries inside one transaction, so that rows stand still."""

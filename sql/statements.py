@@ -15,6 +15,7 @@ from thresher.sql.formula import call_at
 from thresher.sql.names import Names
 from thresher.sql.nesting import Nesting
 from thresher.sql.parameters import Parameters, bind
+from thresher.sql.prepared import parse_prepare
 from thresher.sql.tokens import Source, comment_end, tokenize
 
 __all__ = ["Fragment", "parse", "split"]
@@ -125,6 +126,10 @@ def parse(text: str, names: Names, parameters: Parameters = None) -> Statement:
     first, analyze, form = _explained(raw)
     if not (_is_ours(raw, first, oracles) or is_foreign(raw, first, names)):
         return Passthrough(text)
+    if (prepared := parse_prepare(raw)) is not None:
+        if all(token.kind != "parameter" for token in tokens):
+            parse(prepared.statement, names)  # a mistake shows now; parameters are bound later
+        return prepared
     source = Source(text, bind(text, tokens, parameters))
     if is_audit(source):
         return parse_audit(source)
