@@ -52,6 +52,10 @@ COLUMNS: dict[str, Sequence[str]] = {
     "suv": ["class", "frame", "price"],
     "notes": ["id", "text"],
     "copies": ["frame", "score"],
+    "taipei": ["frame", "timestamp", "day"],
+    "sentiment": ["text", "score"],
+    "entities00": ["entity_id", "text"],
+    "colors02": ["frame"],
 }
 
 
@@ -88,6 +92,10 @@ class Names:
 
 ORACLES = {
     "class": oracle("VARCHAR", "frame", as_column=True),
+    "color": oracle("VARCHAR", "frame", as_column=True),
+    "label": oracle("VARCHAR", "text", as_column=True),
+    "type": oracle("VARCHAR", "text", as_column=True),
+    "fastrcnn": oracle("VARCHAR", "frame"),
     "judge": oracle("BOOLEAN", "prompt"),
     "write": oracle("VARCHAR", "prompt"),
     "rate": oracle("DOUBLE", "prompt"),
@@ -189,12 +197,11 @@ def test_inner_blocks_are_read_too() -> None:
 
 
 def test_rows_with_a_gap_between_them() -> None:
-    sql = (
-        "SELECT timestamp FROM video GROUP BY timestamp HAVING SUM(class='bus')>=1 LIMIT 10 GAP 300"
-    )
+    sql = "SELECT timestamp FROM taipei GROUP BY timestamp HAVING SUM(class='bus')>=1 "
+        "LIMIT 10 GAP 300"
     source, notes = rewrite(Source(sql, tokenize(sql)), 0, NAMES)
     text = source.text(0, len(source.tokens))
-    wanted = "SELECT timestamp FROM video WHERE class(frame)='bus' LIMIT 10 GAP 300 ON timestamp"
+    wanted = "SELECT timestamp FROM taipei WHERE class(frame)='bus' LIMIT 10 GAP 300 ON timestamp"
     assert words(text) == words(wanted)
     assert len(notes) == 2
 
@@ -222,7 +229,8 @@ def test_rates_are_bound_as_parameters() -> None:
 
 REFUSED = [
     (
-        "CREATE MODEL('m','gpt-4o','openai',{\"max_batch_size\":16})",
+        "CREATE MODEL('m','gpt-4o','openai',{\"max_batch_size\":16,\"rate_limit\":30,"
+        '"usage_limit":{"total_tokens_limit":50000}})',
         "Write CREATE ORACLE",
         "CREATE",
     ),
@@ -240,7 +248,7 @@ REFUSED = [
     ("SELECT AI_AGG(a, 'sum it up') FROM t", "row by row", "AI_AGG"),
     ("SELECT AI_SUMMARIZE_AGG(a) FROM t", "row by row", "AI_SUMMARIZE_AGG"),
     ("SELECT AI_SIMILARITY(a, b) FROM t", "similarities rank", "AI_SIMILARITY"),
-    ("SELECT id FROM v WHERE ['car'] <@ judge(frame).labels", "has no field labels", ".labels"),
+    ("SELECT id FROM v WHERE ['car'] <@ FastRCNN(frame).labels", "has no field labels", ".labels"),
     ("SELECT t.a, m.sentiment FROM t JOIN mindsdb.m AS m", "WHERE m(text)", "mindsdb.m"),
     ("SELECT * FROM a JOIN b ON AI_FILTER(PROMPT('{0}', x))", "FROM a, b WHERE", "AI_FILTER"),
     ("SELECT AI_CLASSIFY(a, ['x']) FROM t", "in the SELECT list", "AI_CLASSIFY"),
@@ -346,6 +354,9 @@ def test_without_an_oracle_the_error_says_what_to_declare() -> None:
     "sql",
     [
         "set max_error=0.1",
+        "set max_seconds=10",
+        "set max_calls=100",
+        "set max_tokens=1000",
         "SELECT class FROM suv WHERE class = 'small'",
         "SELECT s.class FROM suv AS s",
         "SELECT day AS class FROM video ORDER BY class",

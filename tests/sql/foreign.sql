@@ -1,6 +1,7 @@
 -- SQL of other systems, and what it is read as; white space does not count. The oracles:
--- class(frame) may be written as a column, judge(prompt) answers BOOLEAN, write(prompt) VARCHAR,
--- rate(prompt) DOUBLE, all three are default oracles; look(prompt, picture) answers BOOLEAN.
+-- class(frame), color(frame), label(text) and type(text) may be written as columns; judge(prompt)
+-- answers BOOLEAN, write(prompt) VARCHAR, rate(prompt) DOUBLE, all three are default oracles;
+-- look(prompt, picture) answers BOOLEAN.
 
 -- SUPG
 SELECT * FROM video WHERE class(frame) = 'car'
@@ -30,40 +31,40 @@ SELECT day, PERCENTAGE(class = 'car') AS share FROM video GROUP BY day ORACLE LI
 SELECT day, (100.0 * count(*) FILTER (WHERE class(frame) = 'car') / count(*)) AS share FROM video GROUP BY day ORACLE LIMIT 500
 
 -- BlazeIt
-SELECT FCOUNT(*) FROM video WHERE class='car' ERROR WITHIN 0.1 AT CONFIDENCE 95%
+SELECT FCOUNT(*) FROM taipei WHERE class='car' ERROR WITHIN 0.1 AT CONFIDENCE 95%
 -- ours
-SELECT (count(*) FILTER (WHERE class(frame)='car') / count(*)) AS "fcount(*)" FROM video
+SELECT (count(*) FILTER (WHERE class(frame)='car') / count(*)) AS "fcount(*)" FROM taipei
 ERROR WITHIN 0.1 ABSOLUTE WITH PROBABILITY 0.95
 
 -- BlazeIt
-SELECT timestamp FROM video GROUP BY timestamp HAVING SUM(class='bus')>=1
+SELECT timestamp FROM taipei GROUP BY timestamp HAVING SUM(class='bus')>=1
 -- ours
-SELECT DISTINCT timestamp FROM video WHERE class(frame)='bus'
+SELECT DISTINCT timestamp FROM taipei WHERE class(frame)='bus'
 
 -- BlazeIt
-SELECT timestamp FROM video WHERE day = 1 OR day = 2 GROUP BY timestamp HAVING SUM(class='bus') > 0 ORDER BY timestamp
+SELECT timestamp FROM taipei WHERE day = 1 OR day = 2 GROUP BY timestamp HAVING SUM(class='bus') > 0 ORDER BY timestamp
 -- ours
-SELECT DISTINCT timestamp FROM video WHERE (day = 1 OR day = 2) AND (class(frame)='bus') ORDER BY timestamp
+SELECT DISTINCT timestamp FROM taipei WHERE (day = 1 OR day = 2) AND (class(frame)='bus') ORDER BY timestamp
 
 -- BlazeIt
-SELECT timestamp FROM video WHERE class='car' FNR WITHIN 0.01 FPR WITHIN 0.01
+SELECT timestamp FROM taipei WHERE class='car' FNR WITHIN 0.01 FPR WITHIN 0.01
 -- ours
-SELECT timestamp FROM video WHERE class(frame)='car' RECALL TARGET 0.99 PRECISION TARGET 0.99
+SELECT timestamp FROM taipei WHERE class(frame)='car' RECALL TARGET 0.99 PRECISION TARGET 0.99
 
 -- BlazeIt
-SELECT timestamp FROM video WHERE class='car' FNR WITHIN 5% CONFIDENCE 99%
+SELECT timestamp FROM taipei WHERE class='car' FNR WITHIN 5% CONFIDENCE 99%
 -- ours
-SELECT timestamp FROM video WHERE class(frame)='car' RECALL TARGET 0.95 WITH PROBABILITY 0.99
+SELECT timestamp FROM taipei WHERE class(frame)='car' RECALL TARGET 0.95 WITH PROBABILITY 0.99
 
 -- AIDB
-SELECT AVG(score) FROM video WHERE class = '5 stars' ERROR_TARGET 10% CONFIDENCE 95%;
+SELECT AVG(score) FROM sentiment WHERE label = '5 stars' ERROR_TARGET 10% CONFIDENCE 95%;
 -- ours
-SELECT AVG(score) FROM video WHERE class(frame) = '5 stars' ERROR WITHIN 0.1 RELATIVE WITH PROBABILITY 0.95
+SELECT AVG(score) FROM sentiment WHERE label(text) = '5 stars' ERROR WITHIN 0.1 RELATIVE WITH PROBABILITY 0.95
 
 -- AIDB
-SELECT frame FROM video WHERE class LIKE 'PERSON' RECALL_TARGET 80% CONFIDENCE 95%;
+SELECT entity_id FROM entities00 WHERE type LIKE 'PERSON' RECALL_TARGET 80% CONFIDENCE 95%;
 -- ours
-SELECT frame FROM video WHERE class(frame) LIKE 'PERSON' RECALL TARGET 0.8 WITH PROBABILITY 0.95
+SELECT entity_id FROM entities00 WHERE type(text) LIKE 'PERSON' RECALL TARGET 0.8 WITH PROBABILITY 0.95
 
 -- AIDB
 SELECT frame FROM video WHERE class = 'car' PRECISION_TARGET .8 BUDGET 300
@@ -71,9 +72,9 @@ SELECT frame FROM video WHERE class = 'car' PRECISION_TARGET .8 BUDGET 300
 SELECT frame FROM video WHERE class(frame) = 'car' PRECISION TARGET 0.8 ORACLE LIMIT 300
 
 -- AIDB
-SELECT * FROM video WHERE frame >= 1000 AND class='black' LIMIT 100;
+SELECT * FROM colors02 WHERE frame >= 1000 AND color='black' LIMIT 100;
 -- ours
-SELECT * FROM video WHERE frame >= 1000 AND class(frame)='black' LIMIT 100
+SELECT * FROM colors02 WHERE frame >= 1000 AND color(frame)='black' LIMIT 100
 
 -- AIDB
 SELECT v.frame FROM video AS v, notes WHERE v.frame = notes.id AND v.class = 'car'
@@ -100,6 +101,11 @@ SELECT * FROM t WHERE llm_filter({'model_name':'gpt-4o'},
        {'prompt':'eco-friendly?', 'context_columns':[{'data': descr, 'name':'description'}]});
 -- ours
 SELECT * FROM t WHERE judge('eco-friendly? description: ' || descr)
+
+-- Snowflake
+SELECT a.x FROM a, b WHERE AI_FILTER(PROMPT('Are {0} and {1} one?', a.x, b.x))
+-- ours
+SELECT a.x FROM a, b WHERE judge('Are ' || a.x || ' and ' || b.x || ' one?')
 
 -- Flock, with an oracle that is called as the model
 SELECT * FROM t WHERE llm_filter({'model_name':'look'},
