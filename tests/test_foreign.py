@@ -197,8 +197,10 @@ def test_inner_blocks_are_read_too() -> None:
 
 
 def test_rows_with_a_gap_between_them() -> None:
-    sql = "SELECT timestamp FROM taipei GROUP BY timestamp HAVING SUM(class='bus')>=1 "
-        "LIMIT 10 GAP 300"
+    sql = (
+        "SELECT timestamp FROM taipei GROUP BY timestamp "
+        "HAVING SUM(class='bus')>=1 LIMIT 10 GAP 300"
+    )
     source, notes = rewrite(Source(sql, tokenize(sql)), 0, NAMES)
     text = source.text(0, len(source.tokens))
     wanted = "SELECT timestamp FROM taipei WHERE class(frame)='bus' LIMIT 10 GAP 300 ON timestamp"
