@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from thresher.errors import BudgetError, Error, OperationalError, ShortfallError
 from thresher.progress import ProgressEvent, ProgressSink, Silent, terminal_or_silent
 
 if TYPE_CHECKING:
+    from thresher.certificate import Certificate
     from thresher.dbapi import Connection, Cursor
 
 __all__ = ["main"]
@@ -310,17 +312,29 @@ def _show(cursor: Cursor, sink: TextIO, args: argparse.Namespace) -> None:
 
 
 def _certify(cursor: Cursor, sink: TextIO, file_format: str) -> None:
-    """Print each certificate in one line: below a box, else on standard error."""
-    lines = []
-    for certificate in cursor.certificates:
-        lines.append(certificate.summary)
-        if certificate.note:
-            lines.append(f"note: {certificate.note}")
-    if not lines:
-        return
+    """Print each certificate, below a box or on standard error; a terminal gets lines that fit."""
+    from thresher import render
+
     stream = sink if file_format == "box" else sys.stderr
-    stream.write("".join(f"{line}\n" for line in lines))
+    width = render.console_for(stream).width if stream.isatty() else None
+    n_blocks = len(cursor.certificates)
+    for number, certificate in enumerate(cursor.certificates, start=1):
+        mark = f"block {number} of {n_blocks}: " if n_blocks > 1 else ""
+        lines = _certified(certificate, None if width is None else width - len(mark))
+        stream.write(f"{mark}{lines[0]}\n")
+        stream.write("".join(f"{' ' * len(mark)}{line}\n" for line in lines[1:]))
     stream.flush()
+
+
+def _certified(certificate: Certificate, width: int | None) -> list[str]:
+    """Return a certificate's line and its note, folded where there is a width."""
+    from thresher import render
+
+    note = f"note: {certificate.note}" if certificate.note else ""
+    if width is None:
+        return [certificate.summary, *([note] if note else [])]
+    width = max(width, 30)
+    return [*render.folded(certificate.summary, width), *textwrap.wrap(note, width)]
 
 
 def _report(error: Error, kept: str = "") -> None:

@@ -26,7 +26,7 @@ from thresher import assets
 from thresher.errors import OperationalError
 from thresher.oracles.cache import cache_folder
 from thresher.progress import ProgressEvent, ProgressSink, Silent, terminal_or_silent
-from thresher.render import console_for, write_box
+from thresher.render import console_for, folded, write_box
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -269,7 +269,7 @@ class _Demo:
         self.done.append((question, certificate))
         self._remember_speed()
         write_box(table.to_reader(), self.console, max_rows=3)
-        for line in _folded(certificate.summary, self.console.width):
+        for line in folded(certificate.summary, self.console.width):
             self.console.print(line, style="green")
         for name, text in self._facts(table, certificate):
             self.console.print(f"  {name:<8} {text}")
@@ -349,17 +349,6 @@ class _Demo:
 
 def _heading(console: Console, title: str, note: str = "") -> None:
     console.print(f"\n{title}{f' ({note})' if note else ''}", style="bold")
-
-
-def _folded(summary: str, width: int) -> list[str]:
-    """Break a certificate's line between its parts so that each piece fits the width."""
-    lines: list[str] = []
-    for part in summary.split(" | "):
-        if lines and len(lines[-1]) + 3 + len(part) <= width:
-            lines[-1] += f" | {part}"
-        else:
-            lines.append(part)
-    return lines
 
 
 def _share(value: float | None) -> str:

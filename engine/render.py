@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "console_for",
+    "folded",
     "write_box",
     "write_csv",
     "write_json",
@@ -55,6 +56,23 @@ def console_for(stream: TextIO) -> Console:
         markup=False,
         emoji=False,
     )
+
+
+def folded(summary: str, width: int) -> list[str]:
+    """Break a certificate's line between its parts so that each piece fits a width.
+
+    Examples
+    --------
+    >>> folded("exact | 3 of 5 rows | 5 labels bought, 0 reused", width=30)
+    ['exact | 3 of 5 rows', '5 labels bought, 0 reused']
+    """
+    lines: list[str] = []
+    for part in summary.split(" | "):
+        if lines and len(lines[-1]) + 3 + len(part) <= width:
+            lines[-1] += f" | {part}"
+        else:
+            lines.append(part)
+    return lines
 
 
 def write_box(

@@ -334,6 +334,28 @@ def test_a_terminal_gets_colour_and_progress(db: Path) -> None:
     assert "recall >= 0.8 with probability 0.95" in text
 
 
+BLOCKS = """WITH a AS (SELECT id FROM films WHERE is_good(id) AND id < 900 USING score
+    RECALL TARGET 80% ORACLE LIMIT 100 SEED 1),
+  b AS (SELECT id FROM films WHERE is_good(id) AND id > 700 USING score
+    RECALL TARGET 99.9% ORACLE LIMIT 20 ON SHORTFALL RETURN SEED 1)
+SELECT count(*) AS n_both FROM a JOIN b USING (id)"""
+
+
+def test_each_block_has_its_certificate(db: Path) -> None:
+    done = thresher("query", "--db", db, "--labels", "none", BLOCKS)
+    lines = done.stdout.splitlines()
+    assert lines[-3].startswith("block 1 of 2: recall >= 0.8 with probability 0.975 | ")
+    assert lines[-2].startswith("block 2 of 2: recall >= 0.999 with probability 0.975 | ")
+    assert lines[-1].startswith("              note: nothing could be left out")
+    text, code = on_terminal(["query", "--db", str(db), "--labels", "none", BLOCKS], NO_COLOR="1")
+    assert code == 0
+    shown = text[text.index("1 row") :].splitlines()
+    assert shown[1].startswith("block 1 of 2: recall >= 0.8 with probability 0.975 | ")
+    assert shown[2].startswith("              est. recall")
+    assert max(map(len, shown)) <= 90
+    assert sum("block" in line for line in shown) == 2
+
+
 def test_no_color_and_no_progress(db: Path) -> None:
     args = ["query", "--db", str(db), "--labels", "none", "--no-progress", QUERY]
     text, code = on_terminal(args, NO_COLOR="1")
