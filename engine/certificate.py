@@ -18,7 +18,7 @@ from thresher.targets import Targets
 if TYPE_CHECKING:
     from thresher.verify import Verification
 
-__all__ = ["Bounds", "Certificate", "Interval", "ProxyReport", "StageReport"]
+__all__ = ["Bounds", "Certificate", "Interval", "OutputReport", "ProxyReport", "StageReport"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,15 @@ class StageReport:
     n_positive: int
 
 
+@dataclass(frozen=True, slots=True)
+class OutputReport:
+    """One oracle call of the SELECT list or ORDER BY: rows it was asked for, labels they took."""
+
+    call: str
+    n_rows: int
+    n_labels: int
+
+
 def _percent(share: float | None) -> str:
     return "unknown" if share is None or math.isnan(share) else f"{share:.1%}"
 
@@ -142,6 +151,9 @@ class Certificate:
         The estimates of an aggregate query; they hold together.
     session : str or None
         How the delta of this statement was taken from that of the session.
+    outputs : tuple of OutputReport
+        Answers that the rows returned show or are ordered by. Their labels are among `n_labels`;
+        no promise rests on them, and the label log is without them.
     log : pyarrow.Table or None
         The label log, where it is at hand; it is no part of the certificate's text or identity.
     """
@@ -171,6 +183,7 @@ class Certificate:
     assumption: str | None = None
     intervals: tuple[Interval, ...] = ()
     session: str | None = None
+    outputs: tuple[OutputReport, ...] = ()
     log: pa.Table | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -190,7 +203,11 @@ class Certificate:
         if self.targets.estimated:
             return self._estimates_statement()
         rows = f"the {_plural(self.n_returned, 'row')} returned"
+        if self.targets.kind == "rows":
+            return self._rows_statement()
         if self.grade == "exact":
+            if self.algorithm == "plain":
+                return f"The {_plural(self.n_returned, 'row')} of WHERE, no oracle decides on them."
             if self.targets.accuracy is not None:
                 return f"Each of the {_plural(self.n_rows, 'row')} has the oracle's own label."
             return f"Every candidate is labelled: {rows} are exactly the positive ones."
@@ -223,6 +240,23 @@ class Certificate:
             text += f" (without it, recall is at least {_percent(self.bounds.free_recall)})"
         return text
 
+    def _rows_statement(self) -> str:
+        target, sought = self.targets.rows, f"{self.n_returned:,} positive rows"
+        if target is None:
+            raise TypeError("a target of rows is missing")
+        found = f"{_plural(self.n_returned, 'row')} found, each known to be positive"
+        if target.gap is not None:
+            found += f", any two at least {target.gap:g} apart"
+        if not self.met:
+            return f"{found}; the search ended before row {target.count:,}."
+        if self.n_returned < target.count:
+            more = "that far from all of them" if target.gap is not None else "in the population"
+            return f"{found}; there is no other positive row {more}."
+        if target.ordered:
+            apart = "" if target.gap is None else " that lie so far apart, taken one by one"
+            return f"{found}: the first {sought} in the order of the statement{apart}."
+        return f"{found}; LIMIT asks for no more, and there may be others."
+
     def _estimates_statement(self) -> str:
         if self.grade == "exact":
             return "Every row that can count is labelled: the aggregates are exact."
@@ -235,7 +269,10 @@ class Certificate:
     @property
     def summary(self) -> str:
         """One line for a terminal."""
-        if self.grade == "exact":
+        if self.targets.kind == "rows":
+            promise = f"{self.n_returned:,} of {self.targets}"
+            promise = promise if self.met else f"NOT COMPLETE: {promise}"
+        elif self.grade == "exact":
             promise = "exact"
         else:
             promise = f"{self.targets} with probability {1 - self.delta:.4g}"
@@ -314,6 +351,7 @@ class Certificate:
             ("algorithm", self.algorithm),
             ("stages", ", ".join(_stage_texts(self.stages))),
             ("proxies", ", ".join(_proxy_text(p) for p in self.proxies) or "none"),
+            *[("shown", _output_text(output)) for output in self.outputs],
             ("cost", f"${self.cost_usd:.4f}, {self.elapsed_s:.2f} s"),
             ("seed", str(self.seed)),
             ("oracles", ", ".join(f"{k} {v[:12]}" for k, v in self.oracles.items())),
@@ -378,3 +416,8 @@ def _interval_text(interval: Interval) -> str:
 def _proxy_text(proxy: ProxyReport) -> str:
     quality = "" if proxy.auc is None else f" (AUC {proxy.auc:.3f})"
     return f"{proxy.name}{quality}{'' if proxy.used else ' not used'}"
+
+
+def _output_text(output: OutputReport) -> str:
+    rows, labels = _plural(output.n_rows, "row"), _plural(output.n_labels, "label")
+    return f"{output.call} of {rows}, {labels} bought"

@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
 
-from thresher.certificate import Bounds, Certificate, Interval, StageReport
+from thresher.certificate import Bounds, Certificate, Interval, OutputReport, StageReport
 from thresher.label_log import LabelledStep, log_sha256, make_log
 from thresher.running import VERSION, Running
 from thresher.sampling import Grade, Step
 
-__all__ = ["certify", "finite"]
+__all__ = ["certify", "finite", "with_outputs"]
 
 
 def certify(
@@ -82,6 +83,20 @@ def certify(
         assumption=assumption,
         intervals=intervals,
         session=None if grade == "exact" else env.share,
+    )
+
+
+def with_outputs(
+    run: Running, certificate: Certificate, outputs: tuple[OutputReport, ...]
+) -> Certificate:
+    """Return the certificate of a run once its rows were given what they show."""
+    return replace(
+        certificate,
+        n_labels=run.labeller.n_labels,
+        n_reused=run.labeller.n_reused + run.n_facts,
+        cost_usd=run.labeller.cost_usd,
+        elapsed_s=time.perf_counter() - run.began,
+        outputs=outputs,
     )
 
 

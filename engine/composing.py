@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import duckdb
-import pyarrow as pa
 
+from thresher.answering import empty_keep
 from thresher.errors import Error, NotSupportedError
 from thresher.plan import Composed, InnerBlock, SelectionQuery
-from thresher.population import arrow_type
 from thresher.sql import lowering
 from thresher.sql.sources import typed_source
 
@@ -74,12 +73,7 @@ def _typed(connection: duckdb.DuckDBPyConnection, query: SelectionQuery) -> Iter
         rows = lowering.typed_sql(query, sources, f"{groups}{', '.join(ends)}")
         yield lowering.estimates_sql(query, f"({rows})")
         return
-    names = [leaf.row for leaf in query.leaves]
-    columns = {name: pa.array([], pa.int64()) for name in names}
-    if (labelled := query.labelled) is not None:
-        columns = {name: pa.array([], pa.int64()) for name in labelled.rows}
-        columns[labelled.column] = pa.array([], arrow_type(query.calls[labelled.call].returns))
-    connection.register(_KEEP, pa.table(columns))
+    connection.register(_KEEP, empty_keep(query))
     try:
         yield lowering.answer_sql(query, sources, _KEEP)
     finally:

@@ -22,6 +22,7 @@ __all__ = ["Explanation", "Node", "ProxyQuality", "ScoreBin", "most_labels", "pl
 _BINS = 5
 _METHODS: dict[QueryKind, str] = {
     "exact": "every candidate is labelled that is not decided without",
+    "rows": "candidates are labelled in growing batches until so many are found",
     "recall": "a pilot plans; one uniform sample sets the cut (T1), or a census of the best rows "
     "and a sample below it (T2)",
     "precision": "a prefix of the ranking certified by a sample (T4), a second look, rows verified "
@@ -213,13 +214,17 @@ def plan_of(
     """
     kind = targets.kind
     promise = "exact"
-    if kind != "exact":
+    if kind == "rows":
+        promise = str(targets)
+    elif kind != "exact":
         promise = f"{targets}, probability {1 - targets.delta:.6g}"
         if query.tail.assuming is not None:
             promise += f", assuming {query.tail.assuming}"
     candidates = Node("candidates", _candidates(query))
     needs = [candidates]
-    if kind != "exact":
+    if kind == "rows":
+        needs[:0] = [Node("method", _METHODS[kind]), Node("order", _search(query, entries))]
+    elif kind != "exact":
         needs.insert(0, Node("score", _score(query, entries)))
         method = _METHODS[kind]
         if query.tail.assuming is not None:
@@ -227,10 +232,12 @@ def plan_of(
         needs.insert(0, Node("method", method))
         needs.insert(1, Node("delta", f"{targets.delta:.4g}: {_SPLITS[kind]}"))
     calls = tuple(Node("ask", _call(call)) for call in query.calls)
-    needs.insert(-1, Node("labels", _labels(query, targets, settings), calls))
+    if calls:
+        needs.insert(-1, Node("labels", _labels(query, targets, settings), calls))
     step = {"estimate": "estimates", "accuracy": "labels of all rows"}.get(kind, "rows")
-    decided = Node(step, f"{promise} WHERE {_predicate(query)}", tuple(needs))
-    return Node("answer", _answer(query), (decided,))
+    where = f" WHERE {_predicate(query)}" if calls else ", no oracle decides on them"
+    decided = Node(step, f"{promise}{where}", tuple(needs))
+    return Node("answer", _answer(query), (*_shown(query), decided))
 
 
 def _answer(query: SelectionQuery) -> str:
@@ -242,7 +249,36 @@ def _answer(query: SelectionQuery) -> str:
     answer = query.answer
     written = re.sub(r"\*\s*EXCLUDE \(__thresher[^)]*\)", "*", answer.select)
     parts = [written, answer.grouping, answer.order, answer.limit]
-    return " ".join(part for part in parts if part)
+    text = " ".join(part for part in parts if part)
+    outputs = query.outputs
+    if outputs is None:
+        return text
+    columns = dict(zip(outputs.columns, map(_called, outputs.calls), strict=True))
+    return re.sub(r"__thresher_rl\d+", lambda found: columns[found[0]], text)
+
+
+def _shown(query: SelectionQuery) -> tuple[Node, ...]:
+    """Say for which rows the calls outside WHERE are asked."""
+    if query.outputs is None:
+        return ()
+    return tuple(
+        Node("show", f"{_call(call)}, of each row {'that LIMIT leaves' if late else 'returned'}")
+        for call, late in zip(query.outputs.calls, query.outputs.late, strict=True)
+    )
+
+
+def _search(query: SelectionQuery, entries: Sequence[ProxyEntry]) -> str:
+    """Say in which order rows are looked for where LIMIT says how many are enough."""
+    if query.sought is None:
+        raise TypeError("a query without LIMIT seeks no number of rows")
+    target = query.sought.target
+    order = f"the best first by {_score(query, entries)}"
+    if target.ordered:
+        order = "that of the statement"
+    if target.gap is None:
+        return order
+    place = query.sought.gap_on or "the number of the row"
+    return f"{order}; none nearer than {target.gap:g} in {place} to one found"
 
 
 def _candidates(query: SelectionQuery) -> str:

@@ -223,6 +223,32 @@ class Labeller:
             found.append(self._ask(batch)[1][call.value])
         return pa.concat_arrays(found)
 
+    def price(self, calls: Sequence[OracleCall], table: pa.Table) -> int:
+        """Return how many labels the calls of some rows would take.
+
+        Parameters
+        ----------
+        calls : sequence of OracleCall
+            Calls, inside the formula or not.
+        table : pyarrow.Table
+            Their inputs and keys, as `Population.inputs` returns them.
+        """
+        wanted: dict[tuple[str, str], set[str]] = {}
+        for call in calls:
+            bound = self._bound(call)
+            keys = set(table.column(call.key).to_pylist()) - {None} - set(self._memory(call))
+            wanted.setdefault((bound.name, bound.version), set()).update(keys)
+        stored = 0
+        if self._run is not None:
+            stored = sum(
+                len(self._store.get(version, list(keys))) for (_, version), keys in wanted.items()
+            )
+        return sum(map(len, wanted.values())) - stored
+
+    def values(self, call: OracleCall, table: pa.Table) -> pa.Array:
+        """Return the answers of one call for rows whose inputs are given; NULL for NULL inputs."""
+        return self._values(call, table, np.arange(table.num_rows))
+
     def measure(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Return what rows count with in each `Measured` of an estimation.
 

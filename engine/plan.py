@@ -17,9 +17,11 @@ from thresher.query import (
     Leaf,
     Measured,
     OracleCall,
+    Outputs,
     Place,
     ProxyTerm,
     SelectionQuery,
+    Sought,
     Tail,
 )
 
@@ -40,6 +42,7 @@ __all__ = [
     "Measured",
     "OptionValue",
     "OracleCall",
+    "Outputs",
     "Passthrough",
     "Place",
     "Prepare",
@@ -49,6 +52,7 @@ __all__ = [
     "SetSetting",
     "Show",
     "ShowSetting",
+    "Sought",
     "Statement",
     "Tail",
 ]

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
-from typing import Any
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from thresher.errors import DataError, NotSupportedError
-from thresher.oracles.answers import arrow_type
-from thresher.plan import Leaf, ProxyTerm, SelectionQuery
+from thresher.answering import Answering, fresh
+from thresher.errors import DataError
+from thresher.plan import Leaf, OracleCall, ProxyTerm, SelectionQuery
 from thresher.sql import lowering
+from thresher.sql.ordering import column_sql
 from thresher.sql.sources import base_source, leaf_materialise_sql, temp_source
 from thresher.stillness import is_base_table, refuse_volatile
 
 __all__ = ["Population"]
-
-_names = itertools.count()
-
-
-def _fresh(kind: str) -> str:
-    """Name a temporary object; unique within the process."""
-    return f"__thresher_{kind}_{next(_names)}"
 
 
 class Population:
@@ -57,6 +50,8 @@ class Population:
         What known rows count with in each `Measured`; NaN elsewhere and where they do not count.
     predictions : pyarrow.Array or None
         The proxy's label of every row, where USING has one.
+    answering : Answering
+        Runs the rest of the query.
     groups : pyarrow.Table
         The columns of GROUP BY, a row for each row.
 
@@ -83,9 +78,8 @@ class Population:
         try:
             refuse_volatile(connection, query)
             self._sources = [self._source(leaf) for leaf in query.leaves]
-            if query.estimation is None:  # a mistake in the SELECT list must show before a label
-                with self._bound_answer([np.empty(0, dtype=np.int64)] * len(query.leaves)):
-                    pass
+            # A mistake in the SELECT list must show before a label.
+            self.answering = Answering(connection, query, self._sources)
             self._read(facts)
         except BaseException:
             self.close()
@@ -132,13 +126,17 @@ class Population:
         self.known = _known(table)[order]
         self.values = self._values(table)[order]
 
-    def inputs(self, rows: npt.NDArray[np.int64]) -> pa.Table:
+    def inputs(
+        self, rows: npt.NDArray[np.int64], calls: tuple[OracleCall, ...] | None = None
+    ) -> pa.Table:
         """Fetch model inputs, their keys and the formula's other parts.
 
         Parameters
         ----------
         rows : ndarray of int64, shape (k,)
             Distinct row numbers.
+        calls : tuple of OracleCall, optional
+            Calls besides the formula, whose inputs are wanted instead.
 
         Returns
         -------
@@ -148,10 +146,11 @@ class Population:
         wanted = [column[rows] for column in self._keys]
         leaves = self._query.leaves
         sample = pa.table({leaf.row: keys for leaf, keys in zip(leaves, wanted, strict=True)})
-        name = _fresh("sample")
+        name = fresh("sample")
         self._connection.register(name, sample)
         try:
-            sql = lowering.inputs_sql(self._query, self._sources, name)
+            query = self._query if calls is None else replace(self._query, calls=calls, parts=())
+            sql = lowering.inputs_sql(query, self._sources, name)
             table = self._connection.execute(sql).to_arrow_table()
         finally:
             self._connection.unregister(name)
@@ -177,7 +176,7 @@ class Population:
         ndarray of int64, shape (k,)
             Row numbers, ascending.
         """
-        names = [_fresh("asked") for _ in asked]
+        names = [fresh("asked") for _ in asked]
         for name, table in zip(names, asked, strict=True):
             self._connection.register(name, table)
         try:
@@ -261,7 +260,7 @@ class Population:
         number = "__thresher_number"
         columns = {name: table.column(name) for name, _ in self._query.parts}
         numbers = {number: pa.array(np.arange(table.num_rows))}
-        name = _fresh("labelled")
+        name = fresh("labelled")
         self._connection.register(name, pa.table({**numbers, **columns, **values}))
         try:
             sql = f"{written(self._query, name, [number])} ORDER BY {number}"
@@ -277,79 +276,47 @@ class Population:
             found[:, i] = _doubles(table, f"__thresher_v{i}")
         return found
 
-    def estimates(self, table: pa.Table, into: str = "") -> duckdb.DuckDBPyRelation:
-        """Run the user's SELECT list, ORDER BY and LIMIT over estimates; see `answer`."""
-        name = _fresh("estimates")
-        self._connection.register(name, table)
-        try:
-            return self._rows(lowering.estimates_sql(self._query, name), into)
-        finally:
-            self._connection.unregister(name)
-
     def answer(
-        self, returned: npt.NDArray[np.bool_], labels: pa.Array | None = None, into: str = ""
+        self,
+        returned: npt.NDArray[np.bool_],
+        labels: Mapping[str, pa.Array] | None = None,
+        into: str = "",
     ) -> duckdb.DuckDBPyRelation:
         """Run the user's query over the returned rows; the result is materialised.
 
-        `labels` are those of all rows, where the query has `Labelled`. `into` is the table that is
-        to hold the rows, if any; it must exist.
+        Parameters
+        ----------
+        returned : ndarray of bool, shape (n_rows,)
+        labels : mapping of str to pyarrow.Array, optional
+            Labels of the returned rows, by the column that stands for them.
+        into : str
+            Table that is to hold the rows, if any; it must exist.
         """
         keys = [column[returned] for column in self._keys]
-        with self._bound_answer(keys, labels) as sql:
-            return self._rows(sql, into)
+        return self.answering.rows(keys, labels or {}, into)
 
-    def _rows(self, sql: str, into: str) -> duckdb.DuckDBPyRelation:
-        if into:
-            self._connection.execute(f"INSERT INTO {into} {sql}")
-            return self._connection.sql(f"FROM {into}")
-        relation = self._connection.sql(sql)
-        relation.execute()
-        return relation
+    def left(
+        self, returned: npt.NDArray[np.bool_], labels: Mapping[str, pa.Array]
+    ) -> npt.NDArray[np.int64]:
+        """Return the rows that LIMIT leaves of the returned ones, whose `labels` are known."""
+        keys = [column[returned] for column in self._keys]
+        return np.unique(self._numbers(self.answering.left(keys, labels)))
 
-    @contextmanager
-    def _bound_answer(
-        self, keys: Sequence[npt.NDArray[np.int64]], labels: pa.Array | None = None
-    ) -> Iterator[str]:
-        """Bind the user's query over the rows with these keys, without running it."""
-        labelled = self._query.labelled
-        rows = [leaf.row for leaf in self._query.leaves] if labelled is None else labelled.rows
-        columns: dict[str, Any] = dict(zip(rows, keys, strict=True))
-        if labelled is not None:
-            call = self._query.calls[labelled.call]
-            none = pa.nulls(len(keys[0]), arrow_type(call.returns))
-            columns[labelled.column] = none if labels is None else labels
-        name = _fresh("keep")
-        self._connection.register(name, pa.table(columns))
-        try:
-            yield self._bind(name)
-        finally:
-            self._connection.unregister(name)
+    def in_order(self) -> npt.NDArray[np.int64]:
+        """Return all rows in the order of the answer."""
+        return self._numbers(self.answering.in_order())
 
-    def _bind(self, keep: str) -> str:
-        """Bind the answer; an aggregate hidden in a macro cannot be sorted by row."""
-        query, sources = self._query, self._sources
-        sql = lowering.answer_sql(query, sources, keep)
-        try:
-            self._connection.sql(sql)
-            return sql
-        except duckdb.BinderException as error:
-            if "GROUP BY" not in str(error) or not query.answer.by_row:
-                raise
-        sql = lowering.answer_sql(query, sources, keep, by_row=False)
-        self._connection.sql(sql)
-        if query.tail.recall is not None or query.tail.precision is not None:
-            raise NotSupportedError(
-                "a macro of this query aggregates: over rows that meet a target only in part it "
-                "would be biased. Leave the target out, or select the rows first.",
-                sql=query.sql,
-                offset=0,
-            )
-        return sql
+    def column(self, sql: str) -> pa.Array:
+        """Evaluate an expression over FROM for all rows: length n_rows."""
+        found = self._connection.execute(column_sql(self._query, self._sources, sql))
+        table = found.to_arrow_table()
+        places = np.argsort(self._numbers(table), kind="stable")
+        return table.column("__thresher_value").combine_chunks().take(pa.array(places))
 
     def _source(self, leaf: Leaf) -> str:
         if is_base_table(self._connection, leaf):
             return base_source(leaf)
-        name = _fresh("leaf")
+        name = fresh("leaf")
         if leaf.lateral:  # depends on the rows before it: numbered in place, not copied
             return temp_source(leaf, name)
         self._connection.execute(leaf_materialise_sql(self._query, leaf, name))
@@ -359,7 +326,7 @@ class Population:
     def _run_population(self, facts: Sequence[pa.Table | None]) -> pa.Table:
         names: list[str | None] = []
         for table in facts:
-            names.append(None if table is None else _fresh("facts"))
+            names.append(None if table is None else fresh("facts"))
             if names[-1] is not None:
                 self._connection.register(names[-1], table)
         try:

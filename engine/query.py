@@ -9,7 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from thresher.targets import Assumption, BudgetUnit, ErrorTarget, OracleErrors, Shortfall
+from thresher.targets import (
+    Assumption,
+    BudgetUnit,
+    ErrorTarget,
+    OracleErrors,
+    RowsTarget,
+    Shortfall,
+)
 
 __all__ = [
     "Aggregate",
@@ -19,9 +26,11 @@ __all__ = [
     "Leaf",
     "Measured",
     "OracleCall",
+    "Outputs",
     "Place",
     "ProxyTerm",
     "SelectionQuery",
+    "Sought",
     "Tail",
 ]
 
@@ -290,8 +299,48 @@ class Labelled:
 
 
 @dataclass(frozen=True, slots=True)
+class Outputs:
+    """Oracle calls in the SELECT list and in ORDER BY, asked for the rows that come back.
+
+    Parameters
+    ----------
+    calls : tuple of OracleCall
+        Distinct calls; their columns are apart from those of `SelectionQuery.calls`.
+    columns : tuple of str
+        The column that stands for each answer in `Answer`: ``__thresher_rl0``, ...
+    rows : tuple of str
+        Columns that stand beside them for the rows' numbers, one per leaf: ``__thresher_rk0``, ...
+    late : tuple of bool
+        For each call whether only rows that LIMIT leaves need it.
+    """
+
+    calls: tuple[OracleCall, ...]
+    columns: tuple[str, ...]
+    rows: tuple[str, ...]
+    late: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """LIMIT of a query without a target: so many positive rows are sought, and no more labelled.
+
+    Parameters
+    ----------
+    target : RowsTarget
+    gap_on : str or None
+        SQL over FROM of the place of a row; None: its number in FROM.
+    place : Place
+        Where LIMIT stands.
+    """
+
+    target: RowsTarget
+    gap_on: str | None
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
 class SelectionQuery:
-    """One query block whose WHERE holds oracle calls, bound to declared oracles and proxies.
+    """One query block that calls oracles, bound to declared oracles and proxies.
 
     Parameters
     ----------
@@ -325,6 +374,10 @@ class SelectionQuery:
         The call in the SELECT list of a query with ACCURACY TARGET and no call in WHERE.
     understood : tuple of str
         A sentence for each form of another system, and each setting, as it was read.
+    outputs : Outputs or None
+        The calls whose answers the rows that come back show, or are ordered by.
+    sought : Sought or None
+        How many positive rows are enough.
     """
 
     sql: str
@@ -343,6 +396,13 @@ class SelectionQuery:
     estimation: Estimation | None = None
     labelled: Labelled | None = None
     understood: tuple[str, ...] = ()
+    outputs: Outputs | None = None
+    sought: Sought | None = None
+
+    @property
+    def all_calls(self) -> tuple[OracleCall, ...]:
+        """Calls of the formula, then those of the SELECT list and ORDER BY."""
+        return (*self.calls, *(self.outputs.calls if self.outputs else ()))
 
     @property
     def promises(self) -> bool:

@@ -299,6 +299,29 @@ def _refused(
     return Check(name, claimed, found, chance <= level * (1 + 1e-6), text)
 
 
+def _check_rows(test: Record, certificate: Record, log: Log) -> list[Check]:
+    """Check a search: every row found is positive in the log, and why there are no more."""
+    found, sought = [int(row) for row in test["rows"]], certificate["targets"]["rows"]
+    positive = set(log.row[log.truth == 1].tolist())
+    n_found, claimed = len(set(found) & positive), int(certificate["n_returned"])
+    text = "rows found that are positive in the log, each once"
+    same = n_found == claimed == len(found)
+    checks = [Check("rows found", claimed, n_found, same, text)]
+    enough = n_found >= int(sought["count"])
+    if certificate["met"] and not enough and sought["gap"] is None:
+        claimed, known = int(certificate["n_rows"]), log.n_positive + log.n_negative
+        complete = claimed == known and n_found == log.n_positive
+        text = "fewer rows than sought: every row is labelled, and no other one is positive"
+        checks.append(Check("no more", claimed, known, complete, text))
+    elif certificate["met"] and not enough:
+        text = "fewer rows than sought: the search says that all others lie too near"
+        checks.append(Check("no more", True, test["exhausted"], bool(test["exhausted"]), text))
+    if not certificate["met"]:
+        text = "fewer rows than sought, and the certificate says so"
+        checks.append(Check("not met", sought["count"], n_found, not enough, text))
+    return checks
+
+
 KINDS: dict[str, Callable[[Record, Record, Log], list[Check]]] = {
     "ratio": _check_recall,
     "fixed": _check_recall,
@@ -306,5 +329,6 @@ KINDS: dict[str, Callable[[Record, Record, Log], list[Check]]] = {
     "limit": _check_limit,
     "cut": _check_cut,
     "count": _check_count,
+    "rows": _check_rows,
 }
 """By kind of test, the function of (test, certificate, log) that checks a record of it."""

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 
 from thresher.auditing import keys_sha256
 from thresher.certificate import Certificate
+from thresher.certifying import with_outputs
 from thresher.classifying import classify
 from thresher.environment import Environment
+from thresher.errors import NotSupportedError
 from thresher.estimating import estimate
+from thresher.finding import find
 from thresher.labels import StoredAnswer
+from thresher.outputs import check_outputs, show_outputs
 from thresher.plan import SelectionQuery
 from thresher.population import Population
 from thresher.running import Running
@@ -69,22 +74,24 @@ def run(env: Environment, query: SelectionQuery) -> Answered:
         An oracle or proxy failed; labels bought before are kept.
     """
     with Population(env.connection, query, [None] * len(query.calls)) as population:
+        if query.outputs is not None:
+            check_outputs(population, query.sql, query.outputs)
+        query = _all_rows(query, population)
         running = Running(env, query, population)
-        answer: StoredAnswer | None = None
+        returned: npt.NDArray[np.bool_] | None = None
         if query.estimation is not None:
             estimates, certificate = estimate(running)
             running.enter("answer")
-            relation = population.estimates(estimates, env.into)
+            relation = population.answering.estimates(estimates, env.into)
         elif running.targets.accuracy is not None:
             returned, labels, certificate = classify(running)
             running.enter("answer")
-            relation = population.answer(returned, labels, env.into)
-            answer = StoredAnswer(keys_sha256(population), returned)
+            shown = {} if query.labelled is None else {query.labelled.column: labels}
+            relation = population.answer(returned, shown, env.into)
         else:
-            returned, certificate = select(running)
-            running.enter("answer")
-            relation = population.answer(returned, into=env.into)
-            answer = StoredAnswer(keys_sha256(population), returned)
+            returned, certificate = (find if running.targets.kind == "rows" else select)(running)
+            relation, certificate = _shown(running, returned, certificate)
+        answer = None if returned is None else StoredAnswer(keys_sha256(population), returned)
     identity = certificate.id
     env.store.keep_certificate(
         identity, certificate.summary, certificate.to_dict(), certificate.log
@@ -96,3 +103,29 @@ def run(env: Environment, query: SelectionQuery) -> Answered:
     if running.used is not None and certificate.log is not None:
         scores = running.used[np.asarray(certificate.log.column("row"), dtype=np.int64)]
     return Answered(relation, certificate, running.labeller.charged, running.seconds, scores)
+
+
+def _all_rows(query: SelectionQuery, population: Population) -> SelectionQuery:
+    """Seek all positive rows where a macro makes the answer hang on all of them."""
+    if query.sought is None or population.answering.one_to_one:
+        return query
+    if query.sought.target.gap is not None:
+        place = query.tail.places["GAP"]
+        raise NotSupportedError(
+            "GAP needs rows that each give one row of the answer: a macro of this query aggregates "
+            "them, or has a window function or unnest(). Select the rows first."
+        ).at(query.sql, place.offset, place.length)
+    return replace(query, sought=None)
+
+
+def _shown(
+    run: Running, returned: npt.NDArray[np.bool_], certificate: Certificate
+) -> tuple[duckdb.DuckDBPyRelation, Certificate]:
+    """Ask for what the rows show, and run the user's query over them."""
+    outputs, labels = run.query.outputs, {}
+    if outputs is not None:
+        shown = show_outputs(run, outputs, returned)
+        labels = shown.labels
+        certificate = with_outputs(run, certificate, shown.reports)
+    run.enter("answer")
+    return run.population.answer(returned, labels, run.env.into), certificate

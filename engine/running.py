@@ -6,7 +6,8 @@ import hashlib
 import math
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 
 import numpy as np
@@ -31,7 +32,7 @@ _LEAST_TO_FIT = 80  # labels: a smaller budget is better spent on the sample alo
 _LEAST_OF_A_KIND = 5  # positive and negative labels, to learn from what is in the store
 _PROBED = 16  # rows that tell what a label takes
 _PRUDENT = 0.9  # share of a budget that is planned with
-_FRUGAL = ("joint", "accuracy")  # kinds that stop by themselves, as early as they can
+_FRUGAL = ("joint", "accuracy", "rows")  # kinds that stop by themselves, as early as they can
 
 
 class Running:
@@ -180,7 +181,8 @@ class Running:
     def _identity(self, seed: object, purpose: str) -> str:
         """Hash of all that decides which rows this run will draw."""
         facts = hashlib.sha256()
-        named = {name: bound.version for name, bound in self.env.oracles.items()}
+        called = {call.oracle for call in self.query.calls}
+        named = {name: bound.version for name, bound in self.env.oracles.items() if name in called}
         env = self.env
         settings = [
             env.oracle_limit, *(env.settings.get(name) for name in ("default_budget", "encoder")),
@@ -207,6 +209,10 @@ class Running:
             measured = [(m.value, m.condition, m.low, m.high) for m in estimation.measured]
             kinds = [(a.kind, a.column, a.denominator, a.share) for a in estimation.aggregates]
             asked = (estimation.groups, measured, kinds)
+        if (sought := query.sought) is not None:
+            # Names in ORDER BY may stand for items of the SELECT list.
+            order = (query.answer.order, query.answer.select) if sought.target.ordered else ()
+            asked = (sought.target, sought.gap_on, order)
         text = repr((query.ctes, leaves, query.from_sql, where, clauses, calls, terms, asked))
         return " ".join(text.lower().split())
 
@@ -238,6 +244,9 @@ class Running:
                 f"Write ORACLE LIMIT {cap}, or SET thresher_oracle_limit = {asked} first."
             )
             raise self.located(error, "ORACLE LIMIT")
+        if self.query.outputs is not None and kind in ("recall", "precision"):
+            # The sample of a single target takes all it may: the rest is for the rows returned.
+            return min(asked, self.env.settings.count("default_budget"))
         return asked
 
     @property
@@ -274,7 +283,7 @@ class Running:
 
     def located(self, error: Error, clause: str) -> Error:
         """Show an error at a clause, or at the first oracle call where the clause is absent."""
-        place = self.query.tail.places.get(clause, self.query.calls[0].place)
+        place = self.query.tail.places.get(clause, self.query.all_calls[0].place)
         return error.at(self.query.sql, place.offset, place.length)
 
     def enter(self, stage: str) -> None:
@@ -316,9 +325,15 @@ class Running:
     def scores(self) -> FloatArray:
         """Scores of all rows; proxies that learn are fitted on the first labels."""
         self.probe()
-        try:
+        with self.scoring():
             self.used = self._computed_or_fitted(self.env.candidates(self.population))
             return self.used
+
+    @contextmanager
+    def scoring(self) -> Iterator[None]:
+        """Show an error of a proxy at its place in USING."""
+        try:
+            yield
         except Error as error:
             if error.offset is None and self.query.proxies:
                 terms = [t for t in self.query.proxies if t.text in error.message]
@@ -383,4 +398,5 @@ def targets_of(env: Environment, query: SelectionQuery) -> Targets:
         accuracy=tail.accuracy,
         error=tail.error,
         estimated=query.estimation is not None,
+        rows=None if query.sought is None else query.sought.target,
     )

@@ -52,7 +52,7 @@ def select(run: Running) -> tuple[npt.NDArray[np.bool_], Certificate]:
         n_returned=int(np.count_nonzero(returned)),
         steps=selection.steps,
         duplicates=duplicates,
-        algorithm=selection.algorithm,
+        algorithm=selection.algorithm if run.query.calls else "plain",
         cut=finite(selection.cut),
         bounds=Bounds(
             recall=finite(selection.recall_bound),

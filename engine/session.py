@@ -314,7 +314,7 @@ class Session:
         entries = self.models.entries(query)
         return Environment(
             connection=self.connection,
-            oracles={call.oracle: self.models.bound(call.oracle) for call in query.calls},
+            oracles={call.oracle: self.models.bound(call.oracle) for call in query.all_calls},
             candidates=lambda population: self.models.candidates(query, entries, population),
             predictors=lambda population: self.models.predictors(query, entries, population),
             proxies=tuple(entry.name for entry in entries),

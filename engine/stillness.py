@@ -17,7 +17,7 @@ _NO_FUNCTION = {"and", "cast", "in", "not", "or"}
 
 def refuse_volatile(connection: duckdb.DuckDBPyConnection, query: SelectionQuery) -> None:
     """Refuse functions that answer otherwise each time: rows are read several times."""
-    arguments = [sql for call in query.calls for sql in call.arguments]
+    arguments = [sql for call in query.all_calls for sql in call.arguments]
     texts = [query.plain or "", *query.from_sql, *arguments, *(sql for _, sql in query.parts)]
     if (estimation := query.estimation) is not None:
         texts += [measured.plain_sql or "" for measured in estimation.measured]

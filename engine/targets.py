@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "ErrorTarget",
     "OracleErrors",
     "QueryKind",
+    "RowsTarget",
     "Shortfall",
     "Targets",
     "query_kind",
@@ -22,7 +23,7 @@ Shortfall = Literal["FAIL", "RETURN", "EXACT"]
 OracleErrors = Literal["FAIL"]
 BudgetUnit = Literal["CALLS", "SECONDS", "USD"]
 AssumptionName = Literal["CALIBRATION", "PROXY QUALITY", "CORE SET CLOSURE", "NORMALITY"]
-QueryKind = Literal["exact", "recall", "precision", "joint", "accuracy", "estimate"]
+QueryKind = Literal["exact", "rows", "recall", "precision", "joint", "accuracy", "estimate"]
 
 
 CALIBRATION_WITHIN = 10.0
@@ -30,7 +31,12 @@ CALIBRATION_WITHIN = 10.0
 
 
 def query_kind(
-    recall: float | None, precision: float | None, accuracy: float | None, *, estimated: bool
+    recall: float | None,
+    precision: float | None,
+    accuracy: float | None,
+    *,
+    estimated: bool,
+    rows: bool = False,
 ) -> QueryKind:
     """Return which problem some targets state."""
     if estimated:
@@ -38,7 +44,9 @@ def query_kind(
     if accuracy is not None:
         return "accuracy"
     if recall is None:
-        return "exact" if precision is None else "precision"
+        if precision is not None:
+            return "precision"
+        return "rows" if rows else "exact"
     return "recall" if precision is None else "joint"
 
 
@@ -70,6 +78,30 @@ class ErrorTarget:
 
     def __str__(self) -> str:
         return f"within {self.within:.4g} {'relative' if self.relative else 'absolute'}"
+
+
+@dataclass(frozen=True, slots=True)
+class RowsTarget:
+    """How many positive rows are sought.
+
+    Parameters
+    ----------
+    count : int
+        At least 0.
+    ordered : bool
+        Whether they must be the first ones in the order of the statement.
+    gap : float or None
+        Least distance between two of them.
+    """
+
+    count: int
+    ordered: bool = False
+    gap: float | None = None
+
+    def __str__(self) -> str:
+        rows = f"{self.count:,} positive row{'' if self.count == 1 else 's'}"
+        first = f"the first {rows}" if self.ordered else rows
+        return first if self.gap is None else f"{first}, {self.gap:g} apart"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +143,8 @@ class Targets:
         How far each aggregate may be from the truth.
     estimated : bool
         Whether aggregates are estimated from a sample, with or without an error target.
+    rows : RowsTarget or None
+        The positive rows that are sought where no other target is set.
     """
 
     recall: float | None
@@ -119,6 +153,7 @@ class Targets:
     accuracy: float | None = None
     error: ErrorTarget | None = None
     estimated: bool = False
+    rows: RowsTarget | None = field(default=None, repr=False)  # a run is told apart by `Sought`
 
     def __post_init__(self) -> None:
         shares = (
@@ -135,11 +170,19 @@ class Targets:
     @property
     def kind(self) -> QueryKind:
         """Which problem this is."""
-        return query_kind(self.recall, self.precision, self.accuracy, estimated=self.estimated)
+        return query_kind(
+            self.recall,
+            self.precision,
+            self.accuracy,
+            estimated=self.estimated,
+            rows=self.rows is not None,
+        )
 
     def __str__(self) -> str:
         shares = {"recall": self.recall, "precision": self.precision, "accuracy": self.accuracy}
         parts = [f"{name} >= {value:.4g}" for name, value in shares.items() if value is not None]
         if self.estimated:
             parts.append(f"error {self.error}" if self.error else "intervals")
+        if self.kind == "rows":
+            parts.append(str(self.rows))
         return " and ".join(parts) or "exact"

@@ -176,9 +176,13 @@ def _n_labels(certificate: Mapping[str, Any], log: Log) -> Check:
         for name in certificate["oracles"]
     )
     most = max(1, calls) * len(log.labelled)
+    shown = [(int(o["n_labels"]), int(o["n_rows"])) for o in certificate.get("outputs", ())]
+    most += sum(n_labels for n_labels, _ in shown)
+    within = all(0 <= n_labels <= n_rows for n_labels, n_rows in shown)
+    within &= all(n_rows <= int(certificate["n_returned"]) for _, n_rows in shown)
     claimed = int(certificate["n_labels"])
-    text = "at most one label for each row labelled and oracle call"
-    return Check("labels bought", claimed, f"at most {most}", 0 <= claimed <= most, text)
+    text = "at most one label for each row labelled or shown, and oracle call"
+    return Check("labels bought", claimed, f"at most {most}", within and 0 <= claimed <= most, text)
 
 
 def _levels(certificate: Mapping[str, Any]) -> Check:

@@ -44,6 +44,7 @@ from thresher.sampling.recall import select_recall
 from thresher.sampling.selection import Grade, Selection, Step, Test
 from thresher.sampling.sufficient import LabelForecast, sufficient_labels
 from thresher.sampling.values import CountedValues, ValueSource
+from thresher.sampling.walking import Walk
 from thresher.sampling.within import (
     CountedDistances,
     DistanceSource,
@@ -82,6 +83,7 @@ __all__ = [
     "Test",
     "ValueSource",
     "ValueStep",
+    "Walk",
     "audit_count",
     "audit_mean",
     "audit_selection",

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from thresher.errors import Error
 from thresher.plan import Aggregate, Estimation, Measured
 from thresher.sql.aggregate_items import AggregateItem, ItemReader, MeasuredCall
 from thresher.sql.blocks import Block, is_star
 from thresher.sql.expressions import parse_condition
 from thresher.sql.formula import Formula, call_at
+from thresher.sql.items import Item, item_at
 from thresher.sql.names import Names
 from thresher.sql.tokens import Source, identifier
 
 __all__ = ["bind_estimation"]
 
 _SETS = ("rollup", "cube", "grouping")
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """One item of the SELECT list: its tokens without alias, and the name of its column."""
-
-    first: int
-    last: int
-    name: str
-    aliased: bool
 
 
 def bind_estimation(
@@ -111,7 +100,7 @@ class _Binder:
             limit=self._limit(),
         )
 
-    def _item(self, first: int, last: int) -> _Item:
+    def _item(self, first: int, last: int) -> Item:
         """Take the alias off an item."""
         source = self.source
         if first == last:
@@ -120,27 +109,7 @@ class _Binder:
             raise source.error(
                 "a star cannot stand beside aggregates: write the columns of GROUP BY", last - 1
             )
-        end, alias = last, ""
-        if last - first > 2 and source.word(last - 2) == "as" and source.tokens[last - 1].is_name:
-            end, alias = last - 2, source.tokens[last - 1].name
-        elif last - first > 1 and source.tokens[last - 1].is_name and self._bare_alias(last - 1):
-            end, alias = last - 1, source.tokens[last - 1].name
-        return _Item(first, end, alias or self._default_name(first, end), bool(alias))
-
-    def _bare_alias(self, i: int) -> bool:
-        before = self.source.tokens[i - 1]
-        return before.text == ")" or (before.is_name and not self.source.mark(i - 1, "."))
-
-    def _default_name(self, first: int, last: int) -> str:
-        """Name a column as DuckDB would, as near as text alone allows."""
-        source = self.source
-        if (source.tokens[last - 1].is_name and source.mark(last - 2, ".")) or last == first + 1:
-            return source.tokens[last - 1].name
-        if source.words(first, "count") and source.text(first + 1, last).replace(" ", "") == "(*)":
-            return "count_star()"
-        if source.mark(first + 1, "(") and source.partner[first + 1] == last - 1:
-            return f"{source.word(first)}({source.text(first + 2, last - 1)})"
-        return source.text(first, last)
+        return item_at(source, first, last)
 
     def _text(self, first: int, last: int) -> str:
         """Write an expression so that equal ones are written alike."""
@@ -150,7 +119,7 @@ class _Binder:
     def _holds(self, first: int, last: int) -> bool:
         return any(call_at(self.source, i, self.oracles) for i in range(first, last))
 
-    def _groups(self, plain: list[_Item], items: list[_Item]) -> tuple[tuple[str, str], ...]:
+    def _groups(self, plain: list[Item], items: list[Item]) -> tuple[tuple[str, str], ...]:
         """Bind GROUP BY: expressions, positions, aliases and ALL."""
         source, (first, last) = self.source, self.block.range("group")
         ranges: list[tuple[int, int]] = []
@@ -168,8 +137,9 @@ class _Binder:
         for a, b in ranges:
             if self._holds(a, b):
                 raise source.refuse(
-                    "GROUP BY over an oracle's answer is not supported yet. Group by plain "
-                    "columns, or count each answer with FILTER.", a, b,
+                    "GROUP BY over an oracle's answer is not estimated. Count each answer with "
+                    "FILTER, or ask for all of them: SELECT answer, count(*) FROM (SELECT "
+                    "oracle(x) AS answer FROM t) GROUP BY answer.", a, b,
                 )  # fmt: skip
             text = self._text(a, b)
             if text not in self.columns:
@@ -177,7 +147,7 @@ class _Binder:
                 groups.append((self.columns[text], source.text(a, b)))
         return tuple(groups)
 
-    def _grouped(self, a: int, b: int, items: list[_Item]) -> tuple[int, int]:
+    def _grouped(self, a: int, b: int, items: list[Item]) -> tuple[int, int]:
         """Return the tokens that an item of GROUP BY stands for."""
         source = self.source
         if b == a + 1:
@@ -192,7 +162,7 @@ class _Binder:
                     return item.first, item.last
         return a, b
 
-    def _not_grouped(self, item: _Item) -> Error:
+    def _not_grouped(self, item: Item) -> Error:
         written = self.source.text(item.first, item.last)
         return self.source.error(
             f"{written} is neither an aggregate that can be estimated nor in GROUP BY. Estimated "
@@ -202,7 +172,7 @@ class _Binder:
             item.last,
         )
 
-    def _aggregate(self, item: _Item, got: AggregateItem) -> str:
+    def _aggregate(self, item: Item, got: AggregateItem) -> str:
         column = f"__thresher_a{len(self.aggregates)}"
         lower = None if got.denominator is None else self._measure(got.denominator)
         self.aggregates.append(
@@ -302,7 +272,7 @@ class _Binder:
             high = high if high is None else max(high, bottom)
         return low, high
 
-    def _order(self, items: list[_Item]) -> str:
+    def _order(self, items: list[Item]) -> str:
         """Write ORDER BY over the columns of the estimates."""
         source, (first, last) = self.source, self.block.range("order")
         keys = []
@@ -313,7 +283,7 @@ class _Binder:
             keys.append(f"{self._order_key(a, end, items)} {source.text(end, b)}".rstrip())
         return f"ORDER BY {', '.join(keys)}" if keys else ""
 
-    def _order_key(self, a: int, b: int, items: list[_Item]) -> str:
+    def _order_key(self, a: int, b: int, items: list[Item]) -> str:
         source = self.source
         text = self._text(a, b)
         if text in self.columns:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from thresher.errors import Error, nearest
-from thresher.plan import Answer, Labelled, ProxyTerm, SelectionQuery, Tail
+from thresher.plan import Answer, Labelled, Outputs, ProxyTerm, SelectionQuery, Tail
 from thresher.sql.aggregates import bind_estimation
 from thresher.sql.blocks import Block, cut, query_at
 from thresher.sql.checks import check_rows, check_sample
@@ -18,24 +17,15 @@ from thresher.sql.clauses import (
 from thresher.sql.expressions import Node, parse_condition
 from thresher.sql.formula import BOOLEANS, Formula, call_at, conjuncts
 from thresher.sql.names import Names
-from thresher.sql.promises import check_promises
+from thresher.sql.outputs import OutputCalls, named
+from thresher.sql.placing import check_calls, no_call
+from thresher.sql.promises import check_outputs, check_promises
 from thresher.sql.relations import ROW_PREFIX, parse_from
 from thresher.sql.selections import first_aggregate, rewrite_answer
+from thresher.sql.sought import bind_sought
 from thresher.sql.tokens import Source
 
 __all__ = ["bind_query"]
-
-_PLACES = {
-    "select": "the SELECT list",
-    "from": "FROM",
-    "group": "GROUP BY",
-    "having": "HAVING",
-    "window": "WINDOW",
-    "qualify": "QUALIFY",
-    "order": "ORDER BY",
-    "limit": "LIMIT",
-    "offset": "OFFSET",
-}
 
 
 def bind_query(source: Source, first: int, names: Names) -> SelectionQuery:
@@ -93,14 +83,17 @@ class _Binder:
 
     def query(self) -> SelectionQuery:
         source, block, leaves = self.source, self.block, tuple(self.relations.leaves)
-        self._check_calls()
+        outputs = OutputCalls(source, block, self.output_calls)
+        check_calls(source, block, self.calls, self.end, self._allowed)
         check_sample(source, block.ctes[1], self.end)
         check_rows(source, block, self.relations, self.clauses.using)
         for section in ("group", "having", "qualify", "order", "limit", "offset"):
             check_words(source, *block.range(section))
         plain, held = self._condition()
         tail = self.clauses.tail()
-        check_promises(source, self.clauses, tail, estimated=self.estimated)
+        if self.output_calls:
+            check_outputs(source, self.clauses, called=bool(held))
+            outputs.check(self._target)
         self._check_aggregates(tail)
         formula = Formula(source, self.names)
         for node in held:
@@ -110,6 +103,16 @@ class _Binder:
             limits = bool(tail.error or tail.oracle_limit or tail.budget)
             estimation = bind_estimation(source, block, formula, self.names, limits=limits)
         labelled = self._labelled(formula)
+        shown, answer = None, Answer("")
+        if estimation is None:
+            shown, answer = self._answer(labelled, formula, outputs)
+        sought = bind_sought(
+            source, block, self.clauses, answer,
+            called=bool(held), by_answers=bool(outputs.ordering),
+        )  # fmt: skip
+        check_promises(
+            source, self.clauses, tail, estimated=self.estimated, sought=sought is not None
+        )
         return SelectionQuery(
             sql=source.sql,
             canonical=self._canonical(tail),
@@ -125,24 +128,50 @@ class _Binder:
                 self._proxy(i, *item, formula) for i, item in enumerate(self.clauses.using)
             ),
             tail=tail,
-            answer=(
-                self._answer(labelled, formula.calls[0].arguments)
-                if estimation is None
-                else Answer("")
-            ),
+            answer=answer,
             estimation=estimation,
             labelled=labelled,
+            outputs=shown,
+            sought=sought,
         )
 
-    def _answer(self, labelled: Labelled | None, arguments: tuple[str, ...]) -> Answer:
+    def _answer(
+        self, labelled: Labelled | None, formula: Formula, outputs: OutputCalls
+    ) -> tuple[Outputs | None, Answer]:
+        """Write the rest of the block, with columns in the places of its calls."""
         source, block, leaves = self.source, self.block, self.relations.leaves
+        if self.output_calls:
+            shown, swaps = outputs.bind(self.names, len(leaves))
+            hidden = (*shown.rows, *shown.columns)
+            swaps = named(source, block, swaps)
+            return shown, rewrite_answer(source, block, leaves, swaps, hidden)
         if labelled is None:
-            return rewrite_answer(source, block, leaves)
+            return None, rewrite_answer(source, block, leaves)
+        arguments = formula.calls[0].arguments
         missing = " OR ".join(f"({sql}) IS NULL" for sql in arguments)
         label = f"(CASE WHEN NOT ({missing}) THEN {labelled.column} END)"
-        swaps = {(i, source.skip(i + 1)): label for i in self.calls}
+        swaps = named(source, block, {(i, source.skip(i + 1)): label for i in self.calls})
         hidden = (*labelled.rows, labelled.column)
-        return rewrite_answer(source, block, leaves, swaps, hidden)
+        return None, rewrite_answer(source, block, leaves, swaps, hidden)
+
+    @property
+    def output_calls(self) -> list[int]:
+        """The calls that rows which come back show, or are ordered by."""
+        if self.labels_rows or self.estimated:
+            return []
+        ranges = [range(*self.block.range(section)) for section in ("select", "order")]
+        return [i for i in self.calls if any(i in tokens for tokens in ranges)]
+
+    @property
+    def _allowed(self) -> tuple[str, ...]:
+        """Sections in which calls may stand."""
+        return ("where", "select") if self.estimated else ("where", "select", "order")
+
+    @property
+    def _target(self) -> str:
+        """The target that the rows meet, or an empty string."""
+        targets = ("RECALL TARGET", "PRECISION TARGET")
+        return next((name for name in targets if name in self.clauses.values), "")
 
     def _labelled(self, formula: Formula) -> Labelled | None:
         """Bind the call in the SELECT list that ACCURACY TARGET labels every row with."""
@@ -200,14 +229,14 @@ class _Binder:
         source, (first, last) = self.source, self.block.range("where")
         selected = range(*self.block.range("select"))
         labelled = self.labels_rows and any(i in selected for i in self.calls)
-        elsewhere = labelled or (self.estimated and bool(self.calls))
+        elsewhere = labelled or bool(self.output_calls) or (self.estimated and bool(self.calls))
         if first >= last:
             if elsewhere:
                 return [], []
-            raise self._no_call()
+            raise no_call(self.source, self.block, self.names, self.end)
         node = parse_condition(source, first, last, lambda i: call_at(source, i, self.oracles))
         if not node.holds and not elsewhere:
-            raise self._no_call()
+            raise no_call(self.source, self.block, self.names, self.end)
         parts = conjuncts(node)
         plain = [self._conjunct(part) for part in parts if not part.holds]
         return plain, [part for part in parts if part.holds]
@@ -215,52 +244,6 @@ class _Binder:
     def _conjunct(self, node: Node) -> str:
         text = self.source.text(node.first, node.last)
         return f"({text})" if node.kind == "or" else text
-
-    def _no_call(self) -> Error:
-        """Say why a statement with clauses has no oracle to ask."""
-        source, (first, last) = self.source, self.block.range("where")
-        known = self.names.oracle_names()
-        example = "CREATE ORACLE name(text VARCHAR) RETURNS BOOLEAN USING provider WITH (...)"
-        for i in range(first, last):
-            token = source.tokens[i]
-            if token.is_name and source.mark(i + 1, "("):
-                hint = nearest(token.name, known)
-                if hint or not known:
-                    hint = hint or f" No oracle is declared: write {example} first."
-                    return source.error(f"{token.name} is not a declared oracle.{hint}", i)
-        declared = f"Declared: {', '.join(sorted(known))}." if known else f"Write {example} first."
-        what = clause_name(source, self.end) if self.end < len(source.tokens) else "the statement"
-        return source.error(
-            f"{what} needs a call of a declared oracle in WHERE. {declared}",
-            min(self.end, len(source.tokens) - 1),
-        )
-
-    def _check_calls(self) -> None:
-        """Refuse calls outside WHERE."""
-        block, source = self.block, self.source
-        for i in self.calls:
-            name = source.tokens[i].name
-            end = source.skip(i + 1)
-            if block.ctes[0] <= i < block.ctes[1]:
-                raise source.refuse(
-                    f"a call of the oracle {name} in WITH is not supported yet. "
-                    "Call it in the WHERE of the outermost SELECT.", i, end,
-                )  # fmt: skip
-            for section, (first, last) in block.sections.items():
-                allowed = section == "where" or (
-                    section in ("select", "order")
-                    and (self.labels_rows or (section == "select" and self.estimated))
-                )
-                if not allowed and first <= i < last:
-                    raise source.refuse(
-                        f"a call of the oracle {name} in {_PLACES.get(section, section)} is not "
-                        f"supported yet. Call it in WHERE: {_ways_on(section)}", i, end,
-                    )  # fmt: skip
-            if i >= self.end:
-                raise source.error(
-                    f"the oracle {name} cannot be its own proxy: USING takes a column, an "
-                    "expression without oracle calls, or a declared proxy", i, end,
-                )  # fmt: skip
 
     def _check_aggregates(self, tail: Tail) -> None:
         if "select" in self.block.sections or "group" in self.block.sections:
@@ -363,6 +346,7 @@ class _Binder:
             "ON SHORTFALL": tail.on_shortfall,
             "ON ORACLE ERROR": tail.on_oracle_error,
             "SEED": tail.seed,
+            "GAP": self._gap(),
         }
         texts = [source.text(self.first, self.end)]
         if self.clauses.using:
@@ -370,20 +354,15 @@ class _Binder:
         texts += [f"{name} {value}" for name, value in values.items() if value is not None]
         return " ".join(texts)
 
+    def _gap(self) -> str | None:
+        """Write the value of GAP."""
+        gap, on = self.clauses.values.get("GAP"), self.clauses.gap_on
+        if gap is None:
+            return None
+        return f"{gap:.15g}" + (f" ON {self.source.text(*on)}" if on else "")
+
 
 def _label_formula(formula: Formula) -> str:
     """Write what a label decides where no condition holds a call: itself if BOOLEAN."""
     call = formula.calls[0]
     return call.value if call.returns.upper() in BOOLEANS else f"{call.value} IS NOT NULL"
-
-
-def _ways_on(section: str) -> str:
-    match section:
-        case "select":
-            return "the rows that come back are those for which the condition holds."
-        case "from":
-            return "FROM a, b WHERE is_match(a.x, b.y)."
-        case "order":
-            return "a declared proxy or a column can order the rows instead."
-        case _:
-            return "then group or order the rows that come back."

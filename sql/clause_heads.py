@@ -28,6 +28,7 @@ _HEADS: dict[tuple[str, ...], str] = {
     ("budget",): "BUDGET",
     ("assuming",): "ASSUMING",
     ("using",): "USING",
+    ("gap",): "GAP",
 }
 SHORTFALLS = ("FAIL", "RETURN", "EXACT")
 FIRST_WORDS = frozenset(words[0] for words in _HEADS)
@@ -36,11 +37,12 @@ WRITTEN = [" ".join(words).upper() for words in _HEADS]
 
 @dataclass(slots=True)
 class TailClauses:
-    """What was read so far: the checked clauses, and the token ranges of the items of USING."""
+    """What was read so far: the checked clauses, the tokens of the items of USING and of GAP ON."""
 
     values: dict[str, object] = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
     using: list[tuple[int, int]] = field(default_factory=list)
+    gap_on: tuple[int, int] | None = None
 
     def tail(self) -> Tail:
         """Return the clauses as a plan node."""

@@ -12,7 +12,7 @@ from thresher.sql.clause_heads import SHORTFALLS, TailClauses, head_at, meant
 from thresher.sql.tokens import Source
 from thresher.targets import Assumption, AssumptionName, BudgetUnit, ErrorTarget
 
-__all__ = ["READERS", "Reader"]
+__all__ = ["READERS", "Reader", "read_gap"]
 
 Reader = Callable[[Source, int, int, int, TailClauses], int]
 
@@ -189,6 +189,15 @@ def _oracle_error(source: Source, head: int, i: int, last: int, clauses: TailCla
         raise source.error("ON ORACLE ERROR needs FAIL", i if i < last else head)
     clauses.values["ON ORACLE ERROR"] = "FAIL"
     return i + 1
+
+
+def read_gap(source: Source, head: int, i: int, last: int, clauses: TailClauses) -> int:
+    """Read the distance of GAP."""
+    value, end, percent = _number(source, head, i, last, "a distance such as 30")
+    if percent or not 0 < value < float("inf"):
+        raise source.error(f"GAP must be a number above 0, got {source.text(i, end)}", i, end)
+    clauses.values["GAP"] = float(value)
+    return end
 
 
 READERS: dict[str, Reader] = {

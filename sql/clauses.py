@@ -10,7 +10,7 @@ from __future__ import annotations
 from thresher.errors import Error, ProgrammingError
 from thresher.sql.blocks import operand_ends, section_at
 from thresher.sql.clause_heads import SHORTFALLS, WRITTEN, TailClauses, head_at, meant
-from thresher.sql.clause_values import READERS
+from thresher.sql.clause_values import READERS, read_gap
 from thresher.sql.tokens import Source
 
 __all__ = [
@@ -155,8 +155,7 @@ def parse_tail(source: Source, first: int, last: int) -> TailClauses:
             raise source.error(
                 f"{clause} stands twice; the first is in line {line}", i, i + n_words
             )
-        read = _using if clause == "USING" else READERS[clause]
-        end = read(source, i, i + n_words, last, clauses)
+        end = _READERS[clause](source, i, i + n_words, last, clauses)
         clauses.places[clause] = source.place(i, end)
         i = end
     return clauses
@@ -183,7 +182,7 @@ def unknown_clause(source: Source, i: int) -> ProgrammingError:
     return source.error(
         f"unexpected {source.tokens[i].text}. The clauses are USING, RECALL TARGET, PRECISION "
         "TARGET, ACCURACY TARGET, ERROR WITHIN, WITH PROBABILITY, ORACLE LIMIT, BUDGET, ASSUMING, "
-        "ON SHORTFALL, ON ORACLE ERROR and SEED.",
+        "ON SHORTFALL, ON ORACLE ERROR, SEED and GAP.",
         i,
     )
 
@@ -210,15 +209,33 @@ def _using(source: Source, head: int, i: int, last: int, clauses: TailClauses) -
     """Read ``[PROXY] expression, ...`` up to the next clause."""
     named = source.word(i) == "proxy" and i + 1 < last and not _ends_item(source, i + 1, last)
     i += named
-    end = i
-    while end < last and not _is_clause(source, end, last, "limit", ours=True):
-        if section_at(source, end):
-            raise _misplaced(source, end, head)
-        end = source.skip(end)
+    end = _expressions_end(source, head, i, last)
     items = source.split(i, end)
     if not items or any(a == b for a, b in items):
         raise source.error("USING needs a column, an expression or a proxy's name", head)
     clauses.using = items
+    return end
+
+
+def _expressions_end(source: Source, head: int, i: int, last: int) -> int:
+    """Return where the expressions of a clause end: at the next clause."""
+    while i < last and not _is_clause(source, i, last, "limit", ours=True):
+        if section_at(source, i):
+            raise _misplaced(source, i, head)
+        i = source.skip(i)
+    return i
+
+
+def _gap(source: Source, head: int, i: int, last: int, clauses: TailClauses) -> int:
+    """Read ``g [ON expression]``."""
+    end = read_gap(source, head, i, last, clauses)
+    if end >= last or source.word(end) != "on" or head_at(source, end)[0]:
+        return end
+    first = end + 1
+    end = _expressions_end(source, head, first, last)
+    if len(source.split(first, end)) != 1:
+        raise source.error("GAP ... ON needs one expression over FROM", first - 1)
+    clauses.gap_on = first, end
     return end
 
 
@@ -232,3 +249,6 @@ def _ends_item(source: Source, i: int, last: int) -> bool:
         or token.text in ("::", "[")
         or _is_clause(source, i, last, "limit", ours=True)
     )
+
+
+_READERS = {**READERS, "USING": _using, "GAP": _gap}

@@ -16,9 +16,13 @@ __all__ = [
     "answer_sql",
     "estimates_sql",
     "formula_sql",
+    "from_sql",
     "inputs_sql",
     "joined_sql",
+    "kept_columns",
+    "kept_sql",
     "matches_sql",
+    "order_by_row",
     "population_sql",
     "typed_sql",
     "values_sql",
@@ -93,7 +97,7 @@ def _candidates(
     if query.labelled and query.labelled.prediction:
         columns.append(f"{query.labelled.prediction} AS __thresher_prediction")
     where = f" WHERE {query.plain}" if query.plain else ""
-    return f"SELECT {', '.join(columns)} FROM {_from(query, sources)}{where}"
+    return f"SELECT {', '.join(columns)} FROM {from_sql(query, sources)}{where}"
 
 
 def _plain_columns(query: SelectionQuery) -> list[tuple[str, str]]:
@@ -179,7 +183,7 @@ def matches_sql(query: SelectionQuery, sources: Sequence[str], asked: Sequence[s
     conditions.append(f"({' OR '.join(tests)})")
     rows = ", ".join(f"coalesce({leaf.row}, -1) AS {leaf.row}" for leaf in query.leaves)
     where = " AND ".join(conditions)
-    return f"{query.ctes}SELECT {rows} FROM {_from(query, sources)} WHERE {where}"
+    return f"{query.ctes}SELECT {rows} FROM {from_sql(query, sources)} WHERE {where}"
 
 
 def joined_sql(
@@ -210,7 +214,7 @@ def joined_sql(
     columns = [f"coalesce({row}, -1) AS {row}" for row in rows]
     columns += [f"({sql}) AS {name}" for (sql, _), name in zip(keys, names, strict=True)]
     where = f" WHERE {query.plain}" if query.plain else ""
-    candidates = f"SELECT {', '.join(columns)} FROM {_from(query, sources)}{where}"
+    candidates = f"SELECT {', '.join(columns)} FROM {from_sql(query, sources)}{where}"
     other = [f"({value}) AS __thresher_value"]
     other += [f"({column}) AS {name}" for (_, column), name in zip(keys, names, strict=True)]
     return (
@@ -221,7 +225,7 @@ def joined_sql(
 
 def typed_sql(query: SelectionQuery, sources: Sequence[str], columns: str) -> str:
     """Return a statement over FROM that has no rows, only the types of its columns."""
-    return f"{query.ctes}SELECT {columns} FROM {_from(query, sources)} LIMIT 0"
+    return f"{query.ctes}SELECT {columns} FROM {from_sql(query, sources)} LIMIT 0"
 
 
 def formula_sql(query: SelectionQuery, relation: str, keys: Sequence[str]) -> str:
@@ -289,8 +293,7 @@ def answer_sql(
     query, sources
         As for `population_sql`.
     keep : str
-        Relation with the row columns of the rows to return; or, where the query has `Labelled`,
-        with its `rows` and `column`.
+        Relation with the columns `kept_columns` of the rows to return.
     by_row : bool, optional
         Whether to order by the row columns, instead of `Answer.by_row`. Text alone does not tell
         that a macro aggregates; DuckDB then asks for GROUP BY, and False does without the order.
@@ -302,16 +305,38 @@ def answer_sql(
     """
     answer = query.answer
     by_row = (answer.by_row if by_row is None else by_row) and not answer.hidden
-    order = [answer.order] if answer.order else []
-    if by_row:
-        rows = ", ".join(leaf.row for leaf in query.leaves)
-        order = [f"{answer.order}, {rows}" if answer.order else f"ORDER BY {rows}"]
-    if query.labelled is None:
-        relation = _rows_of(query, sources, keep, hidden=answer.hidden)
-    else:
-        relation = _with_labels(query, sources, keep)
+    order = [order_by_row(query)] if by_row else [answer.order]
+    relation = kept_sql(query, sources, keep)
     pieces = [f"{answer.select} FROM {relation}", answer.grouping, *order, answer.limit]
     return query.ctes + " ".join(piece for piece in pieces if piece)
+
+
+def kept_columns(query: SelectionQuery) -> tuple[list[str], dict[str, str]]:
+    """Return what a relation of kept rows holds: row columns, and labels with their types."""
+    if query.labelled is not None:
+        call = query.calls[query.labelled.call]
+        return list(query.labelled.rows), {query.labelled.column: call.returns}
+    if query.outputs is not None:
+        pairs = zip(query.outputs.columns, query.outputs.calls, strict=True)
+        return list(query.outputs.rows), {column: call.returns for column, call in pairs}
+    return [leaf.row for leaf in query.leaves], {}
+
+
+def order_by_row(query: SelectionQuery) -> str:
+    """Write the user's ORDER BY, and the row columns after it."""
+    rows = ", ".join(leaf.row for leaf in query.leaves)
+    return f"{query.answer.order}, {rows}" if query.answer.order else f"ORDER BY {rows}"
+
+
+def kept_sql(query: SelectionQuery, sources: Sequence[str], keep: str) -> str:
+    """Write FROM and WHERE for the rows of a relation with `kept_columns`."""
+    names, labels = kept_columns(query)
+    if not labels:
+        return _rows_of(query, sources, keep, hidden=query.answer.hidden)
+    equal = [
+        f"coalesce({leaf.row}, -1) = {name}" for leaf, name in zip(query.leaves, names, strict=True)
+    ]
+    return f"{from_sql(query, sources)}, {keep} AS __thresher_labels WHERE {' AND '.join(equal)}"
 
 
 def _rows_of(
@@ -327,21 +352,12 @@ def _rows_of(
         source if leaf.lateral else _cut(leaf, source, wanted, hidden=hidden)
         for leaf, source in zip(query.leaves, sources, strict=True)
     ]
-    relation = _from(query, cut)
+    relation = from_sql(query, cut)
     if len(query.leaves) == 1:
         return relation
     rows = ", ".join(leaf.row for leaf in query.leaves)
     found = ", ".join(f"coalesce({leaf.row}, -1)" for leaf in query.leaves)
     return f"{relation} WHERE ({found}) IN (SELECT {rows} FROM {wanted})"
-
-
-def _with_labels(query: SelectionQuery, sources: Sequence[str], labels: str) -> str:
-    """Join the labels to their rows."""
-    rows = query.labelled.rows if query.labelled else ()
-    equal = [
-        f"coalesce({leaf.row}, -1) = {row}" for leaf, row in zip(query.leaves, rows, strict=True)
-    ]
-    return f"{_from(query, sources)}, {labels} AS __thresher_labels WHERE {' AND '.join(equal)}"
 
 
 def _cut(leaf: Leaf, source: str, wanted: str, *, hidden: bool) -> str:
@@ -354,7 +370,7 @@ def _cut(leaf: Leaf, source: str, wanted: str, *, hidden: bool) -> str:
     )
 
 
-def _from(query: SelectionQuery, sources: Sequence[str]) -> str:
+def from_sql(query: SelectionQuery, sources: Sequence[str]) -> str:
     """Put sources in the places of the leaves."""
     written = [query.from_sql[0]]
     for source, after in zip(sources, query.from_sql[1:], strict=True):

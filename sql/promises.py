@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from thresher.errors import Error, ProgrammingError
 from thresher.plan import Tail
 from thresher.sql.clause_heads import TailClauses
 from thresher.sql.tokens import Source
 from thresher.targets import AssumptionName, QueryKind, query_kind
 
-__all__ = ["check_promises"]
+__all__ = ["check_outputs", "check_promises"]
 
 _KINDS: dict[QueryKind, str] = {
     "exact": "a query without a target",
+    "rows": "LIMIT without a target",
     "recall": "RECALL TARGET",
     "precision": "PRECISION TARGET",
     "joint": "both targets",
     "accuracy": "ACCURACY TARGET",
     "estimate": "estimates",
 }
+_CONDITIONAL = ("RECALL TARGET", "PRECISION TARGET", "USING", "ASSUMING", "ON SHORTFALL", "GAP")
 _SERVES: dict[AssumptionName, tuple[QueryKind, ...]] = {
     "CALIBRATION": ("recall",),
     "PROXY QUALITY": ("recall", "precision"),
@@ -26,7 +30,9 @@ _SERVES: dict[AssumptionName, tuple[QueryKind, ...]] = {
 }
 
 
-def check_promises(source: Source, clauses: TailClauses, tail: Tail, *, estimated: bool) -> None:
+def check_promises(
+    source: Source, clauses: TailClauses, tail: Tail, *, estimated: bool, sought: bool
+) -> None:
     """Refuse clauses that do not go together.
 
     Parameters
@@ -37,6 +43,8 @@ def check_promises(source: Source, clauses: TailClauses, tail: Tail, *, estimate
         What was read of them.
     estimated : bool
         Whether the aggregates of the block are estimated.
+    sought : bool
+        Whether a number of positive rows is enough.
 
     Raises
     ------
@@ -59,7 +67,7 @@ def check_promises(source: Source, clauses: TailClauses, tail: Tail, *, estimate
             )
     if tail.accuracy is not None and tail.error is not None:
         raise _at(source, clauses, "ACCURACY TARGET does not go with ERROR WITHIN", "ERROR WITHIN")
-    kind = query_kind(tail.recall, tail.precision, tail.accuracy, estimated=estimated)
+    kind = query_kind(tail.recall, tail.precision, tail.accuracy, estimated=estimated, rows=sought)
     if kind in ("accuracy", "estimate") and tail.on_shortfall == "EXACT":
         raise _at(
             source,
@@ -95,6 +103,44 @@ def check_promises(source: Source, clauses: TailClauses, tail: Tail, *, estimate
             "place, or leave ASSUMING out.",
             "ERROR WITHIN",
         )
+
+
+def check_outputs(source: Source, clauses: TailClauses, *, called: bool) -> None:
+    """Refuse clauses that do not go with oracle calls in the SELECT list or ORDER BY.
+
+    Parameters
+    ----------
+    source : Source
+        The statement.
+    clauses : TailClauses
+        What was read of its clauses.
+    called : bool
+        Whether WHERE calls an oracle.
+
+    Raises
+    ------
+    ProgrammingError
+        A clause is about a condition where there is none, or a budget ends what must be complete.
+    """
+    budget = clauses.values.get("BUDGET", ())
+    if any(unit != "CALLS" for _, unit in cast(tuple[tuple[float, str], ...], budget)):
+        raise _at(
+            source,
+            clauses,
+            "a budget of SECONDS or USD beside oracle calls in the SELECT list or ORDER BY is not "
+            "supported: every row that comes back needs their answers. Write ORACLE LIMIT n.",
+            "BUDGET",
+        )
+    for clause in _CONDITIONAL:
+        if clause in clauses.places and not called:
+            raise _at(
+                source,
+                clauses,
+                f"{clause} is about rows for which a condition holds, and WHERE calls no oracle: "
+                "every row of WHERE comes back. Call an oracle in WHERE, or leave the clause out; "
+                "ACCURACY TARGET takes some of the answers from a proxy.",
+                clause,
+            )
 
 
 def _at(source: Source, clauses: TailClauses, message: str, clause: str) -> Error:

@@ -12,7 +12,14 @@ from thresher.sql.blocks import Block, is_star, query_at
 from thresher.sql.relations import ROW_PREFIX
 from thresher.sql.tokens import Source
 
-__all__ = ["AGGREGATES", "first_aggregate", "names_row", "outer_tokens", "rewrite_answer"]
+__all__ = [
+    "AGGREGATES",
+    "first_aggregate",
+    "has_window",
+    "names_row",
+    "outer_tokens",
+    "rewrite_answer",
+]
 
 _NAMES = """
     any_value approx_count_distinct approx_quantile approx_top_k arbitrary arg_max arg_max_null
@@ -58,6 +65,14 @@ def first_aggregate(source: Source, block: Block) -> int | None:
             if called and not source.mark(i - 1, ".") and not _is_window(source, i):
                 return i
     return None
+
+
+def has_window(source: Source, first: int, last: int) -> bool:
+    """Whether a window function stands in tokens ``first:last``, outside subqueries."""
+    return any(
+        source.word(i) == "over" and source.mark(i - 1, ")")
+        for i in outer_tokens(source, first, last)
+    )
 
 
 def _is_window(source: Source, i: int) -> bool:

@@ -313,8 +313,8 @@ def test_without_any_oracle_the_error_says_how_to_declare_one() -> None:
 
 
 REFUSED = [
-    ("SELECT is_pos(a) FROM t", "in the SELECT list", "is_pos"),
-    ("SELECT * FROM t WHERE is_pos(a) ORDER BY rate(a)", "in ORDER BY", "rate"),
+    ("SELECT count(*) FROM t WHERE is_pos(a) ORDER BY rate(a)", "beside an oracle call", "count"),
+    ("SELECT count(*) AS n FROM t ORDER BY rate(a) ERROR WITHIN 5%", "in ORDER BY", "rate"),
     ("SELECT count(*) FROM t GROUP BY is_pos(a)", "in GROUP BY", "is_pos"),
     ("SELECT a FROM t GROUP BY a HAVING is_pos(a)", "in HAVING", "is_pos"),
     ("SELECT a FROM t QUALIFY is_pos(a)", "in QUALIFY", "is_pos"),
@@ -422,3 +422,60 @@ def test_documented_statements_are_ours(sql: str) -> None:
         topic=oracle("VARCHAR", "VARCHAR"),
     )
     assert not isinstance(parse(sql, names), Passthrough)
+
+
+def test_calls_outside_where_are_apart_from_the_formula() -> None:
+    query = bind(
+        "SELECT a, rate(a) AS r, is_pos(a), IS_POS( a ) FROM t WHERE is_pos(a) ORDER BY r LIMIT 3"
+    )
+    assert [call.oracle for call in query.calls] == ["is_pos"]
+    outputs = query.outputs
+    assert outputs is not None
+    assert [
+        (call.oracle, late) for call, late in zip(outputs.calls, outputs.late, strict=True)
+    ] == [
+        ("rate", False),
+        ("is_pos", True),
+    ]
+    assert query.answer.select == (
+        'SELECT a, __thresher_rl0 AS r, __thresher_rl1 AS "is_pos(a)", '
+        '__thresher_rl1 AS "is_pos(a)"'
+    )
+    assert query.sought is None
+    free = bind("SELECT a FROM t WHERE x > 1 ORDER BY rate(a)")
+    assert (free.calls, free.formula, free.plain) == ((), "TRUE", "x > 1")
+
+
+@pytest.mark.parametrize(
+    ("rest", "found"),
+    [
+        ("LIMIT 3", (3, False, None, None)),
+        ("LIMIT 3 OFFSET 4", (7, False, None, None)),
+        ("OFFSET 4 LIMIT 3", (7, False, None, None)),
+        ("ORDER BY a LIMIT 1_000", (1000, True, None, None)),
+        ("LIMIT 0 OFFSET 9", (0, False, None, None)),
+        ("LIMIT 3 GAP 2.5 ON a + 1 USING s", (3, False, 2.5, "a + 1")),
+        ("LIMIT 3 USING s GAP 30 ON t.a SEED 3", (3, False, 30.0, "t.a")),
+        ("FETCH FIRST 4 ROWS ONLY", (4, False, None, None)),
+        ("OFFSET 2 ROWS FETCH NEXT 1 ROW ONLY GAP 1e-3", (3, False, 0.001, None)),
+        ("", None),
+        ("LIMIT ALL", None),
+        ("LIMIT 1 + 1", None),
+        ("LIMIT 3 RECALL TARGET .9", None),
+        ("ORDER BY rate(a) LIMIT 3", None),
+        ("QUALIFY rank() OVER (ORDER BY a) = 1 LIMIT 3", None),
+    ],
+)
+def test_limit_says_how_many_rows_are_sought(
+    rest: str, found: tuple[int, bool, float | None, str | None] | None
+) -> None:
+    sought = bind(f"SELECT * FROM t WHERE is_pos(a) {rest}").sought
+    got = sought and (sought.target.count, sought.target.ordered, sought.target.gap, sought.gap_on)
+    assert got == found
+
+
+def test_gap_is_part_of_the_canonical_form() -> None:
+    written = "SELECT a FROM t WHERE is_pos(a) LIMIT 3 GAP 0.1 ON a USING s"
+    canonical = bind(written).canonical
+    assert canonical == "SELECT a FROM t WHERE is_pos(a) LIMIT 3 USING s GAP 0.1 ON a"
+    assert bind(canonical).canonical == canonical

@@ -1,4 +1,4 @@
-"""Estimates and labels against DuckDB's own answers, statement by statement."""
+"""Answers of all kinds against DuckDB's own, statement by statement."""
 
 from __future__ import annotations
 
@@ -34,6 +34,10 @@ def world() -> Iterator[tuple[thresher.Connection, thresher.Connection]]:
                 "CREATE TABLE kinds AS FROM (VALUES ('a', true), ('b', false), ('c', true)) "
                 "AS v(kind, good)"
             )
+            connection.execute("CREATE MACRO total(x) AS sum(x)")
+            connection.execute("CREATE MACRO place_of(x) AS rank() OVER (ORDER BY x DESC)")
+            connection.execute("CREATE MACRO twice(x) AS unnest([x, -x])")
+            connection.execute("CREATE MACRO mirrored(x) AS twice(x) + 1")
         plain.execute("CREATE MACRO is_odd(x) AS x % 2 = 1")
         plain.execute("CREATE MACRO rest(x) AS (x % 9)::INTEGER")
         plain.execute(
@@ -81,3 +85,23 @@ def test_labels_of_everything_are_what_duckdb_answers(
     assert cursor.fetchall() == wanted.fetchall()
     assert cursor.certificate is not None
     assert cursor.certificate.grade == "exact"
+
+
+@pytest.mark.parametrize("name", ["outputs.sql", "limits.sql"])
+def test_rows_and_what_they_show_are_what_duckdb_answers(
+    world: tuple[thresher.Connection, thresher.Connection], name: str
+) -> None:
+    plain, ours = world
+    for sql in statements(name):
+        wanted = plain.execute(sql)
+        names = [column[0] for column in wanted.description or ()]
+        cursor = ours.execute(sql)
+        assert cursor.fetchall() == wanted.fetchall(), sql
+        shown = [column[0] for column in cursor.description or ()]
+        called = ("word", "rest", "is_odd")  # DuckDB shows what a macro stands for
+        assert [a for a in shown if not a.startswith(called)] == [
+            name for a, name in zip(shown, names, strict=True) if not a.startswith(called)
+        ], sql
+        assert cursor.certificate is not None
+        assert cursor.certificate.grade == "exact", sql
+        assert cursor.certificate.verify(), (sql, str(cursor.certificate.verify()))

@@ -1,0 +1,300 @@
+"""Oracle calls in the SELECT list and in ORDER BY: asked for the rows that come back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import thresher
+from tests_support import CountingOracle
+from thresher.dbapi import Connection
+from thresher.errors import BudgetError, NotSupportedError, ProgrammingError
+from thresher.verify import verify
+
+Films = tuple[Connection, np.ndarray, CountingOracle]
+
+
+class Stars:
+    """An oracle of another type, which remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def __call__(self, ids: list[int]) -> list[int]:
+        self.asked += ids
+        return [7 * i % 11 for i in ids]
+
+
+@pytest.fixture
+def stars(films: Films) -> Stars:
+    oracle = Stars()
+    films[0].create_oracle("stars", oracle, ["BIGINT"], "INTEGER", version="1")
+    return oracle
+
+
+def test_only_rows_that_come_back_are_asked_for(films: Films, stars: Stars) -> None:
+    con, truth, oracle = films
+    cursor = con.execute("SELECT id, stars(id) AS s FROM t WHERE is_pos(id) ORDER BY id")
+    positive = np.flatnonzero(truth)
+    assert cursor.fetchall() == [(i, 7 * i % 11) for i in positive.tolist()]
+    assert sorted(stars.asked) == positive.tolist()
+    assert len(oracle.asked) == 2000
+    certificate = cursor.certificate
+    assert certificate is not None
+    assert certificate.n_labels == 2000 + len(positive)
+    assert [(o.call, o.n_rows, o.n_labels) for o in certificate.outputs] == [
+        ("stars(id)", len(positive), len(positive))
+    ]
+    assert "stars(id) of" in str(certificate)
+    assert certificate.verify()
+
+
+def test_rows_that_limit_leaves_out_are_asked_only_where_the_order_needs_them(
+    films: Films, stars: Stars
+) -> None:
+    con, _, oracle = films
+    rows = con.execute("SELECT id, stars(id) FROM t WHERE year > 2000 ORDER BY id LIMIT 4 OFFSET 3")
+    assert sorted(stars.asked) == sorted(row[0] for row in rows.fetchall())
+    n_rows = con.execute("SELECT count(*) FROM t WHERE year > 2000").fetchall()[0][0]
+    sql = "SELECT id, is_pos(id) FROM t WHERE year > 2000 ORDER BY stars(id) DESC, id LIMIT 5"
+    cursor = con.execute(sql)
+    found = cursor.fetchall()
+    assert len(stars.asked) == n_rows
+    assert sorted(oracle.asked) == sorted(row[0] for row in found)
+    assert cursor.certificate is not None
+    assert cursor.certificate.statement == (
+        f"The {n_rows:,} rows of WHERE, no oracle decides on them."
+    )
+    assert cursor.certificate.verify()
+
+
+@pytest.mark.parametrize(
+    "order", ["s", "2", '"S" DESC', "ALL", "u", "s + 1, id", "stars(id)", "-stars(id)"]
+)
+def test_an_order_may_name_an_answer_in_many_ways(films: Films, stars: Stars, order: str) -> None:
+    con, _, _ = films
+    con.execute(
+        f"SELECT year, stars(id) AS s, s * 2 AS u FROM t WHERE id < 50 ORDER BY {order} LIMIT 3"
+    )
+    assert len(stars.asked) == 50
+
+
+@pytest.mark.parametrize("order", ["year", "1", "id % 7, year", "t.id", "lower(text)"])
+def test_an_order_without_answers_needs_few(films: Films, stars: Stars, order: str) -> None:
+    con, _, _ = films
+    con.execute(f"SELECT year, stars(id) AS s FROM t WHERE id < 50 ORDER BY {order} LIMIT 3")
+    assert len(stars.asked) == 3
+
+
+def test_equal_calls_share_their_labels(films: Films) -> None:
+    con, truth, oracle = films
+    rows = con.execute(
+        "SELECT is_pos(id) AS p, IS_POS(id), is_pos(id + 0) FROM t WHERE is_pos(id) AND id < 500"
+    ).fetchall()
+    assert rows == [(True, True, True)] * int(truth[:500].sum())
+    assert len(oracle.asked) == 500
+    rows = con.execute("SELECT id, is_pos(id) FROM t WHERE id < 600 ORDER BY id").fetchall()
+    assert rows == [(i, bool(truth[i])) for i in range(600)]
+    assert len(oracle.asked) == 600
+
+
+def test_null_inputs_give_null_and_cost_nothing(films: Films, stars: Stars) -> None:
+    con, _, _ = films
+    rows = con.execute(
+        "SELECT id, stars(CASE WHEN id % 2 = 0 THEN id END) FROM t WHERE id < 6 ORDER BY 2, 1"
+    ).fetchall()
+    assert rows == [(0, 0), (2, 3), (4, 6), (1, None), (3, None), (5, None)]
+    assert sorted(stars.asked) == [0, 2, 4]
+
+
+def test_a_target_decides_the_rows_and_the_rest_shows_them(films: Films, stars: Stars) -> None:
+    con, truth, _ = films
+    target = "USING score RECALL TARGET 80% SEED 4"
+    plain = con.execute(f"SELECT id FROM t WHERE is_pos(id) {target}")
+    wanted = [row[0] for row in plain.fetchall()]
+    cursor = con.execute(f"SELECT id, stars(id) AS s FROM t WHERE is_pos(id) {target}")
+    rows = cursor.fetchall()
+    assert rows == [(i, 7 * i % 11) for i in wanted]
+    assert sorted(stars.asked) == wanted
+    certificate = cursor.certificate
+    assert certificate is not None
+    assert truth[wanted].sum() >= 0.8 * truth.sum()
+    assert certificate.verify()
+    assert certificate.log is not None
+    facts = json.loads(certificate.to_json())
+    assert verify(facts, certificate.log)
+    more = replace(certificate, n_labels=certificate.n_labels + 2000)
+    assert [check.name for check in more.verify().failed] == ["labels bought"]
+    (report,) = certificate.outputs
+    wrong = replace(certificate, outputs=(replace(report, n_rows=2000),))
+    assert not wrong.verify()
+
+
+def test_the_price_is_said_before_a_label_is_bought(films: Films, stars: Stars) -> None:
+    con, _, oracle = films
+    con.execute("SELECT stars(id) FROM t WHERE id < 10")
+    stars.asked.clear()
+    sql = "SELECT stars(id) AS s FROM t ORDER BY s LIMIT 3 ORACLE LIMIT 100"
+    with pytest.raises(BudgetError, match=r"1,990 labels for the 2,000 rows") as caught:
+        con.execute(sql)
+    assert "write ORACLE LIMIT 1990" in caught.value.message
+    assert caught.value.offset == sql.index("stars")
+    assert not stars.asked
+    con.execute("SET thresher_oracle_limit = 50")
+    with pytest.raises(BudgetError, match="SET thresher_oracle_limit = 1990"):
+        con.execute("SELECT stars(id) FROM t")
+    assert len(con.execute("SELECT stars(id) FROM t LIMIT 60").fetchall()) == 60
+    con.execute("RESET thresher_oracle_limit")
+    assert con.execute("SELECT stars(id) FROM t ORACLE LIMIT 1940").fetchall()
+    asked = "SELECT stars(id + 5000) FROM t WHERE is_pos(id) USING score RECALL TARGET 90%"
+    con.execute("SET thresher_default_budget = 300")
+    with pytest.raises(BudgetError) as caught:
+        con.execute(f"{asked} ORACLE LIMIT 310")
+    assert caught.value.spent == len(oracle.asked) == 300
+    limit = caught.value.message.split("write ORACLE LIMIT ")[1].split()[0]
+    assert con.execute(f"{asked} ORACLE LIMIT {limit}").fetchall()
+
+
+def test_a_search_shows_what_it_finds(films: Films, stars: Stars) -> None:
+    con, truth, _ = films
+    cursor = con.execute(
+        "SELECT id, stars(id) FROM t WHERE is_pos(id) LIMIT 3 OFFSET 2 USING score"
+    )
+    rows = cursor.fetchall()
+    assert truth[[row[0] for row in rows]].all()
+    assert sorted(stars.asked) == [row[0] for row in rows]
+    assert cursor.certificate is not None
+    assert cursor.certificate.targets.kind == "rows"
+    assert cursor.certificate.verify()
+    by_answer = con.execute("SELECT id FROM t WHERE is_pos(id) ORDER BY stars(id), id LIMIT 3")
+    every = sorted(np.flatnonzero(truth).tolist(), key=lambda i: (7 * i % 11, i))
+    assert [row[0] for row in by_answer.fetchall()] == every[:3]
+
+
+def test_names_are_those_that_were_written(films: Films, stars: Stars) -> None:
+    con, _, _ = films
+    cursor = con.execute(
+        "SELECT stars(id), stars(id) + 1, 1 + stars(id), stars(id) AS a, stars(id) b, c: stars(id),"
+        ' upper(text), CAST(stars(id) AS VARCHAR), "stars"(id) FROM t WHERE id = 3'
+    )
+    assert [column[0] for column in cursor.description or ()] == [
+        "stars(id)", "stars(id) + 1", "1 + stars(id)", "a", "b", "c", "upper(\"text\")",
+        "cast(stars(id) AS VARCHAR)", "stars(id)",
+    ]  # fmt: skip
+    assert cursor.fetchall()[0][:6] == (10, 11, 11, 10, 10, 10)
+
+
+def test_what_is_shown_is_explained(films: Films, stars: Stars) -> None:
+    con, _, oracle = films
+    text = "\n".join(
+        row[0]
+        for row in con.execute(
+            "EXPLAIN SELECT is_pos(id) FROM t WHERE year > 1990 ORDER BY stars(id) LIMIT 5"
+        ).fetchall()
+    )
+    assert 'answer: SELECT is_pos(id) AS "is_pos(id)" ORDER BY stars(id) LIMIT 5' in text
+    assert "show: is_pos(id) -> BOOLEAN, of each row that LIMIT leaves" in text
+    assert "show: stars(id) -> INTEGER, of each row returned" in text
+    assert "rows: exact, no oracle decides on them" in text
+    assert not oracle.asked
+    assert not stars.asked
+
+
+WRONG = [
+    ("SELECT stars(id) FROM t RECALL TARGET 90%", "WHERE calls no oracle", "RECALL"),
+    ("SELECT stars(id) FROM t USING score", "WHERE calls no oracle", "USING"),
+    ("SELECT stars(id) FROM t ON SHORTFALL FAIL", "WHERE calls no oracle", "ON SHORTFALL"),
+    ("SELECT stars(id) FROM t BUDGET 5 SECONDS", "Write ORACLE LIMIT n", "BUDGET"),
+    ("SELECT stars(id) FROM t WHERE is_pos(id) LIMIT 3 BUDGET 1 USD", "ORACLE LIMIT n", "BUDGET"),
+    ("SELECT upper(text) AS u, stars(u) FROM t", "an alias of the SELECT list is none", "stars"),
+    ("SELECT list_transform([1], x -> stars(x)) FROM t", "expressions over FROM", "stars"),
+    ("SELECT stars(is_pos(id)) FROM t", "as an argument of stars", "is_pos"),
+    ("SELECT stars(id, 2) FROM t", "takes 1 arguments, got 2", "stars"),
+    ("SELECT stars(id) OVER () FROM t", "it takes no OVER", "stars"),
+    ("SELECT stars(3)", "FROM names no relation", ""),
+]
+
+
+@pytest.mark.parametrize(("sql", "why", "at"), WRONG)
+def test_mistakes_show_the_place(films: Films, stars: Stars, sql: str, why: str, at: str) -> None:
+    con, _, oracle = films
+    with pytest.raises((ProgrammingError, NotSupportedError), match=why) as caught:
+        con.execute(sql)
+    assert caught.value.offset is not None
+    assert sql[caught.value.offset :].startswith(at)
+    assert not stars.asked
+    assert not oracle.asked
+
+
+REFUSED = [
+    (
+        "SELECT rank() OVER (ORDER BY stars(id)) FROM t WHERE is_pos(id) RECALL TARGET .9",
+        "a window function over an oracle's answers in a query with RECALL TARGET", "rank",
+    ),
+    (
+        "SELECT stars(id) AS s FROM t WHERE is_pos(id) QUALIFY rank() OVER (ORDER BY s) < 3 "
+        "PRECISION TARGET .9",
+        "a window function over an oracle's answers in a query with PRECISION TARGET", "rank",
+    ),
+    (
+        "SELECT year, count(*) FROM t GROUP BY year ORDER BY stars(year)",
+        "an aggregate beside an oracle call in ORDER BY", "GROUP",
+    ),
+    (
+        "SELECT sum(stars(id)) FROM t WHERE is_pos(id) RECALL TARGET .9",
+        "an aggregate", "sum",
+    ),
+    ("SELECT id FROM t QUALIFY stars(id) > 3", r"WHERE answer\.", "stars"),
+    ("SELECT count(*) FROM t GROUP BY stars(id)", r"FROM \(SELECT oracle\(x\) AS answer", "stars"),
+    ("SELECT stars(id) AS s, count(*) FROM t GROUP BY s", "GROUP BY answer", "stars"),
+    ("SELECT t, stars(id) FROM t", "Write the columns out", "t,"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sql", "why", "at"), REFUSED)
+def test_what_is_not_supported_says_what_to_write(
+    films: Films, stars: Stars, sql: str, why: str, at: str
+) -> None:
+    con, _, oracle = films
+    with pytest.raises(NotSupportedError, match=why) as caught:
+        con.execute(sql)
+    assert caught.value.offset is not None
+    assert sql[caught.value.offset :].startswith(at)
+    assert not stars.asked
+    assert not oracle.asked
+
+
+def test_a_window_over_every_positive_row_may_use_answers(films: Films, stars: Stars) -> None:
+    con, truth, _ = films
+    rows = con.execute(
+        "SELECT id, rank() OVER (ORDER BY stars(id), id) AS place FROM t WHERE is_pos(id) "
+        "ORDER BY place LIMIT 4"
+    ).fetchall()
+    every = sorted(np.flatnonzero(truth).tolist(), key=lambda i: (7 * i % 11, i))
+    assert rows == [(row, place) for place, row in enumerate(every[:4], 1)]
+
+
+def test_answers_can_be_kept_and_grouped(films: Films, stars: Stars) -> None:
+    con, _, _ = films
+    con.execute("CREATE TABLE kept AS SELECT id, stars(id) AS s FROM t WHERE id < 110")
+    found = con.execute("SELECT s, count(*) FROM kept GROUP BY s ORDER BY s").fetchall()
+    assert found == [(s, 10) for s in range(11)]
+    again = con.execute(
+        "SELECT s, count(*) FROM (SELECT stars(id) AS s FROM t WHERE id < 110) "
+        "GROUP BY s ORDER BY s"
+    )
+    assert again.fetchall() == found
+    assert len(stars.asked) == 110
+
+
+def test_an_audit_needs_a_condition_or_claims_nothing(films: Films, stars: Stars) -> None:
+    con, _, _ = films
+    certificate = con.execute("SELECT id, stars(id) FROM t WHERE id < 30").certificate
+    assert certificate is not None
+    found = con.execute(f"AUDIT CERTIFICATE '{certificate.id}'").fetchall()
+    assert {row[6] for row in found} <= {"supported", "no claim"}
+    with pytest.raises(thresher.Error):
+        con.audit("SELECT stars(id) FROM t", "SELECT 1 AS id", key="id")
