@@ -75,6 +75,9 @@ class Operands:
 
     def node(self, kind: Kind, first: int, children: tuple[Node, ...] = (), word: str = "") -> Node:
         """Make a node that ends here."""
+        if self.at > self.last:  # something was stepped over that does not stand there
+            self.at = self.last
+            raise self.unexpected()
         holds = kind == "call" or any(child.holds for child in children)
         kept = children if holds or kind in ("arithmetic", "minus", "cast", "paren") else ()
         return Node(kind, first, self.at, kept, word, holds)
@@ -82,7 +85,11 @@ class Operands:
     def unexpected(self) -> Error:
         """Make the error for a token that cannot stand here."""
         if self.at >= self.last:
-            return self.source.error("the condition is not complete", self.last - 1)
+            last = self.source.tokens[self.last - 1].text
+            return self.source.error(
+                f"the condition is not complete: a value or another condition must follow {last}",
+                self.last - 1,
+            )
         if self.word() and self.at and not section_at(self.source, self.at):
             return unknown_clause(self.source, self.at)
         return self.source.error(f"unexpected {self.text()} in the condition", self.at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from thresher.errors import ProgrammingError
 from thresher.plan import Composed, Explain, Passthrough, SelectionQuery, Statement
 from thresher.sql.audits import is_audit, parse_audit
 from thresher.sql.binder import bind_query
@@ -114,6 +115,17 @@ def parse(text: str, names: Names, parameters: Parameters = None) -> Statement:
     NotSupportedError
         It makes sense but cannot be answered yet.
     """
+    try:
+        return _parsed(text, names, parameters)
+    except RecursionError:
+        raise ProgrammingError(
+            "the statement is nested too deeply: write fewer brackets or NOTs inside one another",
+            sql=text,
+            offset=0,
+        ) from None
+
+
+def _parsed(text: str, names: Names, parameters: Parameters) -> Statement:
     oracles = frozenset(name.lower() for name in names.oracle_names())
     if not (_may_be_ours(text, oracles) or may_be_foreign(text, names)):
         return Passthrough(text)
