@@ -65,10 +65,10 @@ def is_foreign(source: Source, first: int, names: Names) -> bool:
     if not any(token.word in NAMES or token.name.lower() in oracles for token in source.tokens):
         return False
 
-    def look(block: Source) -> list[Token]:
+    def look(block: Source, ctes: str) -> list[Token]:
         found.append(Calls(block, names, []).found())
         if oracles:
-            found.append(rewrite_columns(block, names, oracles, []) != block.tokens)
+            found.append(rewrite_columns(block, names, oracles, ctes, []) != block.tokens)
         return block.tokens
 
     in_blocks(source.sql, source.tokens[first:], look)
@@ -109,9 +109,9 @@ def rewrite(source: Source, first: int, names: Names) -> tuple[Source, tuple[str
     def holds(block: Source, start: int, end: int) -> bool:
         return any(called(block, i) for i in outer_tokens(block, start, end))
 
-    def change(block: Source) -> list[Token]:
+    def change(block: Source, ctes: str) -> list[Token]:
         if columns:
-            block = Source(block.sql, rewrite_columns(block, names, columns, notes))
+            block = Source(block.sql, rewrite_columns(block, names, columns, ctes, notes))
         block = Source(block.sql, Calls(block, names, notes).rewritten())
         block = Source(block.sql, rewrite_aggregates(block, names, holds, notes))
         return add_targets(block, targets, called, notes) if targets else block.tokens
@@ -160,7 +160,7 @@ def _joined_model(source: Source, first: int, names: Names) -> int | None:
         and (source.word(i - 1) in ("from", "join") or source.mark(i - 1, ","))
     )
     at = next(found, None)
-    return at if at is not None and not names.columns(_relation(source, at)) else None
+    return at if at is not None and not names.columns(_relation(source, at), "") else None
 
 
 def _relation(source: Source, i: int) -> str:

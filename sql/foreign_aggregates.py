@@ -159,8 +159,8 @@ def _filtered(source: Source, block: Block, opened: int, close: int) -> list[Edi
 
 def _apart(source: Source, block: Block) -> list[Edit]:
     """Keep the rows of a group apart: by GAP over its key, else by DISTINCT."""
-    first, last = block.range("limit")
-    gap = next((i for i in range(first, last) if source.word(i) == "gap"), None)
+    n = len(source.tokens)
+    gap = next((i for i in range(block.last, n) if source.word(i) == "gap"), None)
     if gap is None:
         at = block.range("select")[0]
         word = source.word(at) == "distinct"
@@ -170,10 +170,11 @@ def _apart(source: Source, block: Block) -> list[Edit]:
         raise source.refuse(
             "LIMIT k GAP g keeps rows apart by one column: write GROUP BY with one column", gap
         )
-    if any(source.word(i) == "on" for i in range(gap, last)):
+    if source.word(gap + 2) == "on":
         return []
     a, b = keys[0]
-    return [Edit(gap + 2, gap + 2, [*put("ON", source.tokens[gap]), *source.tokens[a:b]])]
+    at = min(gap + 2, n)
+    return [Edit(at, at, [*put("ON", source.tokens[gap]), *source.tokens[a:b]])]
 
 
 def _written(source: Source, first: int, last: int) -> str:

@@ -10,6 +10,7 @@ from thresher.sql.tokens import Source, Token, tokenize
 
 __all__ = ["Edit", "edited", "in_blocks", "outer_brackets", "put", "sections"]
 
+Change = Callable[[Source, str], list[Token]]
 _BEGINS = ("select", "from", "with")
 
 
@@ -47,7 +48,7 @@ def edited(source: Source, edits: Iterable[Edit]) -> list[Token]:
 
 
 def in_blocks(
-    sql: str, tokens: Sequence[Token], change: Callable[[Source], list[Token]]
+    sql: str, tokens: Sequence[Token], change: Change, scope: Sequence[str] = ()
 ) -> list[Token]:
     """Change every query block of a statement, inner ones first.
 
@@ -59,9 +60,12 @@ def in_blocks(
         The statement, or what stands in brackets of it.
     change : callable
         Takes one block, from SELECT or FROM to its clauses and without ``WITH ...`` before it, and
-        returns its new tokens.
+        the CTEs that it may name as ``WITH ...``; returns the new tokens of the block.
+    scope : sequence of str
+        The CTEs that the tokens may name, each as ``name AS (...)``.
     """
     source = Source(sql, list(tokens))
+    items = _ctes(source)
     written: list[Token] = []
     i = 0
     while i < len(source.tokens):
@@ -69,19 +73,31 @@ def in_blocks(
         if source.mark(i, "(") and end > i:
             inner = source.tokens[i + 1 : end]
             if any(token.word in _BEGINS for token in inner):  # else no query can be inside
-                inner = in_blocks(sql, inner, change)
+                before = [source.text(a, b) for a, b in items if b <= i]
+                inner = in_blocks(sql, inner, change, [*scope, *before])
             written += [source.tokens[i], *inner, source.tokens[end]]
             i = end + 1
             continue
         written.append(source.tokens[i])
         i += 1
+    known = [*scope, *(source.text(a, b) for a, b in items)]
+    ctes = f"WITH {', '.join(known)} " if known else ""
     source = Source(sql, written)
     edits = []
     for first, last in _branches(source):
         block = Source(sql, source.tokens[first:last])
         if section_at(block, 0) in ("select", "from"):
-            edits.append(Edit(first, last, change(block)))
+            edits.append(Edit(first, last, change(block, ctes)))
     return edited(source, edits)
+
+
+def _ctes(source: Source) -> list[tuple[int, int]]:
+    """Return the token ranges of the CTEs of the query at bracket depth 0."""
+    start = _query(source)
+    if start is None or source.word(start) != "with":
+        return []
+    first = start + 1 + (source.word(start + 1) == "recursive")
+    return source.split(first, after_ctes(source, start, len(source.tokens)))
 
 
 def _branches(source: Source) -> list[tuple[int, int]]:

@@ -30,7 +30,7 @@ def column_oracles(names: Names) -> frozenset[str]:
 
 
 def rewrite_columns(
-    source: Source, names: Names, oracles: frozenset[str], notes: list[str]
+    source: Source, names: Names, oracles: frozenset[str], ctes: str, notes: list[str]
 ) -> list[Token]:
     """Return one query block with such columns written as calls.
 
@@ -42,6 +42,8 @@ def rewrite_columns(
         What is declared, and which columns a relation has.
     oracles : frozenset of str
         As `column_oracles` returns it.
+    ctes : str
+        The CTEs that the block may name, as ``WITH ...``, or an empty string.
     notes : list of str
         Takes how each column was understood.
 
@@ -53,19 +55,19 @@ def rewrite_columns(
     if not any(token.is_name and token.name.lower() in oracles for token in source.tokens):
         return source.tokens
     end = find_tail(source, 0, len(source.tokens), ours=True)
-    return (
-        _Columns(Source(source.sql, source.tokens[:end]), names, oracles, notes).rewritten()
-        + (source.tokens[end:])
-    )
+    block = Source(source.sql, source.tokens[:end])
+    written = _Columns(block, names, oracles, ctes, notes).rewritten()
+    return written + source.tokens[end:]
 
 
 class _Columns:
     """The columns of one block."""
 
     def __init__(
-        self, source: Source, names: Names, oracles: frozenset[str], notes: list[str]
+        self, source: Source, names: Names, oracles: frozenset[str], ctes: str, notes: list[str]
     ) -> None:
-        self._source, self._names, self._oracles, self._notes = source, names, oracles, notes
+        self._source, self._names, self._oracles = source, names, oracles
+        self._ctes, self._notes = ctes, notes
         self._around = outer_brackets(source)
         self._sections = sections(source)
         self._leaves = self._relations()
@@ -165,7 +167,7 @@ class _Columns:
 
     def _columns(self, leaf: Leaf) -> frozenset[str]:
         if leaf.relation not in self._known:
-            found = self._names.columns(leaf.relation)
+            found = self._names.columns(leaf.relation, self._ctes)
             renamed = [name.lower() for name in leaf.columns]
             left = [name.lower() for name in found[len(renamed) :]]
             self._known[leaf.relation] = frozenset([*renamed, *left] if found else [])

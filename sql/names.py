@@ -82,5 +82,8 @@ class Names(Protocol):
     def has_function(self, name: str) -> bool:
         """Whether DuckDB itself has a function; ``ai.if`` is ``if`` in the schema ``ai``."""
 
-    def columns(self, relation: str) -> Sequence[str]:
-        """Return the columns of a relation as it stands in FROM; empty where DuckDB has none."""
+    def columns(self, relation: str, ctes: str) -> Sequence[str]:
+        """Return the columns of a relation as it stands in FROM; empty where it cannot be read.
+
+        `ctes` is ``WITH ...`` with the CTEs that it may name, or an empty string.
+        """

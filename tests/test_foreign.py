@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -86,7 +87,7 @@ class Names:
     def has_function(self, name: str) -> bool:
         return name in self.functions
 
-    def columns(self, relation: str) -> Sequence[str]:
+    def columns(self, relation: str, ctes: str) -> Sequence[str]:
         return COLUMNS.get(relation, [])
 
 
@@ -196,18 +197,6 @@ def test_inner_blocks_are_read_too() -> None:
     assert made.blocks[0].query.calls[0].oracle == "class"
 
 
-def test_rows_with_a_gap_between_them() -> None:
-    sql = (
-        "SELECT timestamp FROM taipei GROUP BY timestamp "
-        "HAVING SUM(class='bus')>=1 LIMIT 10 GAP 300"
-    )
-    source, notes = rewrite(Source(sql, tokenize(sql)), 0, NAMES)
-    text = source.text(0, len(source.tokens))
-    wanted = "SELECT timestamp FROM taipei WHERE class(frame)='bus' LIMIT 10 GAP 300 ON timestamp"
-    assert words(text) == words(wanted)
-    assert len(notes) == 2
-
-
 @settings(deadline=None)
 @given(st.decimals("0", "0.999999", places=6), st.booleans())
 def test_one_minus_a_rate_is_exact(rate: decimal.Decimal, percent: bool) -> None:
@@ -253,7 +242,11 @@ REFUSED = [
     ("SELECT id FROM v WHERE ['car'] <@ FastRCNN(frame).labels", "has no field labels", ".labels"),
     ("SELECT t.a, m.sentiment FROM t JOIN mindsdb.m AS m", "WHERE m(text)", "mindsdb.m"),
     ("SELECT * FROM a JOIN b ON AI_FILTER(PROMPT('{0}', x))", "FROM a, b WHERE", "AI_FILTER"),
-    ("SELECT AI_CLASSIFY(a, ['x']) FROM t", "in the SELECT list", "AI_CLASSIFY"),
+    (
+        "SELECT a, b FROM taipei GROUP BY a, b HAVING SUM(class = 'bus') >= 1 LIMIT 3 GAP 9",
+        "GROUP BY with one column",
+        "GAP",
+    ),
     (
         "SELECT timestamp FROM video GROUP BY timestamp HAVING SUM(class = 'bus') >= 2",
         "WHERE n_cars(frame) >= 2",
@@ -589,6 +582,16 @@ def test_answers_are_those_of_the_truth(
     assert wanted
 
 
+def test_rows_with_a_gap_between_them(video: thresher.Connection) -> None:
+    rows = video.execute(
+        "SELECT timestamp FROM video GROUP BY timestamp HAVING SUM(class='bus')>=1 LIMIT 4 GAP 50"
+    ).fetchall()
+    found = sorted(row[0] for row in rows)
+    assert all(timestamp // 2 % 7 == 0 and timestamp // 2 % 5 for timestamp in found)
+    assert len(found) == 4
+    assert all(after - before >= 50 for before, after in itertools.pairwise(found))
+
+
 def test_prompts_reach_the_oracle_as_text(video: thresher.Connection) -> None:
     asked: list[str] = []
 
@@ -657,6 +660,35 @@ def test_explain_shows_what_was_understood_and_settings_give_targets(
     assert exact.fetchone() == (120,)
     inner = video.execute(f"EXPLAIN SELECT count(*) FROM ({sql}) AS found").fetchall()
     assert (lines[1],) in inner
+
+
+@pytest.mark.parametrize(
+    ("sql", "count"),
+    [
+        ("WITH c AS (SELECT * FROM video) SELECT count(*) FROM c WHERE class = 'car'", 120),
+        ("WITH video AS (SELECT 'car' AS class, 1 AS frame) FROM video SELECT count(*) "
+         "WHERE class = 'car'", 1),
+        ("WITH RECURSIVE c AS (FROM video), d AS (SELECT frame FROM c WHERE class = 'car') "
+         "SELECT count(*) FROM d", 120),
+        ("WITH c AS (FROM video) SELECT (SELECT count(*) FROM c WHERE class = 'car')", 120),
+        ("SELECT count(*) FROM (SELECT * FROM video WHERE day = 0) AS s WHERE class = 'car'", 40),
+        ("SELECT count(*) FROM video AS v(a, b) WHERE v.class = 'car'", None),
+        ("SELECT count(*) FROM main.video WHERE \"class\" = 'car' AND CLASS <> 'bus'", 120),
+        ("SELECT count(*) FROM 'video.parquet' WHERE class = 'car'", 120),
+        ("SELECT count(*) FILTER (WHERE class = 'car') FROM video", 120),
+        ("SELECT count(*) FROM truth WHERE class = 'car'", 60),
+    ],
+)  # fmt: skip
+def test_which_relations_have_the_column(
+    video: thresher.Connection, sql: str, count: int | None, tmp_path: Path
+) -> None:
+    video.execute(f"COPY video TO '{tmp_path}/video.parquet'")
+    sql = sql.replace("'video.parquet'", f"'{tmp_path}/video.parquet'")
+    if count is None:
+        with pytest.raises(ProgrammingError, match="class"):
+            video.execute(sql)
+    else:
+        assert video.execute(sql).fetchall() == [(count,)]
 
 
 def test_a_block_that_is_kept_in_a_table(video: thresher.Connection) -> None:

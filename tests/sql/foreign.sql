@@ -37,6 +37,11 @@ SELECT (count(*) FILTER (WHERE class(frame)='car') / count(*)) AS "fcount(*)" FR
 ERROR WITHIN 0.1 ABSOLUTE WITH PROBABILITY 0.95
 
 -- BlazeIt
+SELECT timestamp FROM taipei GROUP BY timestamp HAVING SUM(class='bus')>=1 LIMIT 10 GAP 300
+-- ours
+SELECT timestamp FROM taipei WHERE class(frame)='bus' LIMIT 10 GAP 300 ON timestamp
+
+-- BlazeIt
 SELECT timestamp FROM taipei GROUP BY timestamp HAVING SUM(class='bus')>=1
 -- ours
 SELECT DISTINCT timestamp FROM taipei WHERE class(frame)='bus'
@@ -147,6 +152,11 @@ SELECT * FROM t WHERE judge(u.b.c || ' or ' || (a + 1) || '? It''s {x}')
 SELECT * FROM t WHERE AI_CLASSIFY(descr, ['tech', 'sport']) = 'tech'
 -- ours
 SELECT * FROM t WHERE write('Answer with one of: tech, sport. ' || descr) = 'tech'
+
+-- Snowflake
+SELECT id, AI_CLASSIFY(descr, ['tech', 'sport']) AS topic FROM t
+-- ours
+SELECT id, write('Answer with one of: tech, sport. ' || descr) AS topic FROM t
 
 -- Snowflake
 SELECT * FROM t WHERE AI_COMPLETE('claude', PROMPT('Which colour? {0}', descr)) = 'red'
