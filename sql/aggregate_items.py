@@ -146,14 +146,20 @@ class ItemReader:
         if name not in _KINDS:
             raise source.refuse(
                 f"{name} cannot be estimated. Estimated are {', '.join(_KINDS)}; without ERROR "
-                "WITHIN and ORACLE LIMIT every aggregate is exact.", i, source.skip(i + 1),
+                "WITHIN, ORACLE LIMIT and BUDGET every aggregate is exact.", i, source.skip(i + 1),
             )  # fmt: skip
         opened, end = i + 1, source.skip(i + 1)
         if source.word(opened + 1) == "distinct":
-            raise source.refuse(f"{name}(DISTINCT ...) cannot be estimated", i, end)
+            raise source.refuse(
+                f"{name}(DISTINCT ...) cannot be estimated: a value that the sample misses may be "
+                "anywhere. Leave ERROR WITHIN, ORACLE LIMIT and BUDGET out for an exact answer, or "
+                "leave DISTINCT out.", i, end,
+            )  # fmt: skip
         for k in range(opened + 1, end):
             if source.words(k, "order", "by"):
-                raise source.refuse(f"ORDER BY inside {name} is not needed", k, k + 2)
+                raise source.refuse(
+                    f"the order of rows does not change {name}: leave ORDER BY out of it", k, k + 2
+                )
         pieces = [p for p in source.split(opened + 1, end - 1) if p[0] < p[1]]
         kind = _KINDS[name]
         share = self._share(i, name, pieces) if kind == "quantile" else None

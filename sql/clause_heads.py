@@ -11,7 +11,7 @@ from thresher.plan import Place, Tail
 from thresher.sql.tokens import Source
 from thresher.targets import Assumption, BudgetUnit, ErrorTarget, OracleErrors, Shortfall
 
-__all__ = ["FIRST_WORDS", "SHORTFALLS", "WRITTEN", "TailClauses", "head_at", "meant"]
+__all__ = ["FIRST_WORDS", "SHORTFALLS", "WRITTEN", "TailClauses", "begun", "head_at", "meant"]
 
 _HEADS: dict[tuple[str, ...], str] = {
     ("on", "oracle", "error"): "ON ORACLE ERROR",
@@ -72,6 +72,22 @@ def head_at(source: Source, i: int) -> tuple[str, int]:
         if source.words(i, *words):
             return clause, len(words)
     return "", 0
+
+
+def begun(source: Source, i: int) -> tuple[str, int] | None:
+    """Return the clause that a token begins but does not finish, and the token after its value.
+
+    That is one whose first word stands right before a number, as in ``RECALL 90%``.
+    """
+    values = ("number", "parameter")
+    if i + 1 >= len(source.tokens) or source.tokens[i + 1].kind not in values:
+        return None
+    found = [words for words in _HEADS if len(words) > 1 and words[0] == source.word(i)]
+    if len(found) != 1:
+        return None
+    end = i + 2
+    end += end < len(source.tokens) and source.tokens[end].text == "%"
+    return " ".join(found[0]).upper(), end
 
 
 def meant(written: str, known: Iterable[str]) -> str:

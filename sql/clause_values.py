@@ -7,6 +7,7 @@ import numbers
 from collections.abc import Callable
 from typing import cast
 
+from thresher.errors import ProgrammingError
 from thresher.sql.blocks import section_at
 from thresher.sql.clause_heads import SHORTFALLS, TailClauses, head_at, meant
 from thresher.sql.tokens import Source
@@ -23,6 +24,7 @@ _ASSUMPTIONS: dict[AssumptionName, tuple[tuple[str, ...], str]] = {
     "CORE SET CLOSURE": (("core", "set", "closure"), "of"),
     "NORMALITY": (("normality",), ""),
 }
+_COMPARISONS = (">=", "=>", "<=", "=", "==", ">", "<", ":=", ":")
 _MOST = 2**63 - 1  # of a seed and of labels: what the label store can keep
 _PAST_ANY = 10**40  # stands for larger numbers, which need not fit a float
 
@@ -34,14 +36,7 @@ def _number(source: Source, head: int, i: int, last: int, example: str) -> tuple
     sign = -1 if negative and source.tokens[i].text == "-" else 1
     at = i + negative
     if at >= last or source.tokens[at].kind not in ("number", "parameter", "string"):
-        if (
-            at < last
-            and source.word(at)
-            and not head_at(source, at)[0]
-            and not section_at(source, at)
-        ):
-            raise source.error(f"{name} needs {example}, got {source.tokens[at].text}", at)
-        raise source.error(f"{name} needs a value: write {example}", head, i)
+        raise _no_number(source, head, i, last, example)
     token = source.tokens[at]
     value: object = token.value
     if token.kind == "number":
@@ -56,6 +51,22 @@ def _number(source: Source, head: int, i: int, last: int, example: str) -> tuple
         return sign * max(-_PAST_ANY, min(int(value), _PAST_ANY)), at + 1 + percent, percent
     exact = float(value)
     return sign * exact, at + 1 + percent, percent
+
+
+def _no_number(source: Source, head: int, i: int, last: int, example: str) -> ProgrammingError:
+    """Make the error for what stands in a number's place."""
+    name = source.text(head, i).upper()
+    if i >= last:
+        return source.error(f"{name} needs a value: write {example}", head, i)
+    got = source.tokens[i].text
+    if got in _COMPARISONS:
+        end = next((k for k in range(i + 1, last) if head_at(source, k)[0]), last)
+        value = source.text(i + 1, end)
+        way = f"write {name} {value}" if value else f"{name} needs {example}"
+        return source.error(f"leave {got} out: {way}", i)
+    if source.word(i) and not head_at(source, i)[0] and not section_at(source, i):
+        return source.error(f"{name} needs {example}, got {got}", i)
+    return source.error(f"{name} needs a value: write {example}", head, i)
 
 
 def _share(closed: bool) -> Reader:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from thresher.errors import Error, ProgrammingError
 from thresher.sql.blocks import operand_ends, section_at
-from thresher.sql.clause_heads import SHORTFALLS, WRITTEN, TailClauses, head_at, meant
+from thresher.sql.clause_heads import SHORTFALLS, WRITTEN, TailClauses, begun, head_at, meant
 from thresher.sql.clause_values import READERS, read_gap
 from thresher.sql.tokens import Source
 
@@ -175,6 +175,10 @@ def _misplaced(source: Source, i: int, first: int) -> Error:
 
 def unknown_clause(source: Source, i: int) -> ProgrammingError:
     """Make the error for words that are no clause, with the clause that may be meant."""
+    if (found := begun(source, i)) is not None:
+        clause, end = found
+        written, value = source.text(i, end), source.text(i + 1, end)
+        return source.error(f"unknown clause {written}. Did you mean {clause} {value}?", i, end)
     for n_words in (2, 1) if source.word(i + 1) else (1,):
         written = source.text(i, min(i + n_words, len(source.tokens)))
         if hint := meant(written, WRITTEN):
@@ -200,7 +204,8 @@ def check_words(source: Source, first: int, last: int) -> None:
         if source.tokens[i].kind in ("number", "parameter") and operand_ends(source, i - 1):
             start = i - 1
             if source.tokens[start].kind == "word" and source.word(start) not in _BEFORE_NUMBER:
-                start -= operand_ends(source, start - 1) and bool(source.word(start - 1))
+                if begun(source, start) is None:
+                    start -= operand_ends(source, start - 1) and bool(source.word(start - 1))
                 raise unknown_clause(source, start)
         i = source.skip(i)
 
@@ -219,11 +224,14 @@ def _using(source: Source, head: int, i: int, last: int, clauses: TailClauses) -
 
 def _expressions_end(source: Source, head: int, i: int, last: int) -> int:
     """Return where the expressions of a clause end: at the next clause."""
-    while i < last and not _is_clause(source, i, last, "limit", ours=True):
-        if section_at(source, i):
-            raise _misplaced(source, i, head)
-        i = source.skip(i)
-    return i
+    end = i
+    while end < last and not _is_clause(source, end, last, "limit", ours=True):
+        if section_at(source, end):
+            raise _misplaced(source, end, head)
+        if end > i and operand_ends(source, end - 1) and begun(source, end) is not None:
+            raise unknown_clause(source, end)
+        end = source.skip(end)
+    return end
 
 
 def _gap(source: Source, head: int, i: int, last: int, clauses: TailClauses) -> int:

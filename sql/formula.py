@@ -137,7 +137,7 @@ class Formula:
         if len(pieces) != len(declared):
             shown = ", ".join(f"{argument.name} {argument.type}" for argument in declared)
             raise source.error(
-                f"{name} takes {len(declared)} arguments, got {len(pieces)}. "
+                f"{name} takes {_arguments_text(len(declared))}, got {len(pieces)}. "
                 f"It is declared as {name}({shown}).",
                 node.first,
                 node.last,
@@ -194,6 +194,10 @@ class Formula:
         """Write a call so that equal calls are written alike."""
         tokens = self._source.tokens[node.first : node.last]
         return " ".join(token.word or token.text for token in tokens)
+
+
+def _arguments_text(count: int) -> str:
+    return f"{count} argument{'' if count == 1 else 's'}" if count else "no arguments"
 
 
 def _constant(node: Node) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import cast
 
 from thresher.errors import Error, ProgrammingError
-from thresher.plan import Tail
+from thresher.plan import Place, Tail
 from thresher.sql.clause_heads import TailClauses
 from thresher.sql.tokens import Source
 from thresher.targets import AssumptionName, QueryKind, query_kind
@@ -30,6 +32,81 @@ _SERVES: dict[AssumptionName, tuple[QueryKind, ...]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a block asks for: its clauses, and the kind of answer that they make."""
+
+    written: Mapping[str, Place]
+    tail: Tail
+    kind: QueryKind
+
+
+_Refusal = tuple[str, str]  # the clause at which it stands, and the message
+
+
+def _one_kind_of_target(asked: _Asked) -> _Refusal | None:
+    selects = [name for name in ("RECALL TARGET", "PRECISION TARGET") if name in asked.written]
+    kinds = {
+        "ACCURACY TARGET": "every row gets a label",
+        "ERROR WITHIN": "aggregates are estimated over all positive rows",
+    }
+    for clause, what in kinds.items():
+        if clause in asked.written and selects:
+            return clause, (
+                f"{clause} does not go with {selects[0]}: with it {what}. Leave one of them out."
+            )
+    if all(clause in asked.written for clause in kinds):
+        return "ERROR WITHIN", (
+            "ERROR WITHIN does not go with ACCURACY TARGET: one estimates aggregates, the other "
+            "gives every row a label. Leave one of them out."
+        )
+    return None
+
+
+def _exact_on_shortfall(asked: _Asked) -> _Refusal | None:
+    if asked.kind not in ("accuracy", "estimate") or asked.tail.on_shortfall != "EXACT":
+        return None
+    return "ON SHORTFALL", (
+        f"ON SHORTFALL EXACT does not serve {_KINDS[asked.kind]}. Write ON SHORTFALL RETURN for "
+        "what is proved, or leave the target and the limit out for an exact answer."
+    )
+
+
+def _budget(asked: _Asked) -> _Refusal | None:
+    if not asked.tail.budget or not (asked.kind == "exact" or asked.tail.assuming):
+        return None
+    what = "beside ASSUMING" if asked.tail.assuming else "without a target"
+    return "BUDGET", (f"a budget of SECONDS or USD {what} is not supported. Write ORACLE LIMIT n.")
+
+
+def _assumption(asked: _Asked) -> _Refusal | None:
+    assuming = asked.tail.assuming
+    if assuming is None:
+        return None
+    if asked.kind not in _SERVES[assuming.name]:
+        return "ASSUMING", (
+            f"ASSUMING {assuming.name} does not serve {_KINDS[asked.kind]}. CALIBRATION serves "
+            "RECALL TARGET; PROXY QUALITY and CORE SET CLOSURE serve RECALL TARGET or "
+            "PRECISION TARGET; NORMALITY serves one of them or both, and estimates. Leave ASSUMING "
+            "out: the promise then rests on no assumption."
+        )
+    if asked.tail.error is not None:
+        return "ERROR WITHIN", (
+            "ERROR WITHIN does not go with ASSUMING NORMALITY: limits that hold for one size of "
+            "sample do not hold where they look narrow enough to stop. Write ORACLE LIMIT n in its "
+            "place, or leave ASSUMING out."
+        )
+    return None
+
+
+_RULES: tuple[Callable[[_Asked], _Refusal | None], ...] = (
+    _one_kind_of_target,
+    _exact_on_shortfall,
+    _budget,
+    _assumption,
+)
+
+
 def check_promises(
     source: Source, clauses: TailClauses, tail: Tail, *, estimated: bool, sought: bool
 ) -> None:
@@ -51,58 +128,12 @@ def check_promises(
     ProgrammingError
         Two clauses contradict each other; the error stands at one of them.
     """
-    selects = [n for n in ("RECALL TARGET", "PRECISION TARGET") if n in clauses.places]
-    for clause in ("ACCURACY TARGET", "ERROR WITHIN"):
-        if clause in clauses.places and selects:
-            what = (
-                "every row gets a label"
-                if clause == "ACCURACY TARGET"
-                else "aggregates are estimated over all positive rows"
-            )
-            raise _at(
-                source,
-                clauses,
-                f"{clause} does not go with {selects[0]}: with it {what}. Leave one of them out.",
-                clause,
-            )
-    if tail.accuracy is not None and tail.error is not None:
-        raise _at(source, clauses, "ACCURACY TARGET does not go with ERROR WITHIN", "ERROR WITHIN")
     kind = query_kind(tail.recall, tail.precision, tail.accuracy, estimated=estimated, rows=sought)
-    if kind in ("accuracy", "estimate") and tail.on_shortfall == "EXACT":
-        raise _at(
-            source,
-            clauses,
-            f"ON SHORTFALL EXACT does not serve {_KINDS[kind]}. Write ON SHORTFALL RETURN for what "
-            "is proved, or leave the target and the limit out for an exact answer.",
-            "ON SHORTFALL",
-        )
-    if tail.budget and (kind == "exact" or tail.assuming):
-        what = "beside ASSUMING" if tail.assuming else "without a target"
-        raise _at(
-            source,
-            clauses,
-            f"a budget of SECONDS or USD {what} is not supported. Write ORACLE LIMIT n.",
-            "BUDGET",
-        )
-    if tail.assuming is not None and kind not in _SERVES[tail.assuming.name]:
-        raise _at(
-            source,
-            clauses,
-            f"ASSUMING {tail.assuming.name} does not serve {_KINDS[kind]}. CALIBRATION serves "
-            "RECALL TARGET; PROXY QUALITY and CORE SET CLOSURE serve RECALL TARGET or "
-            "PRECISION TARGET; NORMALITY serves one of them or both, and estimates. Leave ASSUMING "
-            "out: the promise then rests on no assumption.",
-            "ASSUMING",
-        )
-    if tail.assuming is not None and tail.error is not None:
-        raise _at(
-            source,
-            clauses,
-            "ERROR WITHIN does not go with ASSUMING NORMALITY: limits that hold for one size of "
-            "sample do not hold where they look narrow enough to stop. Write ORACLE LIMIT n in its "
-            "place, or leave ASSUMING out.",
-            "ERROR WITHIN",
-        )
+    asked = _Asked(clauses.places, tail, kind)
+    for rule in _RULES:
+        if (refusal := rule(asked)) is not None:
+            clause, message = refusal
+            raise _at(source, clauses, message, clause)
 
 
 def check_outputs(source: Source, clauses: TailClauses, *, called: bool) -> None:

@@ -308,7 +308,14 @@ REFUSED = [
     ("SELECT stddev(price) FROM films WHERE is_pos(id) ERROR WITHIN 5%", "cannot be estimated"),
     ("SELECT avg(price) + 1 FROM films WHERE is_pos(id) ERROR WITHIN 5%", "only an aggregate"),
     ("SELECT avg(price) / sum(id) FROM films WHERE is_pos(id) ERROR WITHIN 5%", "only an aggreg"),
-    ("SELECT count(DISTINCT kind) FROM films WHERE is_pos(id) ERROR WITHIN 5%", "distinct"),
+    (
+        "SELECT count(DISTINCT kind) FROM films WHERE is_pos(id) ERROR WITHIN 5%",
+        "leave error within, oracle limit and budget out for an exact answer",
+    ),
+    (
+        "SELECT count(*) FROM films WHERE is_pos(id) ACCURACY TARGET 90% ERROR WITHIN 5%",
+        "gives every row a label. leave one of them out",
+    ),
     ("SELECT *, count(*) FROM films WHERE is_pos(id) ERROR WITHIN 5%", "star"),
     ("SELECT id FROM films WHERE is_pos(id) ERROR WITHIN 5%", "needs an aggregate"),
     (
