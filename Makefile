@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --upgrade "pip>=25.1"
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt "$$(grep ^torch== constraints.txt)"
-	$(VENV)/bin/pip install --quiet --constraint constraints.txt --group dev --editable ".[models,jupyter,shell,demo,bench]"
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --group dev --editable ".[models,demo,bench]"
 	touch $(STAMP)
 
 demo: setup ## a guaranteed answer over 10,605 real texts with a real local model

@@ -67,10 +67,6 @@ class Share:
         """Return how many wrong rows can join `count` rows, `wrong` of them wrong already."""
         return max(0, (self.per_billion * count - wrong * _UNIT) // (_UNIT - self.per_billion))
 
-    def first_beyond(self, cut: int, known: int) -> int:
-        """Return the smallest p with ``p - of(known + p) > cut`` for a cut of at least 0."""
-        return (self.per_billion * known + _UNIT * cut) // (_UNIT - self.per_billion) + 1
-
 
 def _log_pmf(x: Floats, n_rows: Floats, n_marked: Floats, n_sample: Floats) -> Floats:
     return np.asarray(

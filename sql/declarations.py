@@ -103,11 +103,6 @@ class _Cursor:
         self.at += len(words) if found else 0
         return found
 
-    def take_mark(self, text: str) -> bool:
-        found = self.source.mark(self.at, text)
-        self.at += found
-        return found
-
     def expect(self, what: str, *, taken: bool) -> None:
         if not taken:
             got = "the end" if self.done() else self.source.tokens[self.at].text
