@@ -121,11 +121,11 @@ def _branches(source: Source) -> list[tuple[int, int]]:
 
 
 def _query(source: Source) -> int | None:
-    """Where the query begins: at once, in brackets, or after CREATE ... AS and INSERT INTO."""
+    """Where the query begins: at once, in brackets, or after CREATE, PREPARE ... AS and INSERT."""
     kind, i = source.word(0), 0
     if kind in _BEGINS or source.mark(0, "("):
         return 0
-    if kind not in ("create", "insert"):
+    if kind not in ("create", "insert", "prepare"):
         return None
     while i < len(source.tokens):
         begins = source.word(i) in _BEGINS and not source.mark(i - 1, ".")

@@ -610,6 +610,16 @@ def test_prompts_reach_the_oracle_as_text(video: thresher.Connection) -> None:
     assert "Is frame {0} 3 right, {{}}? frame {0} 3!" in asked
 
 
+def test_a_prepared_statement_of_another_system(video: thresher.Connection) -> None:
+    video.create_oracle("judge", lambda asked: ["7" in text for text in asked], ["VARCHAR"])
+    video.execute("SET thresher_default_oracle = 'judge'")
+    video.execute(
+        "PREPARE q AS SELECT DISTINCT text FROM video "
+        "WHERE ai.if(prompt => 'Is it right? ' || text, score)"
+    )
+    assert video.execute("EXECUTE q").fetchall() == [("frame {0} 7",)]
+
+
 def test_an_oracle_of_two_arguments_gets_the_prompt_first(video: thresher.Connection) -> None:
     asked: list[tuple[str, int]] = []
 
