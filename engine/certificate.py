@@ -13,82 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from thresher.reports import Bounds, Interval, OutputReport, ProxyReport, StageReport
 from thresher.targets import Targets
 
 if TYPE_CHECKING:
     from thresher.verify import Verification
 
 __all__ = ["Bounds", "Certificate", "Interval", "OutputReport", "ProxyReport", "StageReport"]
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """Certified lower bounds and point estimates of the returned set, each in [0, 1].
-
-    A bound holds with probability 1 - delta; None where nothing is certified. An estimate is a best
-    guess and promises nothing; None where there is none. `free_recall` is the bound of the recall
-    that holds even if what the statement assumes is false.
-    """
-
-    recall: float | None = None
-    precision: float | None = None
-    recall_estimate: float | None = None
-    precision_estimate: float | None = None
-    accuracy: float | None = None
-    accuracy_estimate: float | None = None
-    free_recall: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """An estimate with the limits that hold for it, one for each aggregate of each group.
-
-    Parameters
-    ----------
-    name : str
-        Column of the answer.
-    group : tuple of str
-        Values of the GROUP BY columns, as text; empty without GROUP BY.
-    estimate, low, high : float or None
-        None where there is no value, as the mean over no rows.
-    beyond : float or None
-        For min and max: the share of the rows that may lie beyond the estimate.
-    """
-
-    name: str
-    group: tuple[str, ...]
-    estimate: float | None
-    low: float | None
-    high: float | None
-    beyond: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ProxyReport:
-    """One proxy that was considered: cross-validated quality on the labels it was fitted on."""
-
-    name: str
-    used: bool
-    auc: float | None = None
-    log_loss: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StageReport:
-    """Rows labelled in one stage of the run, and how many of them were positive."""
-
-    stage: str
-    n_rows: int
-    n_positive: int
-
-
-@dataclass(frozen=True, slots=True)
-class OutputReport:
-    """One oracle call of the SELECT list or ORDER BY: rows it was asked for, labels they took."""
-
-    call: str
-    n_rows: int
-    n_labels: int
 
 
 def _percent(share: float | None) -> str:

@@ -84,11 +84,7 @@ class _Binder:
     def query(self) -> SelectionQuery:
         source, block, leaves = self.source, self.block, tuple(self.relations.leaves)
         outputs = OutputCalls(source, block, self.output_calls)
-        check_calls(source, block, self.calls, self.end, self._allowed)
-        check_sample(source, block.ctes[1], self.end)
-        check_rows(source, block, self.relations, self.clauses.using)
-        for section in ("group", "having", "qualify", "order", "limit", "offset"):
-            check_words(source, *block.range(section))
+        self._check_places()
         plain, held = self._condition()
         tail = self.clauses.tail()
         if self.output_calls:
@@ -134,6 +130,15 @@ class _Binder:
             outputs=shown,
             sought=sought,
         )
+
+    def _check_places(self) -> None:
+        """Refuse what stands where it cannot."""
+        source, block = self.source, self.block
+        check_calls(source, block, self.calls, self.end, self._allowed)
+        check_sample(source, block.ctes[1], self.end)
+        check_rows(source, block, self.relations, self.clauses.using)
+        for section in ("group", "having", "qualify", "order", "limit", "offset"):
+            check_words(source, *block.range(section))
 
     def _answer(
         self, labelled: Labelled | None, formula: Formula, outputs: OutputCalls
