@@ -212,7 +212,7 @@ WRONG = [
     ("SELECT upper(text) AS u, stars(u) FROM t", "an alias of the SELECT list is none", "stars"),
     ("SELECT list_transform([1], x -> stars(x)) FROM t", "expressions over FROM", "stars"),
     ("SELECT stars(is_pos(id)) FROM t", "as an argument of stars", "is_pos"),
-    ("SELECT stars(id, 2) FROM t", "takes 1 arguments, got 2", "stars"),
+    ("SELECT stars(id, 2) FROM t", "takes 1 argument, got 2", "stars"),
     ("SELECT stars(id) OVER () FROM t", "it takes no OVER", "stars"),
     ("SELECT stars(3)", "FROM names no relation", ""),
 ]
