@@ -25,10 +25,10 @@ demo: setup ## a guaranteed answer over 10,605 real texts with a real local mode
 	$(PY) -m thresher demo
 
 test: setup ## the tests that run in minutes
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -n auto --dist worksteal
 
 test-full: setup ## all tests, the long statistical ones too
-	$(PY) -m pytest -q -m ""
+	$(PY) -m pytest -q -m "" -n auto --dist worksteal
 
 lint: setup ## ruff, mypy --strict and the layers, over the package as it is installed
 	$(VENV)/bin/ruff check .

@@ -233,8 +233,8 @@ class Source:
         if first >= len(self.tokens):
             end = self.tokens[-1].end if self.tokens else 0
             return Place(end, 1)
-        start = self.tokens[first].start
-        return Place(start, max(1, self.tokens[max(first, last - 1)].end - start))
+        start, end = self.tokens[first].start, min(last, len(self.tokens)) - 1
+        return Place(start, max(1, self.tokens[max(first, end)].end - start))
 
     def error(self, message: str, first: int, last: int | None = None) -> ProgrammingError:
         """Make an error with a caret under tokens ``first:last``."""
