@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from thresher.certificate import Certificate
     from thresher.cursor import Cursor
     from thresher.dbapi import Connection, connect
-    from thresher.findings import Finding
     from thresher.given_answers import audit
+    from thresher.verdicts import Finding
     from thresher.verify import Verification
 
 __all__ = [
@@ -93,7 +93,7 @@ _LAZY = {
     "Certificate": "thresher.certificate",
     "Connection": "thresher.dbapi",
     "Cursor": "thresher.cursor",
-    "Finding": "thresher.findings",
+    "Finding": "thresher.verdicts",
     "Verification": "thresher.verify",
     "audit": "thresher.given_answers",
     "connect": "thresher.dbapi",

@@ -15,13 +15,13 @@ from thresher.certifying import finite
 from thresher.environment import Environment
 from thresher.errors import DataError, Error, NotSupportedError, ProgrammingError
 from thresher.estimating import estimate
-from thresher.findings import Finding
 from thresher.given_answers import GivenAnswer, rows_given
 from thresher.labels import StoredAnswer
 from thresher.plan import Audit, SelectionQuery, Tail
 from thresher.population import Population
 from thresher.running import Running
 from thresher.sampling import Limits, audit_selection, human_agreement
+from thresher.verdicts import Finding
 
 __all__ = ["audit_answer", "audit_certificate", "keys_sha256"]
 

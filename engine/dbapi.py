@@ -20,7 +20,7 @@ from thresher.settings import SETTINGS, Settings
 from thresher.sql import split
 
 if TYPE_CHECKING:
-    from thresher.findings import Finding
+    from thresher.verdicts import Finding
     from thresher.verify import Verification
 
 __all__ = ["BESIDE", "Connection", "Cursor", "connect"]

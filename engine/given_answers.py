@@ -17,7 +17,7 @@ from thresher.population import Population
 
 if TYPE_CHECKING:
     from thresher.dbapi import Connection
-    from thresher.findings import Finding
+    from thresher.verdicts import Finding
 
 __all__ = ["GivenAnswer", "audit", "named", "rows_given"]
 

@@ -32,9 +32,9 @@ from thresher.transactions import in_transaction, transaction
 
 if TYPE_CHECKING:
     from thresher.explain import Explanation
-    from thresher.findings import Finding
     from thresher.given_answers import GivenAnswer
     from thresher.run import Answered
+    from thresher.verdicts import Finding
 
 __all__ = ["Outcome", "Session"]
 
@@ -207,7 +207,7 @@ class Session:
     def audit(self, statement: plan.Audit) -> Outcome:
         """Test the promise of a certificate on rows drawn afresh, or against people."""
         from thresher.auditing import audit_certificate
-        from thresher.findings import as_table
+        from thresher.verdicts import as_table
 
         identity, at = statement.identity, statement.place
         found = self.store.certificate(identity)
