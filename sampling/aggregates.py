@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from thresher.sampling.error_targets import missing, settle, whole_ends
 from thresher.sampling.extremes import ExtremeTarget, settled, walk
 from thresher.sampling.group_counts import count_groups
 from thresher.sampling.lines import LinearMeasure
@@ -84,6 +85,8 @@ def estimate_aggregates(
     Returns
     -------
     AggregateEstimate
+        Of grade ``distribution-free``, or ``exact`` where nothing that is left unknown could change
+        an answer.
 
     Raises
     ------
@@ -138,7 +141,8 @@ def estimate_aggregates(
         run.spend()
         name = "aggregates: bets on weighted draws"
     else:
-        run.until(lambda _k, _g, *limits: _missing(error, *limits))
+        whole = [m.kind == "count" for m in asked]
+        run.until(lambda k, _g, *limits: missing(error, *limits, whole=whole[k]))
         name = "aggregates: bets on weighted draws until the error target"
     found = np.full((len(asked), 3, n_groups), np.nan)
     for item in run.groups:
@@ -236,30 +240,6 @@ def _target(measure: Measure, low: Floats, high: Floats) -> Target:
     return LinearMeasure(measure, low, high)
 
 
-def _missing(error: ErrorTarget, estimate: float, low: float, high: float) -> float:
-    """Return 0 if an interval keeps the target, else the half width that it should have."""
-    if not high > low:  # also where the measure is not defined
-        return 0.0
-    if not error.relative:
-        return 0.0 if high - low <= 2 * error.value else error.value
-    near, far = sorted((abs(low), abs(high)))
-    if low * high > 0 and (1 - error.value) * far <= (1 + error.value) * near:
-        return 0.0
-    return error.value * max(abs(estimate), 1e-300)
-
-
-def _settle(error: ErrorTarget, estimate: Floats, low: Floats, high: Floats) -> Floats:
-    """Move estimates to where they keep the target for every value of the interval, if they can."""
-    if not error.relative:
-        least, most = high - error.value, low + error.value
-    else:
-        shrink, grow = 1 - error.value, 1 + error.value
-        least = np.where(high > 0, shrink * high, grow * high)
-        most = np.where(low > 0, grow * low, shrink * low)
-    moved = np.minimum(np.maximum(estimate, least), most)
-    return np.where(least <= most, moved, estimate)
-
-
 def assemble(
     ledger: ValueLedger,
     measures: list[Measure],
@@ -271,23 +251,33 @@ def assemble(
     error: ErrorTarget | None,
 ) -> AggregateEstimate:
     """Put the limits together, exact where every row of a group is known."""
-    groups, n_groups = places
-    found, met = [], True
+    found, met, certain = [], True, True
     for k, measure in enumerate(measures):
-        whole = _known_entirely(measure, ledger, groups, n_groups)
-        certain = tally(measure, ledger.values, groups, n_groups)
-        estimate, low, high = limits[k] if limits else (certain, certain, certain)
-        if measure.kind == "count":  # the truth is a whole number
-            low, high = np.ceil(low - 1e-6), np.floor(high + 1e-6)
+        whole = _known_entirely(measure, ledger, *places)
+        exact = tally(measure, ledger.values, *places)
+        estimate, low, high = limits[k] if limits else (exact, exact, exact)
+        count = measure.kind == "count"
+        if count:  # the truth is a whole number
+            low, high = whole_ends(low, high)
             estimate = np.clip(np.round(estimate), low, high)
-        estimate, low, high = (np.where(whole, certain, a) for a in (estimate, low, high))
+        estimate, low, high = (np.where(whole, exact, a) for a in (estimate, low, high))
         if error is not None:
-            estimate = _settle(error, estimate, low, high)
+            estimate = settle(error, estimate, low, high, whole=count)
             triples = zip(estimate, low, high, strict=True)
-            met = met and not any(_missing(error, *map(float, t)) for t in triples)
+            met = met and not any(missing(error, *map(float, t), whole=count) for t in triples)
+        # The limits of an extreme are certain: where they meet, so is the extreme.
+        extreme = measure.kind in ("min", "max")
+        certain = certain and bool((whole | (extreme & (low == high))).all())
         found.append(MeasureEstimate(estimate, low, high, _beyond(measure, k, tests, whole)))
-    steps = tuple(ledger.steps)
-    return AggregateEstimate(tuple(found), met, steps, tests, delta, algorithm)
+    return AggregateEstimate(
+        tuple(found),
+        met,
+        tuple(ledger.steps),
+        () if certain else tests,
+        delta,
+        algorithm,
+        "exact" if certain else "distribution-free",
+    )
 
 
 def _known_entirely(

@@ -104,8 +104,7 @@ def estimate_aggregates_normal(
     if ledger.affords_all:
         ledger.buy(ledger.unknown(), "all")
         places = (by_group, n_groups)
-        exact = assemble(ledger, asked, places, delta, [], (), "aggregates: exact", None)
-        return replace(exact, grade="exact")
+        return assemble(ledger, asked, places, delta, [], (), "aggregates: exact", None)
     return _Sampled(chance, ledger, columns, asked, (by_group, n_groups), delta).answer(rng)
 
 
@@ -149,6 +148,8 @@ class _Sampled:
         answer = assemble(
             ledger, self.measures, self.places, self.delta, limits, tuple(tests), name, None
         )
+        if answer.grade == "exact":
+            return answer
         return replace(answer, grade="asymptotic", assumption=_ASSUMPTION)
 
     def _draw(self, rng: np.random.Generator) -> dict[int, list[Part]]:
@@ -198,7 +199,7 @@ class _Sampled:
         now = exact.known(values.T[labelled], groups[labelled], n_groups)
         out = {}
         for g, mine in parts.items():
-            certain = exact.certain(self._left(mine), float(now[0][g]), float(now[1][g]))
+            certain = exact.certain.given(self._left(mine), float(now[0][g]), float(now[1][g]))
             facts = (float(sums[0][g]), float(sums[1][g]))
             out[g] = _within(linear_interval(linear, mine, values, facts, z), certain)
         return out

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Payoffs", "Wealth", "replay"]
+__all__ = ["Payoffs", "Wealth"]
 
 Floats = npt.NDArray[np.float64]
 _SLACK = 1e-7  # what rounding may add to the logarithm of a fortune, many times over
@@ -61,7 +61,7 @@ class Wealth:
         self._log = math.log(2 / level)
         self.x = self.y = self.up = self.down = np.zeros(0)
         self._precision = 0.0  # of the payoffs so far, were they averaged
-        self._mean = np.zeros(2)  # weighted sums of x and of y
+        self._mean = np.zeros(2)  # sums of x and of y, each draw with its precision
         self.restart(0.0, 0.0, 0.0)
 
     def restart(self, xx: float, xy: float, yy: float) -> None:
@@ -71,6 +71,8 @@ class Wealth:
         """
         self._squares = _PRIOR * np.array([xx, 2 * xy, yy])
         self._count = _PRIOR
+        self._before = self._precision, self._mean
+        self._weight, self._sums = 0.0, np.zeros(2)  # since then, in units of scale^2
 
     @property
     def estimate(self) -> float:
@@ -90,13 +92,16 @@ class Wealth:
 
     def _edge(self, n_left: float, scale: float, scale_end: float) -> tuple[float, float]:
         """Return the mean payoff that will just be told from 0, and the variance per scale^2."""
-        p = self.estimate
-        square = float(self._squares @ [1.0, p, p * p]) / self._count
-        square = max(square, 1e-300)
+        square = self._square()
         precision = self._precision + n_left / (square * scale * max(scale_end, 1e-3 * scale))
         if not precision:  # nothing was drawn, and nothing will be
             return math.inf, square
         return math.sqrt(2 * self._log / precision), square
+
+    def _square(self) -> float:
+        """Return the mean square of a payoff per scale^2, as it seems now."""
+        p = self.estimate
+        return max(float(self._squares @ [1.0, p, p * p]) / self._count, 1e-300)
 
     def extend(
         self,
@@ -138,15 +143,19 @@ class Wealth:
         tiny = 1e-300
         on_up = np.minimum(bet, _STAKE / np.maximum(-least, tiny))
         on_down = np.minimum(bet, _STAKE / np.maximum(most, tiny))
-        self._remember(payoffs, on_up, on_down, 1 / variance)
+        self._remember(payoffs, on_up, on_down)
 
-    def _remember(self, payoffs: Payoffs, up: Floats, down: Floats, precision: Floats) -> None:
+    def _remember(self, payoffs: Payoffs, up: Floats, down: Floats) -> None:
         x, y, relative = payoffs.x, payoffs.y, 1 / payoffs.scale**2
         self._squares += np.array([relative @ x**2, 2 * (relative @ (x * y)), relative @ y**2])
         self._count += len(x)
         self.last_bets = np.stack([up, down], axis=1)
-        self._mean += np.array([precision @ x, precision @ y])
-        self._precision += float(precision.sum())
+        self._weight += float(relative.sum())
+        self._sums += np.array([relative @ x, relative @ y])
+        # The variance seen by now, for all draws since the restart: the first ones had a forecast.
+        square = self._square()
+        self._precision = self._before[0] + self._weight / square
+        self._mean = self._before[1] + self._sums / square
         self.x, self.y = np.concatenate([self.x, x]), np.concatenate([self.y, y])
         self.up, self.down = np.concatenate([self.up, up]), np.concatenate([self.down, down])
 
@@ -194,9 +203,3 @@ class Wealth:
             if abs(step) < 1e-7 * (self.high - self.low):
                 break
         return p
-
-
-def replay(x: Floats, y: Floats, bets: Floats, null: float) -> float:
-    """Return the largest logarithm that a fortune has reached at any time, at least 0."""
-    path = np.cumsum(np.log1p(bets * (x + null * y)))
-    return max(0.0, float(path.max(initial=0.0)))

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thresher.sampling.betting import Payoffs, Wealth
+from thresher.sampling.certain_ranges import CertainRange
 from thresher.sampling.draw_plan import Spread
 from thresher.sampling.draws import Batch, GroupDraws
 from thresher.sampling.measures import BettingTest, Measure
@@ -23,6 +24,8 @@ _BLOCKS = (25, 25, 25, 25, 50, 50, 50, 50)  # bets are bounded anew after so man
 _LATER = 100
 _NEAR = 1.2  # a row's reach counts nulls this many scatters away from the forecast
 _WIDE = 4.0  # a bet is halved for a null this many half widths away from the forecast
+_EPS = float(np.finfo(np.float64).eps)
+_LEAST_WIDE = 0.1  # and no nearer than this share of the scatter, however sure the forecast is
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +58,7 @@ class LinearMeasure:
         if measure.kind == "count":
             least, most = one, one
         self.corners = self._corners(least, most, one, low, high)
+        self.certain = CertainRange(measure, self.corners, (least, most))
         self.now: Controls
 
     def _corners(
@@ -155,24 +159,6 @@ class LinearMeasure:
         sums = [np.bincount(group, weights=a, minlength=n_groups) for a in (u, v)]
         return sums[0].astype(np.float64), sums[1].astype(np.float64)
 
-    def certain(self, rows: Integers, known_u: float, known_v: float) -> tuple[float, float]:
-        """Return what the measure must lie between, given that only `rows` are not known."""
-        if self.is_sum:
-            (least, _), (most, _) = self.corners
-            return known_u + float(least[rows].sum()), known_u + float(most[rows].sum())
-        pairs = [(u[rows], v[rows]) for u, v in self.corners if v.any()]
-        if any((v < 0).any() or ((v == 0) & (u != 0)).any() for u, v in pairs) or known_v < 0:
-            return -math.inf, math.inf  # not an average with weights v
-        if self.measure.kind == "ratio" and not self.measure.together:
-            return -math.inf, math.inf
-        ends = [u[v > 0] / v[v > 0] for u, v in pairs]
-        if known_v > 0:
-            ends.append(np.array([known_u / known_v]))
-        ends = [e for e in ends if len(e)]
-        if not ends:
-            return (math.nan, math.nan) if not len(rows) else (-math.inf, math.inf)
-        return min(float(e.min()) for e in ends), max(float(e.max()) for e in ends)
-
     def start(
         self,
         place: tuple[int, int],
@@ -182,7 +168,10 @@ class LinearMeasure:
         level: float,
     ) -> LinearTest:
         """Return the bets for one group whose unknown rows are `rows`."""
-        return LinearTest(self, place, known, self.certain(rows, *known), guess, level)
+        if not self.is_sum:
+            scatter = self._scatter(rows, np.zeros_like(rows), np.full(len(rows), guess[0]), 1)
+            guess = guess[0], max(guess[1], _LEAST_WIDE * float(scatter[0]))
+        return LinearTest(self, place, known, self.certain.given(rows, *known), guess, level)
 
 
 class LinearTest:
@@ -220,6 +209,7 @@ class LinearTest:
         if not linear.is_sum:
             self.centre = min(max(guess[0], low), high)
             self.spread = max(_WIDE * guess[1], 1e-9 * abs(self.centre), 1e-100)
+        self._eps = _EPS * len(linear.corners[0][0])  # of a sum over the rows
         self._sums, self._parts = np.zeros(3), list[tuple[Floats, ...]]()
         self._rows = list[Integers]()
         c, s = self.centre, self.spread
@@ -232,6 +222,7 @@ class LinearTest:
                 Wealth(0.0, self._place_of(high), level),
             ]
             self._forms = [((1.0, -c), (1.0, -c - s)), ((1.0, -c), (-1.0, c - s))]
+        self._ends = self._wealth[0].low, self._wealth[-1].high
 
     def _place_of(self, m: float) -> float:
         """Return where on the segment a null lies."""
@@ -239,12 +230,14 @@ class LinearTest:
             return math.copysign(1.0, m)
         return (m - self.centre) / (self.spread + abs(m - self.centre))
 
-    def _null_at(self, p: float) -> float:
-        """Return the null at a place of the segments."""
-        if self.linear.is_sum:
-            return p
+    def _null_at(self, p: float, side: float) -> float:
+        """Return the null at a place of the segments, what rounding may hide towards `side`."""
         rest = 1.0 - abs(p)
-        return self.centre + self.spread * p / rest if rest > 1e-12 else math.copysign(math.inf, p)
+        away = p
+        if not self.linear.is_sum:
+            away = self.spread * p / rest if rest > 1e-12 else math.copysign(math.inf, p)
+        # Payoffs are sums over the rows: nulls that are nearer to each other look alike.
+        return self.centre + away + side * self._eps * (abs(self.centre) + abs(away))
 
     def begin(self, draws: GroupDraws) -> None:
         """Prepare for draws with new weights and the present forecasts."""
@@ -300,7 +293,8 @@ class LinearTest:
                 fx[0] * offset_u + fx[1] * offset_v,
                 fy[0] * offset_u + fy[1] * offset_v,
             )
-            ends = tuple(self._extremes((fx, fy), p, start) for p in (wealth.low, wealth.high))
+            noise = self._noise((fx, fy), (offset_u, offset_v)) / float(scale.min())
+            ends = [self._extremes((fx, fy), p, start, noise) for p in (wealth.low, wealth.high)]
             end = self._scale_end(start, n_left)
             wealth.extend(payoffs, (ends[0], ends[1]), n_left, end)
             wealth.narrow()
@@ -315,14 +309,20 @@ class LinearTest:
         rest = draws.weights[start:]
         return max(now - n_left * float(rest @ rest) / now, now / (1 + len(rest)))
 
-    def _extremes(self, form: Form, p: float, start: int) -> tuple[float, float]:
+    def _extremes(self, form: Form, p: float, start: int, noise: float) -> tuple[float, float]:
         """Return the least and the largest payoff of a row that is left, less what is fixed."""
         one, two = (x + p * y for x, y in zip(*form, strict=True))
         least, most = 0.0, 0.0
         for alpha, beta in self._shapes:
             value = one * alpha[start:] + two * beta[start:] if two else one * alpha[start:]
             least, most = min(least, float(value.min())), max(most, float(value.max()))
-        return least, most
+        return least - noise, most + noise
+
+    def _noise(self, form: Form, offsets: tuple[Floats, Floats]) -> float:
+        """Bound what rounding may add to a payoff."""
+        sizes = [float(np.abs(a).max()) for a in offsets]
+        terms = [abs(x) * size for xy in form for x, size in zip(xy, sizes, strict=True)]
+        return self._eps * sum(terms)
 
     def limits(self) -> tuple[float, float, float]:
         """Return the estimate and the limits so far."""
@@ -336,9 +336,14 @@ class LinearTest:
         return min(max(guess, low), high), low, high
 
     def _bounds(self) -> tuple[float, float]:
+        """Return the least and the last null that stand; an end that never moved is as certain."""
         alive = [w for w in self._wealth if w.alive] or self._wealth
-        low, high = self._null_at(alive[0].low), self._null_at(alive[-1].high)
-        return max(low, self.certain[0]), min(high, self.certain[1])
+        low, high = self.certain
+        if alive[0].low != self._ends[0]:
+            low = max(low, self._null_at(alive[0].low, -1.0))
+        if alive[-1].high != self._ends[1]:
+            high = min(high, self._null_at(alive[-1].high, 1.0))
+        return low, high
 
     def half_width(self, n_left: float) -> float:
         """Predict the half width after `n_left` further draws."""

@@ -146,6 +146,12 @@ class QuantileBets:
         self._log, self._passed = np.zeros((2, k)), np.zeros((2, k))
         self._squares, self._count = np.zeros((2, k)), 0.0
         self._precision, self._mean = np.zeros((2, k)), np.zeros((2, k))
+        self._restart()
+
+    def _restart(self) -> None:
+        """Forget the variance of the payoffs, as the draws change."""
+        self._before = self._precision.copy(), self._mean.copy()
+        self._weight, self._sums = np.zeros(2), np.zeros_like(self._mean)
 
     def begin(self, draws: GroupDraws) -> None:
         """Prepare for draws with new weights and the present forecasts."""
@@ -176,6 +182,7 @@ class QuantileBets:
         binary = max(q * (1 - q), 1e-3)
         self._squares[:] = _PRIOR * max(binary * float((spread / w).sum()) / total, 1e-12)
         self._count = _PRIOR
+        self._restart()
 
     def absorb(self, batch: Batch, start: int, n_left: float) -> None:
         """Bet on draws that began at place `start` of the order; `n_left` are planned in all."""
@@ -230,8 +237,12 @@ class QuantileBets:
         self._seen[k] += signs.sum(axis=1)
         self._rest[k] -= control.sum(axis=1)
         self._squares[k] += squares.sum(axis=1)
-        self._precision[k] += (1 / variance).sum(axis=1)
-        self._mean[k] += (payoff / variance).sum(axis=1)
+        self._weight[k] += float(relative.sum())
+        self._sums[k] += payoff @ relative
+        # The variance seen by now, for all draws since the restart: the first ones had a forecast.
+        square = np.maximum(self._squares[k] / (self._count + len(value)), 1e-200)
+        self._precision[k] = self._before[0][k] + self._weight[k] / square
+        self._mean[k] = self._before[1][k] + self._sums[k] / square
 
     def limits(self) -> tuple[float, float, float]:
         """Return the estimate and the limits so far."""

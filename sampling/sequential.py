@@ -13,7 +13,7 @@ import numpy.typing as npt
 from thresher.sampling.draw_plan import DrawPlan, Spread, allocate, plan_draws
 from thresher.sampling.draws import Batch, GroupDraws
 from thresher.sampling.measures import BettingTest, ExtremeTest, QuantileTest
-from thresher.sampling.value_forecasts import Forecast, refit
+from thresher.sampling.value_forecasts import Forecast, doubted, refit
 from thresher.sampling.values import ValueLedger
 
 __all__ = ["Bets", "Group", "SequentialRun", "Target"]
@@ -124,7 +124,7 @@ class SequentialRun:
         rng: np.random.Generator,
     ) -> None:
         self.ledger, self.targets, self.rng = ledger, targets, rng
-        self.first = self.forecasts = forecasts
+        self.first, self.forecasts = forecasts, [doubted(f, 0) for f in forecasts]
         self.by_group, self.n_groups = groups, n_groups
         self.drawn = np.zeros(n_groups, dtype=np.int64)
         self.groups: list[Group] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +11,13 @@ from scipy.special import expit, logit
 from thresher.sampling.measures import Column
 from thresher.sampling.strata import forecast
 
-__all__ = ["Forecast", "first_forecast", "refit"]
+__all__ = ["Forecast", "doubted", "first_forecast", "refit"]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 _CLIP = 1e-6
 _RIDGE = np.array([0.4, 2.0])  # pull of the fitted intercept to 0 and of the slope to 1
+_SURE = 50.0  # labels that the scores count for, when a chance near 0 or 1 is doubted
 _FEW = 6.0  # labels that the forecast of a mean and of a residual counts for
 
 
@@ -70,6 +71,37 @@ def first_forecast(
     return Forecast(chance, middle, spread**2)
 
 
+def doubted(forecast: Forecast, n_labels: int) -> Forecast:
+    """Return a forecast whose chances are drawn to their mean, the less the more labels it has.
+
+    Draws and bets that trust a chance of 0 or 1 are lost on the first row that belies it.
+
+    Parameters
+    ----------
+    forecast : Forecast
+        As it is.
+    n_labels : int
+        Labels that it was fitted to.
+
+    Returns
+    -------
+    Forecast
+
+    Examples
+    --------
+    >>> sure = Forecast(np.array([0.999, 0.001, 0.999, 0.999]), np.ones(4), 0.0)
+    >>> doubted(sure, 50).chance.round(4).tolist()
+    [0.9965, 0.0085, 0.9965, 0.9965]
+    """
+    inside = forecast.chance > 0
+    if not inside.any():
+        return forecast
+    weight = 1 / (_SURE + n_labels)
+    mean = float(np.clip(forecast.chance[inside].mean(), weight, 1 - weight))
+    chance = np.where(inside, forecast.chance + weight * (mean - forecast.chance), 0.0)
+    return replace(forecast, chance=chance)
+
+
 def _within(value: Floats, low: Floats, high: Floats) -> Floats:
     """Bring values within their bounds; 0 where there are none."""
     out = np.fmin(np.fmax(value, low), high)
@@ -113,7 +145,7 @@ def refit(
         x, y, w = mean[rows[counted]], values[counted], weights[counted]
         mean, variance = _linear(first, x, y, w)
         mean = _within(mean, low, high)
-    return Forecast(chance, mean, variance)
+    return doubted(Forecast(chance, mean, variance), len(rows))
 
 
 def _logistic(x: Floats, y: Floats, w: Floats) -> tuple[float, float]:

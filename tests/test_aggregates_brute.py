@@ -213,7 +213,7 @@ def _looking(
 
     def look(bets: Bets) -> None:
         _, low, high = bets.limits()
-        out[0] |= not low - 1e-9 <= truth <= high + 1e-9
+        out[0] |= not low <= truth <= high
         if measure.kind in ("min", "max"):
             test, sign = bets.record(), 1 if measure.kind == "max" else -1
             beyond = np.count_nonzero(sign * X[y] > bets._best) / y.sum()

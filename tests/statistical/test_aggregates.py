@@ -80,7 +80,7 @@ class Table:
     def misses(self, measures: list[Measure], answer: AggregateEstimate) -> bool:
         for measure, found in zip(measures, answer.measures, strict=True):
             truth = tally(measure, self.values.T, self.groups, self.n_groups)
-            inside = (found.low <= truth + 1e-9) & (truth - 1e-9 <= found.high)
+            inside = (found.low <= truth) & (truth <= found.high)
             if not inside[~np.isnan(truth)].all():
                 return True
         return False
