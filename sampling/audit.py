@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
+from thresher.sampling.arguments import check_known, check_rng
 from thresher.sampling.bounds import Share, marked_upper
 from thresher.sampling.claims import Audit, Claim, Sampled, check_delta, judge, limits_around
 from thresher.sampling.counts import count_limits
@@ -92,6 +93,7 @@ def audit_selection(
     >>> audit.claims[0].verdict
     'refuted'
     """
+    check_rng(rng)
     work = _SelectionAudit(returned, labels, known, delta)
     asked = [(n, t) for n, t in (("precision", precision), ("recall", recall)) if t is not None]
     for _, target in asked:
@@ -135,11 +137,12 @@ class _SelectionAudit:
                 f"returned must be a bool array of one dimension, got {self.returned.dtype} "
                 f"of shape {self.returned.shape}"
             )
-        if known is not None and np.shape(known) != self.returned.shape:
-            raise ValueError(f"known must have shape {self.returned.shape}, got {np.shape(known)}")
         check_delta(delta)
         self.labels, self.delta = labels, delta
-        self.known = np.full(len(self.returned), -1) if known is None else np.sign(known)
+        n_rows = len(self.returned)
+        self.known: npt.NDArray[np.integer] = (
+            np.full(n_rows, -1) if known is None else check_known(known, n_rows)
+        )
         self.free_inside = len(self.rows(True))
         self.free_outside = len(self.rows(False))
         self.right = int(np.count_nonzero(self.returned & (self.known > 0)))

@@ -140,6 +140,19 @@ def limits_around(estimate: float, low: float | Fraction, high: float | Fraction
 def judge(limits: tuple[Fraction, Fraction], low: Fraction, high: Fraction) -> Verdict:
     """Return the verdict on the claim that the truth is within [low, high].
 
+    Parameters
+    ----------
+    limits : (Fraction, Fraction)
+        What the audit found, the lower limit first.
+    low, high : Fraction
+        The claim, read as it is written: 0.9 is 9/10.
+
+    Returns
+    -------
+    {"refuted", "supported", "undecided"}
+        Refuted: no value within the limits agrees with the claim. Supported: all of them do. If the
+        limits hold, the verdict is right.
+
     Examples
     --------
     >>> judge((Fraction(1, 2), Fraction(3, 4)), Fraction(4, 5), Fraction(1))

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from thresher.sampling.arguments import check_rng
 from thresher.sampling.claims import (
     Audit,
     Claim,
@@ -148,6 +149,7 @@ def audit_mean(
     """
     _check_claim(low, high)
     check_delta(delta)
+    check_rng(rng)
     size = min(labels.remaining, n_rows)
     rows = rng.choice(n_rows, size, replace=False)  # in random order, which the bets need
     values = np.asarray(labels(rows), dtype=np.float64) if size else np.zeros(0)

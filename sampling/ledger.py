@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from thresher.sampling.arguments import check_known
 from thresher.sampling.labels import LabelSource, OutOfLabelsError
 from thresher.sampling.ranking import blocks, rank_rows
 from thresher.sampling.selection import Selection, Step, Test
@@ -65,15 +66,13 @@ class Ledger:
                 f"of shape {self.scores.shape}"
             )
         self.n_rows = len(self.scores)
-        if known is not None and np.shape(known) != (self.n_rows,):
-            raise ValueError(f"known must have shape ({self.n_rows},), got {np.shape(known)}")
+        facts = None if known is None else check_known(known, self.n_rows)
         self._source, self.interruptible, self.stopped = labels, interruptible, False
         self.rows = rank_rows(self.scores, rng)
         self.label = np.full(self.n_rows, -1, dtype=np.int8)
-        if known is not None:
-            facts = np.asarray(known)
+        if facts is not None:
             for part in blocks(self.n_rows):
-                self.label[part] = np.sign(facts[self.rows[part]])
+                self.label[part] = facts[self.rows[part]]
         parts = [self.label[part] for part in blocks(self.n_rows, _BLOCK)]
         self._free = np.array([np.count_nonzero(p < 0) for p in parts], dtype=np.int64)
         self.n_unknown = int(self._free.sum())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -44,11 +44,27 @@ class Column:
     prediction : ndarray of float64, shape (n,), optional
         The proxy's prediction of an argument that the oracle gives; NaN where there is none. It
         decides how wide the interval is, never whether it holds.
+
+    Raises
+    ------
+    ValueError
+        If the arrays have more than one dimension or different lengths.
     """
 
     low: float | Floats
     high: float | Floats
     prediction: Floats | None = None
+
+    def __post_init__(self) -> None:
+        shapes = {name: np.shape(getattr(self, name)) for name in ("low", "high")}
+        if self.prediction is not None:
+            shapes["prediction"] = np.shape(self.prediction)
+        arrays = {shape for shape in shapes.values() if shape}
+        if len(arrays) > 1 or any(len(shape) > 1 for shape in arrays):
+            shown = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise ValueError(
+                f"the arrays of a column must have one value a row, got shapes {shown}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +83,11 @@ class Measure:
         For ``quantile``: q in (0, 1].
     together : bool
         For ``ratio``: a row counts in both columns or in neither, which narrows the interval.
+
+    Raises
+    ------
+    ValueError
+        If there is no such kind.
     """
 
     kind: Kind
@@ -74,6 +95,12 @@ class Measure:
     denominator: int | None = None
     share: float | None = None
     together: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            hint = ' Write "mean".' if str(self.kind).lower() in ("avg", "average") else ""
+            known = ", ".join(get_args(Kind))
+            raise ValueError(f"the kind of a measure is one of {known}, got {self.kind!r}.{hint}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from thresher.sampling.arguments import check_rng
+
 __all__ = ["MOST_ROWS", "blocks", "rank_rows"]
 
 MOST_ROWS = 2**32
@@ -93,7 +95,7 @@ def rank_rows(scores: npt.NDArray[np.floating], rng: np.random.Generator) -> Row
     Raises
     ------
     ValueError
-        If there are more rows than an answer can count.
+        If there are more rows than an answer can count, or if `rng` is no generator.
 
     Notes
     -----
@@ -101,6 +103,7 @@ def rank_rows(scores: npt.NDArray[np.floating], rng: np.random.Generator) -> Row
     position of the row, shuffled. Scores of 64 bits that agree in the leading bits are put right
     afterwards. Beside `scores`, 8 bytes a row are held during the sort and 4 afterwards.
     """
+    check_rng(rng)
     n = len(scores)
     if n > MOST_ROWS:
         raise ValueError(f"at most {MOST_ROWS:,} rows can be ranked, got {n:,}")

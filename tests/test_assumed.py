@@ -404,17 +404,20 @@ def baselines() -> ModuleType:
     return module
 
 
-class Draws:
+class Draws(np.random.Generator):
     """A generator that spends nothing on the order of ties, so that the draws are SUPG's."""
 
     def __init__(self, seed: int) -> None:
-        self._rng = np.random.default_rng(seed)
-        self.choice = self._rng.choice
+        super().__init__(np.random.PCG64(0))
+        self._supg = np.random.default_rng(seed)
 
-    def integers(self, high: int, size: int) -> np.ndarray:
+    def choice(self, *args: Any, **how: Any) -> Any:
+        return self._supg.choice(*args, **how)
+
+    def integers(self, high: int, size: int) -> Any:  # type: ignore[override]
         return np.zeros(size, dtype=np.int64)
 
-    def permutation(self, count: int) -> np.ndarray:
+    def permutation(self, count: int) -> Any:  # type: ignore[override]
         return np.arange(count)
 
 
