@@ -40,64 +40,84 @@ def certify(
 ) -> Certificate:
     """Return the certificate of a run, with its label log.
 
-    Most parameters are fields of `Certificate`. `steps` are the labels that were bought after those
-    that proxies were fitted on; `duplicates` are rows whose inputs equal labelled ones. Where
-    labels are not the truth of a condition, `logged` has the steps for the log, `steps` are all
-    there are, and `known` is what was known before.
+    Parameters
+    ----------
+    run : Running
+        Says what was asked, and what it cost.
+    grade, met, note, n_returned, algorithm, cut, bounds, tests, assumption, intervals
+        Fields of `Certificate`.
+    steps : sequence of Step
+        Labels that were bought after those that proxies were fitted on; all there are where
+        `logged` is given.
+    duplicates : Step, optional
+        Rows whose inputs equal labelled ones.
+    logged : sequence of LabelledStep, optional
+        The steps for the log, where labels are not the truth of a condition.
+    known : ndarray of int8, shape (n_rows,), optional
+        What was known before; None: what the population knows.
+
+    Returns
+    -------
+    Certificate
     """
-    labeller, env = run.labeller, run.env
     steps = (*run.fit_steps, *steps) if logged is None else steps
     done = list(steps if logged is None else logged)
     facts = run.population.known if known is None else known
     log = make_log(facts, [*done, *([duplicates] if duplicates else [])])
+    stages = [StageReport(s.stage, len(s.rows), int(np.count_nonzero(s.answers))) for s in steps]
     return Certificate(
-        sql=run.query.sql,
-        canonical=run.query.canonical,
-        targets=run.targets,
         grade=grade,
         met=met,
         note=note,
-        n_rows=run.population.n_rows,
         n_returned=n_returned,
-        n_labels=labeller.n_labels,
-        n_reused=labeller.n_reused + run.n_facts,
-        cost_usd=labeller.cost_usd,
-        elapsed_s=time.perf_counter() - run.began,
         cut=cut,
         bounds=bounds or Bounds(),
         algorithm=algorithm,
         tests=tests,
-        stages=tuple(
-            StageReport(s.stage, len(s.rows), int(np.count_nonzero(s.answers))) for s in steps
-        ),
-        proxies=run.reports,
-        seed=run.seed,
-        oracles={name: bound.version for name, bound in env.oracles.items()},
-        versions={
-            "thresher": VERSION,
-            "duckdb": duckdb.__version__,
-            "numpy": np.__version__,
-        },
+        stages=tuple(stages),
         labels_sha256=log_sha256(log),
         log=log,
         assumption=assumption,
         intervals=intervals,
-        session=None if grade == "exact" else env.share,
+        session=None if grade == "exact" else run.env.share,
+        **_asked(run),
+        **_spent(run),
     )
+
+
+def _asked(run: Running) -> dict[str, Any]:
+    """Return the fields that say what was asked, of which rows, and of whom."""
+    return {
+        "sql": run.query.sql,
+        "canonical": run.query.canonical,
+        "targets": run.targets,
+        "n_rows": run.population.n_rows,
+        "proxies": run.reports,
+        "seed": run.seed,
+        "oracles": {name: bound.version for name, bound in run.env.oracles.items()},
+        "versions": {
+            "thresher": VERSION,
+            "duckdb": duckdb.__version__,
+            "numpy": np.__version__,
+        },
+    }
+
+
+def _spent(run: Running) -> dict[str, Any]:
+    """Return the fields that say what a run has cost by now."""
+    return {
+        "n_labels": run.labeller.n_labels,
+        "n_reused": run.labeller.n_reused + run.n_facts,
+        "cost_usd": run.labeller.cost_usd,
+        "elapsed_s": time.perf_counter() - run.began,
+    }
 
 
 def with_outputs(
     run: Running, certificate: Certificate, outputs: tuple[OutputReport, ...]
 ) -> Certificate:
     """Return the certificate of a run once its rows were given what they show."""
-    return replace(
-        certificate,
-        n_labels=run.labeller.n_labels,
-        n_reused=run.labeller.n_reused + run.n_facts,
-        cost_usd=run.labeller.cost_usd,
-        elapsed_s=time.perf_counter() - run.began,
-        outputs=outputs,
-    )
+    return replace(certificate, outputs=outputs, **_spent(run))
 
 
 def finite(value: float | None) -> float | None:
