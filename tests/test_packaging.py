@@ -7,6 +7,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 FOLDERS = {
@@ -60,3 +62,10 @@ def test_connecting_loads_no_model_library() -> None:
         [sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("folder", ["engine", "sql", "sampling", "oracles"])
+def test_the_architecture_says_what_every_module_is_for(folder: str) -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    modules = [path.stem for path in (ROOT / folder).glob("*.py") if path.stem[0] != "_"]
+    assert not [module for module in modules if f"`{module}`" not in text]
