@@ -3,70 +3,25 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from tests_support import Names, declared
 from thresher.errors import NotSupportedError, ProgrammingError
 from thresher.plan import Passthrough, SelectionQuery
 from thresher.sql import parse, split
 from thresher.sql.selections import AGGREGATES
 from thresher.sql.tokens import RESERVED, identifier
 
-
-@dataclass(frozen=True)
-class Argument:
-    name: str
-    type: str
-
-
-@dataclass(frozen=True)
-class Signature:
-    arguments: tuple[Argument, ...]
-    returns: str
-
-
-@dataclass(frozen=True)
-class Oracle:
-    signature: Signature
-    value_range: tuple[float | None, float | None] = (None, None)
-    as_column: bool = False
-
-
-def oracle(returns: str, *kinds: str) -> Oracle:
-    return Oracle(Signature(tuple(Argument(f"x{i}", k) for i, k in enumerate(kinds)), returns))
-
-
-class Names:
-    """As many oracles as a test wants."""
-
-    def __init__(self, **oracles: Oracle) -> None:
-        self.oracles = oracles
-
-    def oracle(self, name: str) -> Oracle | None:
-        return self.oracles.get(name)
-
-    def oracle_names(self) -> list[str]:
-        return list(self.oracles)
-
-    def proxy(self, name: str) -> None:
-        return None
-
-    def proxy_names(self) -> list[str]:
-        return []
-
-    def settings(self) -> list[str]:
-        return ["oracle_limit"]
-
-
 NAMES = Names(
-    is_pos=oracle("BOOLEAN", "VARCHAR"),
-    rate=oracle("DOUBLE", "VARCHAR"),
-    mood=oracle("VARCHAR", "VARCHAR"),
-    match=oracle("BOOL", "VARCHAR", "DECIMAL(10, 2)"),
-    fair=oracle("BOOLEAN"),
+    known_settings=["oracle_limit"],
+    is_pos=declared("BOOLEAN", "VARCHAR"),
+    rate=declared("DOUBLE", "VARCHAR"),
+    mood=declared("VARCHAR", "VARCHAR"),
+    match=declared("BOOL", "VARCHAR", "DECIMAL(10, 2)"),
+    fair=declared("BOOLEAN"),
 )
 
 
@@ -415,11 +370,12 @@ def documented() -> list[str]:
 @pytest.mark.parametrize("sql", documented(), ids=lambda sql: sql[:50])
 def test_documented_statements_are_ours(sql: str) -> None:
     names = Names(
-        is_positive=oracle("BOOLEAN", "VARCHAR"),
-        stars=oracle("DECIMAL(3, 1)", "VARCHAR", "VARCHAR"),
-        n_cars=oracle("INTEGER", "BLOB"),
-        is_spam=oracle("BOOLEAN", "VARCHAR"),
-        topic=oracle("VARCHAR", "VARCHAR"),
+        known_settings=["oracle_limit"],
+        is_positive=declared("BOOLEAN", "VARCHAR"),
+        stars=declared("DECIMAL(3, 1)", "VARCHAR", "VARCHAR"),
+        n_cars=declared("INTEGER", "BLOB"),
+        is_spam=declared("BOOLEAN", "VARCHAR"),
+        topic=declared("VARCHAR", "VARCHAR"),
     )
     assert not isinstance(parse(sql, names), Passthrough)
 

@@ -3,66 +3,28 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests_support import Names, declared
 from thresher.errors import NotSupportedError, ProgrammingError
 from thresher.plan import SelectionQuery
 from thresher.sql import parse
 from thresher.targets import Assumption, ErrorTarget
 
-
-@dataclass(frozen=True)
-class Argument:
-    name: str
-    type: str
-
-
-@dataclass(frozen=True)
-class Signature:
-    arguments: tuple[Argument, ...]
-    returns: str
-
-
-@dataclass(frozen=True)
-class Oracle:
-    signature: Signature
-    value_range: tuple[float | None, float | None] = (None, None)
-    as_column: bool = False
-
-
-@dataclass(frozen=True)
-class Proxy:
-    oracle: str
-
-
-class Names:
-    def oracle(self, name: str) -> Oracle | None:
-        found = Oracle(Signature((Argument("x", "VARCHAR"),), "BOOLEAN"))
-        return found if name in self.oracle_names() else None
-
-    def oracle_names(self) -> list[str]:
-        return ["is_pos", "is_spam"]
-
-    def proxy(self, name: str) -> Proxy | None:
-        return {"fast": Proxy("is_pos"), "other": Proxy("is_spam")}.get(name)
-
-    def proxy_names(self) -> list[str]:
-        return ["fast", "other"]
-
-    def settings(self) -> list[str]:
-        return []
-
-
+NAMES = Names(
+    is_pos=declared("BOOLEAN", "VARCHAR"),
+    is_spam=declared("BOOLEAN", "VARCHAR"),
+    proxies={"fast": "is_pos", "other": "is_spam"},
+)
 HEAD = "SELECT * FROM t WHERE is_pos(a)"
 COUNT = "SELECT count(*) FROM t WHERE is_pos(a)"
 
 
 def bind(tail: str, head: str = HEAD) -> SelectionQuery:
-    query = parse(f"{head} {tail}", Names())
+    query = parse(f"{head} {tail}", NAMES)
     assert isinstance(query, SelectionQuery)
     return query
 
@@ -241,7 +203,7 @@ WRONG = [
 def test_wrong_clauses_show_the_place(tail: str, message: str, at: str) -> None:
     sql = f"{HEAD}\n{tail}"
     with pytest.raises(ProgrammingError) as caught:
-        parse(sql, Names())
+        parse(sql, NAMES)
     assert message in str(caught.value)
     assert caught.value.offset is not None
     assert sql[caught.value.offset :].startswith(at)
@@ -297,7 +259,7 @@ def test_clauses_give_checked_values(tail: str, field: str, value: object) -> No
 def test_an_error_target_is_relative_where_it_is_a_percentage(
     written: str, error: ErrorTarget
 ) -> None:
-    query = parse(f"{COUNT} ERROR WITHIN {written}", Names())
+    query = parse(f"{COUNT} ERROR WITHIN {written}", NAMES)
     assert isinstance(query, SelectionQuery)
     assert query.tail.error == error
 
@@ -323,7 +285,7 @@ def test_an_error_target_is_relative_where_it_is_a_percentage(
 )
 def test_wrong_budgets_and_assumptions(tail: str, message: str) -> None:
     with pytest.raises(ProgrammingError) as caught:
-        parse(f"{HEAD} {tail}", Names())
+        parse(f"{HEAD} {tail}", NAMES)
     assert message in caught.value.message
     assert caught.value.offset is not None
 
@@ -331,7 +293,7 @@ def test_wrong_budgets_and_assumptions(tail: str, message: str) -> None:
 @pytest.mark.parametrize("written", ["0", "-5%", "100%", "1 RELATIVE", "'x'", ""])
 def test_wrong_error_targets(written: str) -> None:
     with pytest.raises(ProgrammingError, match=r"ERROR WITHIN (must be|needs)"):
-        parse(f"{COUNT} ERROR WITHIN {written}", Names())
+        parse(f"{COUNT} ERROR WITHIN {written}", NAMES)
 
 
 @pytest.mark.parametrize(
@@ -343,7 +305,7 @@ def test_wrong_error_targets(written: str) -> None:
 )
 def test_clauses_of_later_versions_are_refused(tail: str, instead: str) -> None:
     with pytest.raises(NotSupportedError) as caught:
-        parse(f"{HEAD} {tail}", Names())
+        parse(f"{HEAD} {tail}", NAMES)
     assert instead in caught.value.message
 
 
@@ -351,11 +313,11 @@ def test_a_parameter_past_any_bound_is_refused() -> None:
     for value in (2**63, 10**400, 1e300):
         for clause in ("SEED", "ORACLE LIMIT"):
             with pytest.raises(ProgrammingError, match=rf"{clause} must be below 2\^63, got \d"):
-                parse(f"{HEAD} {clause} ?", Names(), [value])
+                parse(f"{HEAD} {clause} ?", NAMES, [value])
     with pytest.raises(ProgrammingError, match=r"must be in \(0, 1\], got 1e\+40"):
-        parse(f"{HEAD} RECALL TARGET ?", Names(), [10**400])
+        parse(f"{HEAD} RECALL TARGET ?", NAMES, [10**400])
     with pytest.raises(ProgrammingError, match="must be a whole number"):
-        parse(f"{HEAD} SEED ?", Names(), [float("nan")])
+        parse(f"{HEAD} SEED ?", NAMES, [float("nan")])
 
 
 @pytest.mark.parametrize(
@@ -376,11 +338,11 @@ def test_an_interval_is_no_misspelt_clause(order: str) -> None:
 
 def test_values_out_of_parameters() -> None:
     with pytest.raises(ProgrammingError, match=r"must be in \(0, 1\], got 95. Write 95% or 0.95."):
-        parse(f"{HEAD} RECALL TARGET ?", Names(), [95])
+        parse(f"{HEAD} RECALL TARGET ?", NAMES, [95])
     for value in ("0.9", True, None):
         with pytest.raises(ProgrammingError, match="needs a share"):
-            parse(f"{HEAD} RECALL TARGET ?", Names(), [value])
-    query = parse(f"{HEAD} RECALL TARGET ?% ORACLE LIMIT ?", Names(), [90, 1000.0])
+            parse(f"{HEAD} RECALL TARGET ?", NAMES, [value])
+    query = parse(f"{HEAD} RECALL TARGET ?% ORACLE LIMIT ?", NAMES, [90, 1000.0])
     assert isinstance(query, SelectionQuery)
     assert (query.tail.recall, query.tail.oracle_limit) == (0.9, 1000)
 
@@ -394,6 +356,6 @@ def test_any_whole_number_below_2_to_the_63_is_a_seed(seed: int) -> None:
 def test_explain_shows_the_clauses_at_their_places() -> None:
     sql = "EXPLAIN\nSELECT * FROM t WHERE is_pos(a)\n  RECALL TARGET 95"
     with pytest.raises(ProgrammingError) as caught:
-        parse(sql, Names())
+        parse(sql, NAMES)
     assert str(caught.value).endswith("LINE 3:   RECALL TARGET 95\n" + " " * 24 + "^^")
     assert (caught.value.line, caught.value.column) == (3, 17)

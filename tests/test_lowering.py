@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import duckdb
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from tests_support import Names, declared
 from thresher.errors import NotSupportedError
 from thresher.plan import Leaf, SelectionQuery
 from thresher.sql import lowering, parse, split
@@ -22,53 +21,12 @@ from thresher.sql.sources import base_source, leaf_materialise_sql, temp_source
 FOLDER = Path(__file__).parent / "sql"
 
 
-@dataclass(frozen=True)
-class Argument:
-    name: str
-    type: str
-
-
-@dataclass(frozen=True)
-class Signature:
-    arguments: tuple[Argument, ...]
-    returns: str
-
-
-@dataclass(frozen=True)
-class Declared:
-    signature: Signature
-    as_column: bool = False
-
-
-class Names:
-    """Oracles, of which DuckDB has as macros too."""
-
-    oracles: ClassVar[dict[str, Declared]] = {
-        "is_good": Declared(Signature((Argument("text", "VARCHAR"),), "BOOLEAN")),
-        "stars": Declared(
-            Signature((Argument("text", "VARCHAR"), Argument("n", "BIGINT")), "BIGINT")
-        ),
-        "same": Declared(
-            Signature((Argument("a", "VARCHAR"), Argument("b", "VARCHAR")), "BOOLEAN")
-        ),
-    }
-
-    def oracle(self, name: str) -> Declared | None:
-        return self.oracles.get(name)
-
-    def oracle_names(self) -> list[str]:
-        return list(self.oracles)
-
-    def proxy(self, name: str) -> None:
-        return None
-
-    def proxy_names(self) -> list[str]:
-        return []
-
-    def settings(self) -> list[str]:
-        return []
-
-
+# DuckDB has macros of the same names.
+NAMES = Names(
+    is_good=declared("BOOLEAN", "VARCHAR"),
+    stars=declared("BIGINT", "VARCHAR", "BIGINT"),
+    same=declared("BOOLEAN", "VARCHAR", "VARCHAR"),
+)
 SETUP = """
 CREATE MACRO is_good(x) AS contains(CAST(x AS VARCHAR), 'good');
 CREATE MACRO id_of(key) AS CAST('0x' || key[1:2] AS INTEGER) * 100 // 256;
@@ -166,7 +124,7 @@ def test_lowered_query_gives_the_result_of_the_original(
 ) -> None:
     wanted = con.execute(sql)
     names, rows = [column[0] for column in wanted.description or ()], wanted.fetchall()
-    query = parse(sql, Names())
+    query = parse(sql, NAMES)
     assert isinstance(query, SelectionQuery)
     lowered = Lowered(con, query)
     relation = lowered.answer()
@@ -246,7 +204,7 @@ def test_random_conditions_hold_for_the_same_rows_as_in_duckdb(
     except duckdb.Error:
         assume(False)
     try:
-        query = parse(sql, Names())
+        query = parse(sql, NAMES)
     except NotSupportedError:
         assume(False)
     assume(isinstance(query, SelectionQuery))
@@ -293,7 +251,7 @@ def test_numbers_as_conditions_are_known_as_in_where(
 
 
 def bind(sql: str) -> SelectionQuery:
-    query = parse(sql, Names())
+    query = parse(sql, NAMES)
     assert isinstance(query, SelectionQuery)
     return query
 

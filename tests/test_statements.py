@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import decimal
 import uuid
-from dataclasses import dataclass
 
 import duckdb
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests_support import Names, declared
 from thresher.errors import NotSupportedError, ProgrammingError
 from thresher.plan import (
     CreateOracle,
@@ -31,47 +31,10 @@ from thresher.plan import (
 from thresher.sql import parse, split
 from thresher.sql.parameters import literal
 
-
-@dataclass(frozen=True)
-class Argument:
-    name: str
-    type: str
-
-
-@dataclass(frozen=True)
-class Signature:
-    arguments: tuple[Argument, ...]
-    returns: str
-
-
-@dataclass(frozen=True)
-class Declared:
-    signature: Signature
-    as_column: bool = False
-
-
-class Names:
-    def oracle(self, name: str) -> Declared | None:
-        return (
-            Declared(Signature((Argument("x", "VARCHAR"),), "BOOLEAN"))
-            if name == "is_pos"
-            else None
-        )
-
-    def oracle_names(self) -> list[str]:
-        return ["is_pos"]
-
-    def proxy(self, name: str) -> None:
-        return None
-
-    def proxy_names(self) -> list[str]:
-        return []
-
-    def settings(self) -> list[str]:
-        return ["oracle_limit", "on_shortfall", "probability"]
-
-
-NAMES = Names()
+NAMES = Names(
+    is_pos=declared("BOOLEAN", "VARCHAR"),
+    known_settings=["oracle_limit", "on_shortfall", "probability"],
+)
 
 # Splitting
 

@@ -1,9 +1,73 @@
-"""What several test files share: a table with a proxy score, an oracle that counts."""
+"""What several test files share: a table with a proxy score, a counting oracle, declarations."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Argument:
+    name: str
+    type: str
+
+
+@dataclass(frozen=True)
+class Signature:
+    arguments: tuple[Argument, ...]
+    returns: str
+
+
+@dataclass(frozen=True)
+class DeclaredOracle:
+    """What the parser asks of a declared oracle."""
+
+    signature: Signature
+    value_range: tuple[float | None, float | None] = (None, None)
+    as_column: bool = False
+
+
+@dataclass(frozen=True)
+class DeclaredProxy:
+    oracle: str
+
+
+def declared(returns: str, *kinds: str) -> DeclaredOracle:
+    """Return an oracle over arguments x0, x1, ... of these types."""
+    arguments = tuple(Argument(f"x{i}", kind) for i, kind in enumerate(kinds))
+    return DeclaredOracle(Signature(arguments, returns))
+
+
+class Names:
+    """A catalog of as many oracles, proxies (each with its oracle) and settings as a test wants."""
+
+    def __init__(
+        self,
+        *,
+        proxies: Mapping[str, str] | None = None,
+        known_settings: Sequence[str] = (),
+        **oracles: DeclaredOracle,
+    ) -> None:
+        self.oracles, self._settings = oracles, list(known_settings)
+        self._proxies = {name: DeclaredProxy(of) for name, of in (proxies or {}).items()}
+
+    def oracle(self, name: str) -> DeclaredOracle | None:
+        return self.oracles.get(name)
+
+    def oracle_names(self) -> list[str]:
+        return list(self.oracles)
+
+    def proxy(self, name: str) -> DeclaredProxy | None:
+        return self._proxies.get(name)
+
+    def proxy_names(self) -> list[str]:
+        return list(self._proxies)
+
+    def settings(self) -> list[str]:
+        return self._settings
 
 
 class CountingOracle:
