@@ -190,7 +190,7 @@ class Certificate:
 
     def _estimates_statement(self) -> str:
         if self.grade == "exact":
-            return "Every row that can count is labelled: the aggregates are exact."
+            return "Every row that could change them is labelled: the aggregates are exact."
         limits = "limits hold" if len(self.intervals) == 1 else "limits hold all together"
         return (
             f"{self._sure}, the {limits} for {_plural(len(self.intervals), 'estimate')}; "

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from thresher.certificate import Interval
 from thresher.plan import Aggregate, Estimation
 from thresher.recounts import FACTS, value_stage
 from thresher.sampling import MeasureEstimate, ValueStep
+from thresher.targets import ErrorTarget
 
-__all__ = ["Evidence"]
+__all__ = ["Evidence", "widest_limits"]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -186,6 +188,35 @@ class Evidence:
         beyond = ~(far <= (best + near)[self.codes[rows]])  # true for no best
         counts = np.bincount(self.codes[rows[beyond]], minlength=len(best))
         return [int(count) for count in counts]
+
+
+def widest_limits(intervals: Sequence[Interval], error: ErrorTarget) -> str:
+    """Name the interval that is farthest from an error target, and write its limits.
+
+    Parameters
+    ----------
+    intervals : sequence of Interval
+        At least one.
+    error : ErrorTarget
+        Says whether widths are shares or absolute.
+
+    Returns
+    -------
+    str
+        Such as ``n of drama: [88, 120]``.
+    """
+
+    def width(interval: Interval) -> float:
+        if interval.low is None or interval.high is None:
+            return np.inf
+        nearest = min(abs(interval.low), abs(interval.high)) if error.relative else 1.0
+        return (interval.high - interval.low) / max(nearest, 1e-300)
+
+    widest = max(intervals, key=width)
+    group = f" of {', '.join(widest.group)}" if widest.group else ""
+    low = "-inf" if widest.low is None else f"{widest.low:,.6g}"
+    high = "inf" if widest.high is None else f"{widest.high:,.6g}"
+    return f"{widest.name}{group}: [{low}, {high}]"
 
 
 def _plain_fields(test: object) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from thresher.certificate import Certificate, Interval
 from thresher.certifying import certify, finite
 from thresher.errors import DataError, NotSupportedError, ShortfallError
-from thresher.estimate_records import Evidence
+from thresher.estimate_records import Evidence, widest_limits
 from thresher.labelling import Labeller
 from thresher.plan import Aggregate, Estimation, Measured
 from thresher.running import Running
@@ -101,7 +101,7 @@ class _Estimating:
             grade, algorithm, steps = result.grade, result.algorithm, result.steps
             met = result.met or run.targets.error is None
         found = self._scaled(result)
-        note = self._policy(result)
+        note = self._policy(result, found)
         rows = self._present()
         table = self._table(found, rows)
         evidence = Evidence(
@@ -253,25 +253,29 @@ class _Estimating:
         within = error.within if error.relative else error.within / max(scale, 1e-300)
         return ErrorTarget(within, error.relative)
 
-    def _policy(self, result: AggregateEstimate | None) -> str | None:
+    def _policy(
+        self, result: AggregateEstimate | None, found: Sequence[MeasureEstimate]
+    ) -> str | None:
         """Say what could not be done, or raise where ON SHORTFALL wants that."""
         run = self.run
         if run.stopped:
             return f"{run.stopped}: the limits hold for the labels bought by then."
         if result is None or result.met or run.targets.error is None:
             return None
-        note = (
-            f"{run.targets} cannot be met with {run.limit:,} labels; the limits shown hold. Raise "
-            f"ORACLE LIMIT (the {run.labeller.n_labels:,} labels bought so far are reused), allow "
-            "a larger error, or give a better proxy with USING."
+        cannot = f"{run.targets} cannot be met with {run.limit:,} labels"
+        advice = (
+            f"Raise ORACLE LIMIT (the {run.labeller.n_labels:,} labels bought so far are reused), "
+            "allow a larger error, or give a better proxy with USING."
         )
         policy = run.query.tail.on_shortfall or run.env.settings.get("on_shortfall") or "FAIL"
         if policy == "RETURN":
-            return note
-        raise run.located(
-            ShortfallError(f"{note} Or write ON SHORTFALL RETURN.", spent=run.labeller.n_labels),
-            "ERROR WITHIN",
+            return f"{cannot}; the limits shown hold. {advice}"
+        widest = widest_limits(self._intervals(found, self._present()), run.targets.error)
+        message = (
+            f"{cannot}; the widest limits that hold are those of {widest}. {advice} Or write "
+            "ON SHORTFALL RETURN."
         )
+        raise run.located(ShortfallError(message, spent=run.labeller.n_labels), "ERROR WITHIN")
 
     def _scaled(self, result: AggregateEstimate | None) -> list[MeasureEstimate]:
         """Return estimate and limits of every aggregate, the certain ones too."""
@@ -376,7 +380,7 @@ def _arrow(value: Floats, aggregate: Aggregate) -> pa.Array:
     """Counts are whole numbers; what is not a number is NULL."""
     missing = np.isnan(value)
     if aggregate.kind == "count" and aggregate.scale == 1 and np.isfinite(value[~missing]).all():
-        return pa.array(np.where(missing, 0, np.rint(value)).astype(np.int64), mask=missing)
+        return pa.array(np.where(missing, 0, value).astype(np.int64), mask=missing)
     return pa.array(value, mask=missing)
 
 

@@ -98,7 +98,7 @@ def _met(certificate: Record) -> Check:
     if target is None:
         return Check("error target", "none", "none", True, "nothing was asked for")
     kept = all(_keeps(target, i) for i in certificate["intervals"])
-    text = "some number is within the error of every value of its interval"
+    text = "every estimate is within the error of every value of its interval"
     return Check("error target", claimed, kept, kept or not claimed, text)
 
 
@@ -108,11 +108,11 @@ def _keeps(target: Record, interval: Record) -> bool:
         return True
     if low is None or high is None:
         return False
-    within, room = float(target["within"]), 1 + CLOSE
-    if not target["relative"]:
-        return bool(high - low <= 2 * within * room)
-    near, far = sorted((abs(low), abs(high)))
-    return bool(low * high > 0 and (1 - within) * far <= (1 + within) * near * room)
+    within = float(target["within"])
+    return all(
+        abs(estimate - end) <= within * (abs(end) if target["relative"] else 1.0) + CLOSE * abs(end)
+        for end in (low, high)
+    ) and (low * high > 0 or not target["relative"])
 
 
 def _left(case: Case) -> Check:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from thresher.errors import Error
 from thresher.plan import Aggregate, Estimation, Measured
 from thresher.sql.aggregate_items import AggregateItem, ItemReader, MeasuredCall
+from thresher.sql.aggregate_numbers import NOT_A_NUMBER, as_number, is_number
 from thresher.sql.blocks import Block, is_star
 from thresher.sql.expressions import parse_condition
 from thresher.sql.formula import Formula, call_at
@@ -210,10 +211,15 @@ class _Binder:
             else f"CASE WHEN ({value}) IS NOT NULL THEN 1.0::DOUBLE END"
         )
         by_oracle = bool(call.value) and self._holds(*(call.value or (0, 0)))
+        if by_oracle and call.values and call.value:
+            self._refuse_text(*call.value)
         plain_sql = None
         if not by_oracle:
             plain_sql = source.text(*call.value) if call.value else "1"
-            if not call.values:
+            if call.values:
+                end = source.partner[call.at + 1] + 1
+                plain_sql = as_number(plain_sql, source.text(call.at, end))
+            else:
                 plain_sql = f"CASE WHEN ({plain_sql}) IS NOT NULL THEN 1 END"
             if call.condition and not self._holds(*call.condition):
                 plain_sql = f"CASE WHEN {source.text(*call.condition)} THEN {plain_sql} END"
@@ -232,6 +238,15 @@ class _Binder:
             place=source.place(*call.value) if call.value else source.place(call.at, call.at + 1),
             certain=not (self.n_conditions or filtered or by_oracle),
         )
+
+    def _refuse_text(self, first: int, last: int) -> None:
+        """Refuse an oracle whose answers are no numbers."""
+        source = self.source
+        if call_at(source, first, self.oracles) and source.skip(first + 1) == last:
+            declared = self.names.oracle(source.tokens[first].name.lower())
+            if declared and not is_number(declared.signature.returns):
+                returns, written = declared.signature.returns, source.text(first, last)
+                raise source.error(f"{written} is {returns}: {NOT_A_NUMBER}.", first, last)
 
     def _written(self, first: int, last: int, *, value: bool) -> str:
         node = parse_condition(

@@ -132,10 +132,104 @@ def test_an_error_target_out_of_reach(world: World) -> None:
     assert caught.value.spent == 300
     cursor = world.connection.execute(sql + " ON SHORTFALL RETURN")
     ((_, low, high),) = cursor.fetchall()
+    assert f"count_star(): [{low:,.6g}, {high:,.6g}]" in str(caught.value)
+    assert "limits shown" not in str(caught.value)
+    assert "the limits shown hold" in str(cursor.certificate and cursor.certificate.note)
     assert low <= world.truth.sum() <= high
     assert len(set(world.asked)) == 300
     assert cursor.certificate is not None
     assert not cursor.certificate.met
+
+
+def test_a_shortfall_names_the_group_with_the_widest_limits(world: World) -> None:
+    sql = (
+        "SELECT kind, avg(price) AS p, count(*) AS n FROM films WHERE is_pos(id) GROUP BY kind "
+        "USING score ERROR WITHIN 2% ORACLE LIMIT 300"
+    )
+    with pytest.raises(thresher.ShortfallError) as caught:
+        world.rows(sql)
+    certificate = world.connection.execute(sql + " ON SHORTFALL RETURN").certificate
+    assert certificate is not None
+    shares = {
+        (i.name, i.group): (i.high - i.low) / i.low if i.low else np.inf
+        for i in certificate.intervals
+        if i.low is not None and i.high is not None
+    }
+    name, (kind,) = max(shares, key=lambda k: shares[k])
+    assert f"those of {name} of {kind}: [" in str(caught.value)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_count_within_a_share_is_a_whole_number_that_keeps_it(world: World, seed: int) -> None:
+    cursor = world.connection.execute(
+        "SELECT count(*) AS n FROM films WHERE is_pos(id) AND id < 300 USING score "
+        f"ERROR WITHIN 3% SEED {seed}"
+    )
+    ((n, low, high),) = cursor.fetchall()
+    for end in (low, high):
+        assert abs(n - end) <= 0.03 * end
+    certificate = cursor.certificate
+    assert certificate is not None
+    assert certificate.met
+    (interval,) = certificate.intervals
+    assert (interval.estimate, interval.low, interval.high) == (n, low, high)
+    assert certificate.verify()
+
+
+def test_an_error_target_that_takes_every_label_is_exact_and_free_of_delta(world: World) -> None:
+    connection = world.connection
+    connection.execute("SET thresher_session_probability = 0.9")
+    cursor = connection.execute(
+        "SELECT count(*) AS n FROM films WHERE is_pos(id) AND id < 60 ERROR WITHIN 0.1"
+    )
+    ((n, low, high),) = cursor.fetchall()
+    assert n == low == high == world.truth[:60].sum()
+    certificate = cursor.certificate
+    assert certificate is not None
+    assert (certificate.grade, certificate.session) == ("exact", None)
+    assert certificate.statement.startswith("Every row that could change them is labelled")
+    assert certificate.verify()
+
+
+def test_a_mean_at_the_end_of_its_range_is_not_shut_out(world: World) -> None:
+    world.connection.execute(
+        "CREATE TABLE flags AS SELECT id, 0 AS flag FROM films "
+        "UNION ALL SELECT id + 4000, 1 FROM films"
+    )
+    world.connection.create_oracle(
+        "is_low", lambda ids: [i < N for i in ids], args=["BIGINT"], returns="BOOLEAN"
+    )
+    for seed in range(8):
+        ((mean, low, high),) = world.rows(
+            f"SELECT avg(flag) FROM flags WHERE is_low(id) USING 0.3 ORACLE LIMIT 200 SEED {seed}"
+        )
+        assert low == 0 <= mean <= high
+
+
+@pytest.mark.parametrize(
+    ("item", "kind"),
+    [("max(day)", "DATE"), ("min(kind)", "VARCHAR"), ("sum(CAST(id AS VARCHAR))", "VARCHAR")],
+)
+def test_what_is_no_number_is_refused_before_a_label(world: World, item: str, kind: str) -> None:
+    world.connection.execute(
+        "CREATE TABLE dated AS SELECT *, DATE '2020-01-01' + CAST(id AS INTEGER) AS day FROM films"
+    )
+    sql = f"SELECT count(*) AS n, {item} AS x FROM dated WHERE is_pos(id) ORACLE LIMIT 50"
+    with pytest.raises(thresher.Error, match=f"is over {kind}: only numbers are est") as caught:
+        world.rows(sql)
+    assert caught.value.offset == sql.index(item)
+    assert not world.asked
+    world.rows("SELECT max(epoch(day)) FROM dated WHERE is_pos(id) ORACLE LIMIT 50")
+
+
+def test_an_oracle_that_gives_text_is_refused_before_a_label(world: World) -> None:
+    world.connection.create_oracle(
+        "topic", lambda ids: ["a" for _ in ids], args=["BIGINT"], returns="VARCHAR"
+    )
+    sql = "SELECT max(topic(id)) FROM films ORACLE LIMIT 50"
+    with pytest.raises(thresher.ProgrammingError, match="is VARCHAR: only numbers") as caught:
+        world.rows(sql)
+    assert caught.value.offset == sql.index("topic")
 
 
 def test_values_of_an_oracle(world: World) -> None:
@@ -323,8 +417,14 @@ REFUSED = [
         "grouping sets",
     ),
     (
-        "SELECT count(*) c FROM films WHERE is_pos(id) GROUP BY kind HAVING c > 1 ERROR WITHIN 5%",
-        "having",
+        "SELECT count(*) c FROM films WHERE is_pos(id) GROUP BY kind HAVING is_pos(3) "
+        "ERROR WITHIN 5%",
+        "no single row of a group",
+    ),
+    (
+        "SELECT count(*) c FROM films WHERE is_pos(id) GROUP BY kind HAVING c > (SELECT 3) "
+        "ERROR WITHIN 5%",
+        "a subquery in having",
     ),
     (
         "SELECT cars(id), count(*) FROM films GROUP BY cars(id) ERROR WITHIN 5%",
