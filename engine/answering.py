@@ -70,9 +70,11 @@ class Answering:
     ) -> None:
         self._connection, self._query, self._sources = connection, query, sources
         self.by_row = not query.answer.aggregates
-        if query.estimation is None:
-            with self._kept(empty_keep(query)) as keep:
-                self._bound(keep)
+        if query.estimation is not None:
+            connection.sql(lowering.typed_estimates_sql(query, sources))
+            return
+        with self._kept(empty_keep(query)) as keep:
+            self._bound(keep)
 
     def rows(
         self, keys: Keys, labels: Mapping[str, pa.Array], into: str

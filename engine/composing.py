@@ -62,16 +62,8 @@ def _typed(connection: duckdb.DuckDBPyConnection, query: SelectionQuery) -> Iter
     """Bind a block, and write SQL with the types of its answer over no rows."""
     sources = [typed_source(leaf) for leaf in query.leaves]
     connection.execute(f"EXPLAIN {lowering.population_sql(query, sources)}")
-    if (estimation := query.estimation) is not None:
-        groups = "".join(f"({sql}) AS {name}, " for name, sql in estimation.groups)
-        ends = [
-            f"CAST(NULL AS {'BIGINT' if a.kind == 'count' and not end else 'DOUBLE'}) "
-            f"AS __thresher_a{i}{end}"
-            for i, a in enumerate(estimation.aggregates)
-            for end in ("", "_low", "_high")
-        ]
-        rows = lowering.typed_sql(query, sources, f"{groups}{', '.join(ends)}")
-        yield lowering.estimates_sql(query, f"({rows})")
+    if query.estimation is not None:
+        yield lowering.typed_estimates_sql(query, sources)
         return
     connection.register(_KEEP, empty_keep(query))
     try:

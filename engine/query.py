@@ -179,8 +179,9 @@ class Estimation:
     select : str
         SELECT list over the columns ``__thresher_g<i>``, ``__thresher_a<i>``,
         ``__thresher_a<i>_low`` and ``__thresher_a<i>_high``.
-    order, limit : str
-        ORDER BY over the same columns, and LIMIT; empty where nothing is written.
+    having, order, limit : str
+        HAVING (a condition) and ORDER BY over the same columns, and LIMIT; empty where nothing is
+        written.
     """
 
     groups: tuple[tuple[str, str], ...]
@@ -188,6 +189,7 @@ class Estimation:
     aggregates: tuple[Aggregate, ...]
     n_conditions: int
     select: str
+    having: str = ""
     order: str = ""
     limit: str = ""
 

@@ -81,6 +81,18 @@ class ItemReader:
             )
         return item
 
+    def call_ends(self, i: int, last: int) -> int | None:
+        """Return the token after the call of an aggregate that begins here; None for no call."""
+        source = self._source
+        if not self._is_aggregate(i):
+            return None
+        end = source.skip(i + 1)
+        if source.words(end, "within", "group"):
+            end = source.skip(end + 2)
+        if source.word(end) == "filter":
+            end = source.skip(end + 1)
+        return min(end, last)
+
     def _is_aggregate(self, i: int) -> bool:
         source = self._source
         return (

@@ -6,7 +6,7 @@ from thresher.errors import Error
 from thresher.plan import Aggregate, Estimation, Measured
 from thresher.sql.aggregate_items import AggregateItem, ItemReader, MeasuredCall
 from thresher.sql.aggregate_numbers import NOT_A_NUMBER, as_number, is_number
-from thresher.sql.blocks import Block, is_star
+from thresher.sql.blocks import Block, is_star, query_at
 from thresher.sql.expressions import parse_condition
 from thresher.sql.formula import Formula, call_at
 from thresher.sql.items import Item, item_at
@@ -60,7 +60,7 @@ class _Binder:
 
     def estimation(self, *, limits: bool) -> Estimation:
         source, block = self.source, self.block
-        for section in ("having", "window", "qualify"):
+        for section in ("window", "qualify"):
             if section in block.sections:
                 raise source.refuse(
                     f"{section.upper()} beside estimated aggregates is not supported yet. Keep "
@@ -91,12 +91,14 @@ class _Binder:
                 f"{column}{limit} AS {identifier(item.name + limit)}"
                 for limit in (("", "_low", "_high") if limits else ("",))
             ]
+        having = self._having(items, reader)
         return Estimation(
             groups=groups,
             measured=tuple(self.measured),
             aggregates=tuple(self.aggregates),
             n_conditions=self.n_conditions,
             select=f"SELECT {', '.join(select)}",
+            having=having,
             order=self._order(items),
             limit=self._limit(),
         )
@@ -287,6 +289,59 @@ class _Binder:
             high = high if high is None else max(high, bottom)
         return low, high
 
+    def _having(self, items: list[Item], reader: ItemReader) -> str:
+        """Write HAVING over the columns of the estimates; an aggregate only there is one more."""
+        source, (first, last) = self.source, self.block.range("having")
+        swaps: dict[tuple[int, int], str] = {}
+        i = first
+        while i < last:
+            end = reader.call_ends(i, last)
+            if end is not None:
+                text = self._text(i, end)
+                if text not in self.columns:
+                    got = reader.read(i, end)
+                    if got is None:
+                        raise source.error(f"{source.text(i, end)} cannot be estimated", i, end)
+                    name = source.text(i, end)
+                    self.columns[text] = self._aggregate(Item(i, end, name, aliased=False), got)
+                swaps[i, end] = self.columns[text]
+                i = end
+                continue
+            self._check_having(i, last)
+            column = self._named(i, items)
+            if column is not None:
+                swaps[i, i + 1] = column
+            i += 1
+        return source.text(first, last, swaps) if first < last else ""
+
+    def _check_having(self, i: int, last: int) -> None:
+        """Refuse what cannot stand in HAVING over estimates."""
+        source = self.source
+        if call_at(source, i, self.oracles):
+            raise source.refuse(
+                "an oracle call in HAVING stands for no single row of a group. Count rows with "
+                "FILTER: HAVING count(*) FILTER (WHERE oracle(x)) > 3.", i, source.skip(i + 1),
+            )  # fmt: skip
+        if source.mark(i, "(") and query_at(source, i + 1):
+            raise source.refuse(
+                "a subquery in HAVING beside estimated aggregates is not supported. Keep the "
+                "estimates in a table (CREATE TABLE ... AS) and filter that.", i, last,
+            )  # fmt: skip
+
+    def _named(self, i: int, items: list[Item]) -> str | None:
+        """Return the column of the item, limit or group that a single token names."""
+        source = self.source
+        token = source.tokens[i]
+        if not token.is_name or source.mark(i - 1, ".") or source.mark(i + 1, "("):
+            return None
+        if (text := self._text(i, i + 1)) in self.columns:
+            return self.columns[text]
+        for item in items:
+            for limit in ("", "_low", "_high"):
+                if token.name.lower() == f"{item.name}{limit}".lower():
+                    return f"{self.columns[self._text(item.first, item.last)]}{limit}"
+        return None
+
     def _order(self, items: list[Item]) -> str:
         """Write ORDER BY over the columns of the estimates."""
         source, (first, last) = self.source, self.block.range("order")
@@ -314,10 +369,8 @@ class _Binder:
             ):
                 item = items[int(token.text) - 1]
                 return self.columns[self._text(item.first, item.last)]
-            for item in items:
-                for limit in ("", "_low", "_high"):
-                    if token.is_name and token.name.lower() == f"{item.name}{limit}".lower():
-                        return f"{self.columns[self._text(item.first, item.last)]}{limit}"
+            if (column := self._named(a, items)) is not None:
+                return column
         raise source.refuse(
             f"ORDER BY {source.text(a, b)} beside estimated aggregates: name an item of the "
             "SELECT list, or its limits (its name with _low or _high)", a, b,

@@ -170,7 +170,7 @@ class _Binder:
     @property
     def _allowed(self) -> tuple[str, ...]:
         """Sections in which calls may stand."""
-        return ("where", "select") if self.estimated else ("where", "select", "order")
+        return ("where", "select", "having") if self.estimated else ("where", "select", "order")
 
     @property
     def _target(self) -> str:

@@ -24,7 +24,7 @@ __all__ = [
     "matches_sql",
     "order_by_row",
     "population_sql",
-    "typed_sql",
+    "typed_estimates_sql",
     "values_sql",
 ]
 
@@ -223,9 +223,19 @@ def joined_sql(
     )
 
 
-def typed_sql(query: SelectionQuery, sources: Sequence[str], columns: str) -> str:
-    """Return a statement over FROM that has no rows, only the types of its columns."""
-    return f"{query.ctes}SELECT {columns} FROM {from_sql(query, sources)} LIMIT 0"
+def typed_estimates_sql(query: SelectionQuery, sources: Sequence[str]) -> str:
+    """Return the user's query over its estimates, of no rows: it binds, and has their types."""
+    estimation = query.estimation
+    if estimation is None:
+        raise TypeError("a query without estimation has no estimates")
+    columns = [f"({sql}) AS {name}" for name, sql in estimation.groups]
+    for i, aggregate in enumerate(estimation.aggregates):
+        kind = "BIGINT" if aggregate.kind == "count" and aggregate.scale == 1 else "DOUBLE"
+        columns += [
+            f"CAST(NULL AS {kind}) AS __thresher_a{i}{end}" for end in ("", "_low", "_high")
+        ]
+    rows = f"{query.ctes}SELECT {', '.join(columns)} FROM {from_sql(query, sources)} LIMIT 0"
+    return estimates_sql(query, f"({rows})")
 
 
 def formula_sql(query: SelectionQuery, relation: str, keys: Sequence[str]) -> str:
@@ -279,7 +289,8 @@ def estimates_sql(query: SelectionQuery, relation: str) -> str:
     estimation = query.estimation
     if estimation is None:
         raise TypeError("a query without estimation has no estimates")
-    pieces = [f"{estimation.select} FROM {relation}", estimation.order, estimation.limit]
+    having = f"WHERE {estimation.having}" if estimation.having else ""
+    pieces = [f"{estimation.select} FROM {relation}", having, estimation.order, estimation.limit]
     return " ".join(piece for piece in pieces if piece)
 
 

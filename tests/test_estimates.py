@@ -417,8 +417,14 @@ REFUSED = [
         "grouping sets",
     ),
     (
-        "SELECT count(*) c FROM films WHERE is_pos(id) GROUP BY kind HAVING c > 1 ERROR WITHIN 5%",
-        "having",
+        "SELECT count(*) c FROM films WHERE is_pos(id) GROUP BY kind HAVING is_pos(3) "
+        "ERROR WITHIN 5%",
+        "no single row of a group",
+    ),
+    (
+        "SELECT count(*) c FROM films WHERE is_pos(id) GROUP BY kind HAVING c > (SELECT 3) "
+        "ERROR WITHIN 5%",
+        "a subquery in having",
     ),
     (
         "SELECT cars(id), count(*) FROM films GROUP BY cars(id) ERROR WITHIN 5%",

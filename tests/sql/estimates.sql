@@ -27,3 +27,9 @@ SELECT count(*) AS c FROM (SELECT DISTINCT n, kind FROM items) AS d WHERE is_odd
 SELECT count(rest(n)) AS c FROM items WHERE rest(n) BETWEEN 2 AND 6;
 SELECT sum(price) AS s FROM items WHERE is_odd(n) AND FALSE;
 SELECT kind, sum(price) AS s FROM items WHERE is_odd(n) AND FALSE GROUP BY kind;
+
+-- HAVING over aggregates, those of the SELECT list and others, aliases and groups.
+SELECT kind, count(*) AS n FROM items WHERE is_odd(n) GROUP BY kind HAVING count(*) > 25 ORDER BY kind NULLS FIRST;
+SELECT kind, count(*) AS c FROM items WHERE is_odd(n) GROUP BY kind HAVING c > 25 AND sum(price) > 90 OR kind IS NULL ORDER BY kind NULLS FIRST;
+SELECT kind, avg(rest(n)) AS m FROM items GROUP BY kind HAVING count(*) FILTER (WHERE is_odd(n)) BETWEEN 20 AND 28 ORDER BY kind NULLS FIRST;
+SELECT count(*) FROM items WHERE is_odd(n) HAVING count(*) > 1000;
