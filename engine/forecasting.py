@@ -163,7 +163,8 @@ def forecast(env: Environment, query: SelectionQuery, targets: Targets, limit: i
     with Population(env.connection, query, [None] * len(query.calls)) as population:
         learn(env.store, query, env.oracles, population, env.store.last())
         known, free = population.known, population.free
-        labels, curve, excluded = None, (), None
+        labels, excluded = None, None
+        curve: tuple[tuple[float, int], ...] = ()
         n_unknown = int(np.count_nonzero(known < 0))
         forecasts = targets.kind in _GOALS and query.tail.assuming is None
         if population.scores and n_unknown and forecasts:

@@ -240,7 +240,7 @@ def _standardised(
         inside = np.clip(value, 1e-4, 1 - 1e-4)
         value = np.log(inside) - np.log1p(-inside)
     seen = value[rows]
-    return (value - seen.mean()) / (float(seen.std()) or 1.0)
+    return np.asarray((value - seen.mean()) / (float(seen.std()) or 1.0), dtype=np.float64)
 
 
 def _fit(

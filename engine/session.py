@@ -20,13 +20,13 @@ from thresher.errors import InterfaceError, ProgrammingError, nearest
 from thresher.interrupts import Interrupts
 from thresher.labels import LabelStore
 from thresher.models import Models
+from thresher.prepared import Prepared
 from thresher.progress import ProgressSink, Silent, Terminal, terminal_or_silent
-from thresher.settings import SETTINGS, Settings
-from thresher.showing import describe, show
+from thresher.settings import Settings
+from thresher.showing import describe, set_setting, show, show_setting
 from thresher.spending import Share, Shares
 from thresher.sql import parse
 from thresher.sql.nesting import BLOCK_PREFIX
-from thresher.sql.prepared import Execution, parse_execution
 from thresher.store_tables import offer_store
 from thresher.transactions import in_transaction, transaction
 
@@ -91,7 +91,7 @@ class Session:
         self._sink = sink
         self.catalog = Catalog(connection, settings)
         self.models = Models(connection, self.catalog, settings)
-        self._prepared: dict[str, str] = {}
+        self._prepared = Prepared(connection)
         self._shares, self._interrupts = Shares(), Interrupts(connection)
 
     def execute(self, sql: str, parameters: Parameters = None) -> Outcome:
@@ -105,12 +105,9 @@ class Session:
         with self._interrupts.handled():
             with translated():
                 self.catalog.refresh()
-                execution = parse_execution(sql)
-                if execution is not None and execution.name in self._prepared:
-                    if execution.ends:
-                        del self._prepared[execution.name]
-                        return Outcome(None)
-                    sql, parameters = self._prepared_call(execution, parameters)
+                sql, parameters = self._prepared.called(sql, parameters)
+                if not sql:
+                    return Outcome(None)
                 statement = parse(sql, self.catalog, parameters)
                 offer_store(self.connection, self.store, sql)
                 if isinstance(statement, plan.Passthrough):
@@ -133,25 +130,18 @@ class Session:
             self.catalog.drop(statement)
             return Outcome(None)
         if isinstance(statement, plan.Prepare):
-            self._prepared[statement.name] = statement.statement
+            self._prepared.keep(statement)
             return Outcome(None)
         if isinstance(statement, plan.Show):
             return Outcome(self._rows(show(statement, self.catalog, self.store)))
         if isinstance(statement, plan.Describe):
             return Outcome(self._rows(describe(statement, self.catalog, self.models)))
-        return self._setting(statement)
-
-    def _prepared_call(
-        self, execution: Execution, parameters: Parameters
-    ) -> tuple[str, Parameters]:
-        """Return a prepared statement of ours and the values that EXECUTE gives it."""
-        names = [name for name, _ in execution.arguments]
-        values: tuple[Any, ...] = ()
-        if names:
-            items = ", ".join(text for _, text in execution.arguments)
-            values = self.connection.execute(f"SELECT {items}", parameters).fetchone() or ()
-        sql = self._prepared[execution.name]
-        return sql, dict(zip(names, values, strict=True)) if any(names) else list(values)
+        if isinstance(statement, plan.ShowSetting):
+            return Outcome(self._rows(show_setting(statement, self.settings)))
+        if isinstance(statement, plan.SetSetting | plan.ResetSetting):
+            set_setting(statement, self.settings)
+            return Outcome(None)
+        raise InterfaceError(f"cannot run a {type(statement).__name__}")
 
     def select(self, query: plan.SelectionQuery) -> Outcome:
         """Answer one of our queries inside one transaction, so that rows stand still."""
@@ -358,29 +348,6 @@ class Session:
         count = int(table.column(0)[0].as_py()) if counted else -1
         return Outcome(self.connection.from_arrow(table), rowcount=count)
 
-    def _setting(
-        self, statement: plan.SetSetting | plan.ResetSetting | plan.ShowSetting | plan.Statement
-    ) -> Outcome:
-        if isinstance(statement, plan.ShowSetting):
-            value = self.settings.get(statement.name)
-            columns: dict[str, list[str | None]] = {
-                "name": [f"thresher_{statement.name}"],
-                "value": [_text(value)],
-            }
-            columns["meaning"] = [SETTINGS[statement.name].help]
-            return Outcome(self._rows(columns))
-        if isinstance(statement, plan.SetSetting | plan.ResetSetting):
-            try:
-                value = statement.value if isinstance(statement, plan.SetSetting) else None
-                self.settings.set(statement.name, value)
-            except ProgrammingError as error:
-                place = statement.place
-                raise ProgrammingError(
-                    error.message, sql=statement.sql, offset=place.offset, length=place.length
-                ) from None
-            return Outcome(None)
-        raise InterfaceError(f"cannot run a {type(statement).__name__}")
-
     def _explain(self, statement: plan.Explain) -> duckdb.DuckDBPyRelation:
         from thresher.explain import written  # brings scipy, which plain SQL does not need
 
@@ -423,9 +390,3 @@ def _parts_of(
         return [statement]
     last = [] if isinstance(statement.outer, str) else [statement.outer]
     return [*(block.query for block in statement.blocks), *last]
-
-
-def _text(value: object) -> str | None:
-    if value is None:
-        return None
-    return str(value).lower() if isinstance(value, bool) else str(value)

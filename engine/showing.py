@@ -1,4 +1,4 @@
-"""What SHOW and DESCRIBE print."""
+"""What SHOW and DESCRIBE print, and SET and RESET of settings."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from thresher.catalog import Catalog, OracleEntry
 from thresher.errors import ProgrammingError, nearest
 from thresher.labels import LabelStore
 from thresher.models import Models
+from thresher.settings import SETTINGS, Settings
 
-__all__ = ["describe", "show"]
+__all__ = ["describe", "set_setting", "show", "show_setting"]
 
 Columns = Mapping[str, Sequence[str | None]]
 
@@ -77,3 +78,32 @@ def _unknown(statement: plan.Describe, known: Sequence[str]) -> ProgrammingError
 
 def _arguments(entry: OracleEntry) -> str:
     return ", ".join(f"{a.name} {a.type}" for a in entry.signature.arguments)
+
+
+def show_setting(statement: plan.ShowSetting, settings: Settings) -> Columns:
+    """Return name, value and meaning of one setting."""
+    value = settings.get(statement.name)
+    text = str(value).lower() if isinstance(value, bool) else None if value is None else str(value)
+    return {
+        "name": [f"thresher_{statement.name}"],
+        "value": [text],
+        "meaning": [SETTINGS[statement.name].help],
+    }
+
+
+def set_setting(statement: plan.SetSetting | plan.ResetSetting, settings: Settings) -> None:
+    """Change one setting, or give it its default again.
+
+    Raises
+    ------
+    ProgrammingError
+        There is no such setting, or it cannot have this value.
+    """
+    try:
+        value = statement.value if isinstance(statement, plan.SetSetting) else None
+        settings.set(statement.name, value)
+    except ProgrammingError as error:
+        place = statement.place
+        raise ProgrammingError(
+            error.message, sql=statement.sql, offset=place.offset, length=place.length
+        ) from None
