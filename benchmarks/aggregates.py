@@ -242,7 +242,7 @@ def measure(task: Task, n: int, trials: int, method: str) -> dict[str, Any]:
     start = time.perf_counter()
     found = [METHODS[method](task, n, np.random.default_rng(seed)) for seed in range(trials)]
     low, high = np.array(found).T
-    held = (low <= task.truth + 1e-9) & (task.truth <= high + 1e-9)
+    held = (low <= task.truth) & (task.truth <= high)
     return {
         "task": task.name,
         "aggregate": task.kind,

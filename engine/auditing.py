@@ -21,6 +21,7 @@ from thresher.plan import Audit, SelectionQuery, Tail
 from thresher.population import Population
 from thresher.running import Running
 from thresher.sampling import Limits, audit_selection, human_agreement
+from thresher.sql.nesting import BLOCK_PREFIX
 from thresher.verdicts import Finding
 
 __all__ = ["audit_answer", "audit_certificate", "keys_sha256"]
@@ -143,6 +144,12 @@ def _asked(
 def _refuse(query: SelectionQuery, statement: Audit) -> None:
     """Refuse what the store does not keep enough of."""
     place, message = statement.place, ""
+    if BLOCK_PREFIX in query.canonical:
+        raise NotSupportedError(
+            f"certificate {statement.identity} is of rows that another block of its statement "
+            "gave, and those are not kept. Keep them (CREATE TABLE ... AS SELECT ...), run the "
+            "query over that table and audit its certificate."
+        ).at(statement.sql, statement.place.offset, statement.place.length)
     if query.labelled is not None:
         message = (
             "an audit of labels in the SELECT list is not supported yet: the store keeps which "

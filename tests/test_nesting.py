@@ -167,6 +167,20 @@ def test_explain_tells_of_each_block_and_buys_nothing(ours: thresher.Connection)
     assert any(line.startswith("labels") and "bought" in line for line in analyzed)
 
 
+def test_an_inner_block_can_be_audited_and_one_over_it_says_why_not(
+    ours: thresher.Connection,
+) -> None:
+    found = ours.execute(
+        f"WITH odd AS (SELECT * FROM items WHERE is_odd(n) {TARGET}) SELECT id FROM odd "
+        "WHERE word(id) = 'fizz' USING n RECALL TARGET 80% ORACLE LIMIT 40"
+    )
+    inner, outer = found.certificates
+    rows = ours.execute(f"AUDIT CERTIFICATE '{inner.id}' ORACLE LIMIT 100").fetchall()
+    assert rows[0][0] == "recall"
+    with pytest.raises(thresher.NotSupportedError, match="another block of its statement gave"):
+        ours.execute(f"AUDIT CERTIFICATE '{outer.id}' ORACLE LIMIT 100")
+
+
 def test_a_transaction_of_the_user_stays_open(ours: thresher.Connection) -> None:
     ours.execute("BEGIN")
     ours.execute("INSERT INTO items VALUES (1000, 7, 1, 'new')")
