@@ -7,6 +7,8 @@ import numpy.typing as npt
 
 __all__ = ["check_known", "check_rng"]
 
+_NO_GENERATORS = (int, float, str, np.integer, np.random.SeedSequence, np.random.RandomState)
+
 
 def check_known(known: npt.ArrayLike, n_rows: int) -> npt.NDArray[np.integer]:
     """Return labels known before as an array, or raise ValueError.
@@ -46,7 +48,7 @@ def check_known(known: npt.ArrayLike, n_rows: int) -> npt.NDArray[np.integer]:
 
 
 def check_rng(rng: object) -> None:
-    """Raise ValueError unless `rng` is a generator; a seed alone is not one.
+    """Raise ValueError for what is often taken for a generator: a seed, or numpy's old generator.
 
     Examples
     --------
@@ -54,7 +56,7 @@ def check_rng(rng: object) -> None:
     Traceback (most recent call last):
     ValueError: rng must be a numpy.random.Generator, got 0. Write np.random.default_rng(0).
     """
-    if not isinstance(rng, np.random.Generator):
+    if rng is None or isinstance(rng, _NO_GENERATORS):
         seed = rng if isinstance(rng, int | np.integer) else "seed"
         raise ValueError(
             f"rng must be a numpy.random.Generator, got {rng!r}. "
