@@ -19,6 +19,7 @@ __all__ = ["PROVIDERS", "create_oracle", "create_proxy"]
 _ORACLES = {
     "column": "thresher.oracles.column",
     "huggingface": "thresher.oracles.huggingface",
+    "openai": "thresher.oracles.openai_api",
     "python": "thresher.oracles.function",
 }
 _PROXIES = {

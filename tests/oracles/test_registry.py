@@ -16,7 +16,7 @@ from thresher.oracles.registry import PROVIDERS, create_oracle, create_proxy
 
 def test_the_providers() -> None:
     assert PROVIDERS == {
-        "oracle": ("column", "huggingface", "python"),
+        "oracle": ("column", "huggingface", "openai", "python"),
         "proxy": ("column", "embedding", "python", "tfidf"),
     }
 
@@ -86,9 +86,10 @@ from thresher.oracles.context import Context
 signature = Signature((Argument("text", "VARCHAR"),), "BOOLEAN")
 options = {"model": "a/b", "prompt": "{text}"}
 create_oracle("huggingface", "o", signature, options, Context())
+create_oracle("openai", "o", signature, {**options, "url": "http://localhost/v1"}, Context())
 create_proxy("embedding", "p", signature, {"model": "a/b"}, Context())
 create_proxy("tfidf", "q", signature, {}, Context())
-heavy = {"torch", "transformers", "sklearn", "duckdb", "pandas"} & set(sys.modules)
+heavy = {"torch", "transformers", "sklearn", "duckdb", "pandas", "httpx"} & set(sys.modules)
 sys.exit(str(heavy) if heavy else 0)
 """
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)

@@ -1,0 +1,174 @@
+"""What a chat model is asked to say, and what it said: one of some answers, or a number."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+__all__ = ["AnswerFormat", "BadAnswerError", "answer_probability", "plain"]
+
+Answer = bool | int | float | str
+_THOUGHTS = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+_WRAPPING = " \t\r\n\"'`*"
+
+
+class BadAnswerError(ValueError):
+    """What the model said is no answer; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFormat:
+    """The answers that a model may give.
+
+    Parameters
+    ----------
+    returns : pyarrow.DataType
+        Boolean, integer, floating or string.
+    choices : tuple of str
+        Answer texts, ``(yes, no)`` for booleans, none for numbers. Case and blanks around them
+        do not matter.
+
+    Examples
+    --------
+    >>> AnswerFormat(pa.bool_(), ("yes", "no")).read("Yes.")
+    (True, 'Yes')
+    >>> AnswerFormat(pa.float64(), ()).read('{"answer": 3.5}')
+    (3.5, '3.5')
+    """
+
+    returns: pa.DataType
+    choices: tuple[str, ...]
+
+    def instruction(self, structured: bool) -> str:
+        """Return the sentence after the prompt that says how to answer."""
+        if not self.choices:
+            number = "whole number" if pa.types.is_integer(self.returns) else "number"
+            wanted = f"a {number}"
+        else:
+            wanted = "one of " + ", ".join(map(_quoted, self.choices))
+        if structured:
+            return f'Answer in JSON, {{"answer": ...}}, with {wanted}.'
+        return f"Answer with {wanted} and nothing else."
+
+    def schema(self) -> dict[str, object]:
+        """Return ``response_format`` of a request whose reply must be such an answer."""
+        answer: dict[str, object]
+        if self.choices:
+            answer = {"type": "string", "enum": list(self.choices)}
+        else:
+            answer = {"type": "integer" if pa.types.is_integer(self.returns) else "number"}
+        schema = {
+            "type": "object",
+            "properties": {"answer": answer},
+            "required": ["answer"],
+            "additionalProperties": False,
+        }
+        return {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "strict": True, "schema": schema},
+        }
+
+    def read(self, content: str) -> tuple[Answer, str]:
+        """Return the answer and its text in what the model said.
+
+        Raises
+        ------
+        BadAnswerError
+            It is none of the choices, or no number of the declared type.
+
+        Notes
+        -----
+        The whole text must be the answer, or a JSON object with it; thoughts in front, between
+        ``<think>`` and ``</think>``, are left out. An answer is never searched for in a sentence.
+        """
+        said = _unwrapped(content)
+        return (self._choice(said) if self.choices else self._number(said)), said
+
+    def _choice(self, said: str) -> Answer:
+        for number, choice in enumerate(self.choices):
+            if said.casefold() == plain(choice).casefold():
+                return number == 0 if pa.types.is_boolean(self.returns) else choice
+        raise BadAnswerError(f"it is none of {', '.join(map(_quoted, self.choices))}")
+
+    def _number(self, said: str) -> Answer:
+        whole = pa.types.is_integer(self.returns)
+        try:
+            value = int(said) if whole else float(said)
+        except ValueError:
+            raise BadAnswerError(f"it is no {'whole ' if whole else ''}number") from None
+        try:
+            finite = math.isfinite(pa.scalar(value, self.returns).as_py())
+        except (OverflowError, pa.ArrowInvalid):
+            finite = False
+        if not finite:
+            raise BadAnswerError(f"it is no finite number of type {self.returns}")
+        return value
+
+
+def plain(text: str) -> str:
+    """Return a text without blanks, quotes and stars around it, and without its full stop.
+
+    Examples
+    --------
+    >>> plain('"Yes."'), plain(".5")
+    ('Yes', '.5')
+    """
+    return text.strip(_WRAPPING).rstrip(".").rstrip(_WRAPPING)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _unwrapped(content: str) -> str:
+    """The answer's text, out of thoughts, code fences, a JSON object, quotes and a full stop."""
+    text = _THOUGHTS.sub("", content).strip()
+    if text.startswith("```") and text.endswith("```"):
+        text = text[3:-3].removeprefix("json").strip()
+    if not text.startswith("{"):
+        return plain(text)
+    try:
+        answer = json.loads(text)["answer"]
+    except (ValueError, KeyError, RecursionError):
+        raise BadAnswerError('it is no JSON object with an "answer"') from None
+    if isinstance(answer, bool):
+        return "yes" if answer else "no"
+    if not isinstance(answer, (str, int, float)):
+        raise BadAnswerError('its "answer" is neither text nor a number')
+    return plain(str(answer))
+
+
+def answer_probability(said: str, tokens: Sequence[Mapping[str, object]]) -> float | None:
+    """Return the probability of the tokens that make up an answer, or None if they are not found.
+
+    Parameters
+    ----------
+    said : str
+        The answer's text.
+    tokens : sequence of mapping
+        ``token`` and ``logprob`` (nats) of each token of the reply, in order.
+
+    Examples
+    --------
+    >>> tokens = [{"token": '{"answer":"', "logprob": -9.0}, {"token": "ye", "logprob": 0.0}]
+    >>> answer_probability("yes", [*tokens, {"token": "s", "logprob": 0.0}])
+    1.0
+    """
+    pieces = [str(token.get("token", "")) for token in tokens]
+    begin = "".join(pieces).rfind(said) if said else -1
+    if begin < 0:
+        return None
+    total, at = 0.0, 0
+    for piece, token in zip(pieces, tokens, strict=True):
+        if at < begin + len(said) and at + len(piece) > begin:
+            logprob = token.get("logprob")
+            if not isinstance(logprob, (int, float)) or math.isnan(logprob):
+                return None
+            total += logprob
+        at += len(piece)
+    return math.exp(min(total, 0.0))

@@ -1,0 +1,147 @@
+"""Limits of requests and tokens by the minute, and how long to wait after a failure."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+__all__ = ["RateLimit", "Sent", "backoff_s", "retry_after_s"]
+
+WINDOW_S = 60.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
+
+
+@dataclass(slots=True)
+class Sent:
+    """One request that was sent: when (seconds of the clock), and the tokens it counts with."""
+
+    at: float
+    n_tokens: int
+
+
+class RateLimit:
+    """Holds requests back so that no window of a minute has too many of them, or of their tokens.
+
+    Parameters
+    ----------
+    rpm, tpm : int or None
+        Most requests, and most tokens, of a window; None for no limit.
+    window_s : float
+        Length of the window in seconds.
+    clock : callable
+        Seconds that never run backwards.
+    sleep : coroutine function
+        Waits so many seconds.
+
+    Notes
+    -----
+    The window slides: a request is let through when it and all that were let through in the
+    `window_s` before it stay within both limits. So every window has at most `rpm` requests,
+    wherever it begins. Tokens are counted as estimated until `Sent.n_tokens` is set to what the
+    server says. A request that alone has more tokens than `tpm` waits for an empty window.
+    """
+
+    def __init__(
+        self,
+        rpm: int | None = None,
+        tpm: int | None = None,
+        *,
+        window_s: float = WINDOW_S,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._rpm, self._tpm, self._window_s = rpm, tpm, window_s
+        self._clock, self._sleep = clock, sleep
+        self._sent: deque[Sent] = deque()
+        self._held_until = float("-inf")
+
+    async def acquire(self, n_tokens: int) -> Sent:
+        """Wait until a request of about so many tokens may be sent, and count it."""
+        while (wait := self._wait_s(n_tokens)) > 0.0:
+            await self._sleep(wait)
+        sent = Sent(self._clock(), n_tokens)
+        self._sent.append(sent)
+        return sent
+
+    def hold(self, seconds: float) -> None:
+        """Let nothing through for so many seconds: the server has asked for it."""
+        self._held_until = max(self._held_until, self._clock() + seconds)
+
+    def _wait_s(self, n_tokens: int) -> float:
+        """Seconds until a request could be sent, by what is known now; 0 or less: now."""
+        now = self._clock()
+        while self._sent and self._sent[0].at + self._window_s <= now:
+            self._sent.popleft()
+        wait = self._held_until - now
+        if self._rpm is not None and len(self._sent) >= self._rpm:
+            wait = max(wait, self._sent[-self._rpm].at + self._window_s - now)
+        if self._tpm is not None:
+            over = sum(sent.n_tokens for sent in self._sent) + n_tokens - self._tpm
+            for sent in self._sent:
+                if over <= 0:
+                    break
+                over -= sent.n_tokens
+                wait = max(wait, sent.at + self._window_s - now)
+        return wait
+
+
+def backoff_s(n_failures: int, rng: random.Random) -> float:
+    """Return how long to wait after so many failures in a row, in seconds.
+
+    Parameters
+    ----------
+    n_failures : int
+        From 1.
+    rng : random.Random
+        Spreads the waits, so that requests which failed together do not come back together.
+
+    Examples
+    --------
+    >>> rng = random.Random(0)
+    >>> all(backoff_s(n, rng) <= min(30, 0.5 * 2 ** (n - 1)) for n in range(1, 20))
+    True
+    """
+    longest = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(n_failures - 1, 16))
+    return longest * rng.uniform(0.5, 1.0)
+
+
+def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Return the seconds that ``Retry-After`` asks to wait, or None where it asks for nothing.
+
+    Parameters
+    ----------
+    headers : mapping of str to str
+        Of the reply. ``retry-after-ms`` counts before ``retry-after``, in seconds or a date.
+    now : datetime, optional
+        With a time zone; the present when absent.
+
+    Examples
+    --------
+    >>> retry_after_s({"retry-after": "1.5"})
+    1.5
+    >>> retry_after_s({"retry-after-ms": "250", "retry-after": "1"})
+    0.25
+    >>> noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    >>> retry_after_s({"retry-after": "Thu, 01 Jan 2026 12:00:09 GMT"}, noon)
+    9.0
+    >>> retry_after_s({"retry-after": "soon"}) is None
+    True
+    """
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers[name]) * unit
+        except (KeyError, ValueError):
+            continue
+        return seconds if 0.0 <= seconds < float("inf") else None
+    try:
+        until = parsedate_to_datetime(headers["retry-after"])
+    except (KeyError, ValueError):
+        return None
+    until = until if until.tzinfo is not None else until.replace(tzinfo=UTC)
+    return max(0.0, (until - (now or datetime.now(UTC))).total_seconds())
