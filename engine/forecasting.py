@@ -48,6 +48,8 @@ class Outlook:
     spends : int
         Labels that it will buy where it has no reason to stop before its limit; 0 where it stops as
         soon as it can.
+    shows : int
+        Most labels besides for calls in the SELECT list and ORDER BY, for rows that come back.
     curve : tuple of (float, int)
         Labels expected for other targets.
     excluded : int or None
@@ -64,6 +66,7 @@ class Outlook:
     goal: str
     labels: LabelForecast | None
     spends: int
+    shows: int
     curve: tuple[tuple[float, int], ...]
     excluded: int | None
     paces: Mapping[str, Pace]
@@ -78,10 +81,14 @@ class Outlook:
         found = [("rows", rows)]
         if self.spends:
             found.append(("spends", f"up to {self.spends:,} labels{self._takes(self.spends)}"))
+        if self.shows:
+            text = f"up to {self.shows:,} labels for calls outside WHERE, over rows that come back"
+            found.append(("shows", text))
         if (labels := self.labels) is not None:
             ends = f" ({labels.low:,} to {labels.high:,})" if labels.low < labels.high else ""
             takes = "" if self.spends else self._takes(labels.low, labels.high)
-            text = f"about {labels.expected:,} labels{ends} {self.goal}{takes}"
+            read = "" if self.n_stored else ", if scores are probabilities"
+            text = f"about {labels.expected:,} labels{ends} {self.goal}{takes}{read}"
             found.append(("forecast", text))
             if self.goal != _GOALS["accuracy"]:
                 found.append(("limit", self._limit(labels)))
@@ -98,7 +105,10 @@ class Outlook:
         )
         if self.excluded is None:
             return text
-        return f"{text}; with {self.spends:,} it can leave out at most {self.excluded:,} rows"
+        return (
+            f"{text}; with {self.spends:,} it can always leave out at most {self.excluded:,} of "
+            "the rows that are not labelled yet"
+        )
 
     def _takes(self, *labels: int) -> str:
         """Say what some labels will take, by what labels took until now."""
@@ -129,6 +139,7 @@ class Outlook:
                 "most_rows_left_out": self.excluded,
             },
             "spends": self.spends,
+            "shows": self.shows,
             "curve": [{"target": target, "labels": n} for target, n in self.curve],
             "paces": {
                 name: {
@@ -161,7 +172,8 @@ def forecast(env: Environment, query: SelectionQuery, targets: Targets, limit: i
     labels. Under a declared assumption the labels are those that the statement allows.
     """
     with Population(env.connection, query, [None] * len(query.calls)) as population:
-        learn(env.store, query, env.oracles, population, env.store.last())
+        if env.settings.get("reuse_labels"):
+            learn(env.store, query, env.oracles, population, env.store.last())
         known, free = population.known, population.free
         labels, excluded = None, None
         curve: tuple[tuple[float, int], ...] = ()
@@ -187,6 +199,7 @@ def forecast(env: Environment, query: SelectionQuery, targets: Targets, limit: i
             goal=_GOALS.get(targets.kind, ""),
             labels=labels,
             spends=_spends(query, targets, n_unknown, limit),
+            shows=population.n_rows * len(query.outputs.calls) if query.outputs else 0,
             curve=curve,
             excluded=excluded,
             paces=paces,

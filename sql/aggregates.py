@@ -73,8 +73,12 @@ class _Binder:
         items = [self._item(a, b) for a, b in source.split(first, last)]
         reader = ItemReader(source)
         found = [reader.read(item.first, item.last) for item in items]
-        if not any(found):
-            raise source.error("ERROR WITHIN needs an aggregate in the SELECT list", first, last)
+        having = range(*block.range("having"))
+        if not any(found) and all(reader.call_ends(i, having.stop) is None for i in having):
+            raise source.error(
+                "ERROR WITHIN, or ORACLE LIMIT and BUDGET beside GROUP BY, estimate aggregates: "
+                "there is none in the SELECT list or HAVING", first, last,
+            )  # fmt: skip
         plain = [item for item, got in zip(items, found, strict=True) if got is None]
         groups = self._groups(plain, items)
         select = []
@@ -91,14 +95,14 @@ class _Binder:
                 f"{column}{limit} AS {identifier(item.name + limit)}"
                 for limit in (("", "_low", "_high") if limits else ("",))
             ]
-        having = self._having(items, reader)
+        kept = self._having(items, reader)
         return Estimation(
             groups=groups,
             measured=tuple(self.measured),
             aggregates=tuple(self.aggregates),
             n_conditions=self.n_conditions,
             select=f"SELECT {', '.join(select)}",
-            having=having,
+            having=kept,
             order=self._order(items),
             limit=self._limit(),
         )

@@ -164,13 +164,17 @@ class _Binder:
         """The calls that rows which come back show, or are ordered by."""
         if self.labels_rows or self.estimated:
             return []
-        ranges = [range(*self.block.range(section)) for section in ("select", "order")]
+        ranges = [range(*self.block.range(section)) for section in self._allowed[1:]]
         return [i for i in self.calls if any(i in tokens for tokens in ranges)]
 
     @property
     def _allowed(self) -> tuple[str, ...]:
         """Sections in which calls may stand."""
-        return ("where", "select", "having") if self.estimated else ("where", "select", "order")
+        if self.estimated:
+            return ("where", "select", "having")
+        if self._target or self.labels_rows:
+            return ("where", "select", "order")
+        return ("where", "select", "group", "having", "qualify", "order")
 
     @property
     def _target(self) -> str:
@@ -217,17 +221,14 @@ class _Binder:
 
     @property
     def estimated(self) -> bool:
-        """Whether the aggregates are estimated from a sample, or over an oracle's values."""
+        """Whether the aggregates are estimated from a sample."""
         values = self.clauses.values
         if any(target in values for target in ("RECALL TARGET", "PRECISION TARGET")):
             return False
         if "ERROR WITHIN" in values:
             return True
-        first, last = self.block.range("select")
-        if first_aggregate(self.source, self.block) is None:
-            return False
         asked = any(clause in values for clause in ("ORACLE LIMIT", "BUDGET"))
-        return asked or any(first <= i < last for i in self.calls)
+        return asked and first_aggregate(self.source, self.block) is not None
 
     def _condition(self) -> tuple[list[str], list[Node]]:
         """Split WHERE into SQL free of oracle calls, and the conjuncts with calls."""

@@ -116,7 +116,8 @@ class Nesting:
             item = self._cte(tokens[a:b], scope)
             head += [*([tokens[a - 1]] if i else []), *item]
             scope = scope.with_item(item)
-        if not section_at(source, start) and not source.mark(start, "("):
+        begins = section_at(source, start) or source.mark(start, "(")
+        if not begins and source.word(start) not in ("values", "table"):
             return [*head, *self._statement_in(tokens[start:], scope)]
         cuts = _branches(source, start)
         if len(cuts) == 1:

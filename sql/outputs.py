@@ -31,7 +31,7 @@ class OutputCalls:
     block : Block
         Its sections.
     calls : sequence of int
-        The tokens where calls begin, all of them in the SELECT list and ORDER BY.
+        The tokens where calls begin, all of them outside WHERE and FROM.
     """
 
     def __init__(self, source: Source, block: Block, calls: Sequence[int]) -> None:
@@ -95,20 +95,13 @@ class OutputCalls:
         Raises
         ------
         NotSupportedError
-            Aggregates, and window functions over rows that meet a target only in part.
+            Window functions over rows that meet a target only in part.
         """
         source, block = self._source, self._block
         for i in self._calls:
             if source.word(source.skip(i + 1)) in _AFTER_CALL:
                 word = source.word(source.skip(i + 1)).upper()
                 raise source.error(f"{source.tokens[i].name} is an oracle: it takes no {word}", i)
-        at = first_aggregate(source, block)
-        if at is not None:
-            raise source.refuse(
-                "an aggregate beside an oracle call in ORDER BY is not supported. Keep the answers "
-                "first: SELECT ... FROM (SELECT oracle(x) AS answer FROM t) GROUP BY ...",
-                at,
-            )
         if not target:
             return
         windows = [
@@ -164,6 +157,8 @@ class OutputCalls:
         if not any(section in block.sections for section in _LIMITS):
             return False
         if "qualify" in block.sections or source.word(block.range("select")[0]) == "distinct":
+            return False
+        if first_aggregate(source, block) is not None:
             return False
         return not any(has_window(source, *block.range(name)) for name in ("select", "order"))
 

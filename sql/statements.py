@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from thresher.errors import ProgrammingError
+from thresher.errors import ProgrammingError, nearest
 from thresher.plan import Composed, Explain, Passthrough, SelectionQuery, Statement
 from thresher.sql.audits import is_audit, parse_audit
 from thresher.sql.binder import bind_query
@@ -32,6 +32,11 @@ _OURS = """
     budget assuming using
 """
 _BLOCK = ("select", "from", "with")
+_STATEMENTS = """
+    select insert update delete create copy merge alter call comment describe summarize pivot
+    unpivot explain prepare execute set show values table attach export import
+"""
+_VERBS = _STATEMENTS.split()
 _BEFORE_NAMES = "table into macro function exists view index on references copy type schema"
 
 
@@ -164,6 +169,9 @@ def _query(
     found = _left(outer, oracles)
     selects = outer.word(0) in _BLOCK or outer.mark(0, "(")
     if found is not None and not selects:
+        if outer.word(0) not in _VERBS:
+            written = outer.text(0, 1)
+            raise outer.error(f"unknown statement {written}.{nearest(written, _VERBS)}", 0)
         what = clause_name(outer, found) or f"a call of the oracle {outer.tokens[found].name}"
         raise outer.refuse(
             f"{what} in {outer.text(0, 1).upper()} is not supported outside a SELECT. Write it "

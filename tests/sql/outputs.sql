@@ -31,3 +31,15 @@ SELECT id, unnest([1, rest(n)]) AS u FROM items WHERE id < 10 ORDER BY id, u LIM
 SELECT * FROM (SELECT id, word(n) AS w FROM items WHERE is_odd(n)) WHERE w = 'fizz' ORDER BY id;
 SELECT kind, list(w ORDER BY id) AS ws FROM (SELECT kind, id, word(n) AS w FROM items WHERE id < 20) GROUP BY kind ORDER BY kind;
 SELECT r, count(*) AS c FROM (SELECT rest(n) AS r FROM items WHERE id < 50) GROUP BY r ORDER BY r;
+
+-- Aggregates over answers, and groups of them: exact where nothing limits the labels.
+SELECT rest(n) AS r, count(*) AS c FROM items WHERE id < 50 GROUP BY r ORDER BY r;
+SELECT word(n), count(*), max(price) FROM items GROUP BY word(n) ORDER BY ALL;
+SELECT kind, is_odd(n) AS odd, sum(id) FROM items GROUP BY ALL ORDER BY ALL;
+SELECT sum(4503599627370497 + id) FILTER (WHERE is_odd(n)) AS s, max(id), stddev(rest(n)) AS d, count(DISTINCT word(n)) AS c FROM items;
+SELECT round(avg(rest(n)), 2) + 1 AS r, list(word(n) ORDER BY id)[1:3] AS w, bool_or(is_odd(n)) AS b FROM items WHERE is_odd(id);
+SELECT kind FROM items GROUP BY kind HAVING count(*) FILTER (WHERE is_odd(n)) > 20 ORDER BY max(rest(n)), kind;
+SELECT kind, min(word(n)) AS w FROM items WHERE is_odd(n) GROUP BY kind HAVING avg(rest(n)) > 2 ORDER BY kind LIMIT 3;
+SELECT id FROM items WHERE is_odd(n) QUALIFY row_number() OVER (PARTITION BY word(n) ORDER BY id) = 1 ORDER BY id;
+SELECT DISTINCT word(n) FROM items ORDER BY 1;
+SELECT kind, rest(n) AS r, count(*) FROM items WHERE id < 60 GROUP BY ROLLUP (kind, r) ORDER BY ALL;
