@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,9 @@ def learn(
     tables: list[pa.Table | None] = []
     for call in query.calls:
         bound = oracles[call.oracle]
-        keys, answers = store.facts(bound.version, known_until)
-        values = bound.typed(answers)
-        tables.append(
-            pa.table({"key": pa.array(keys, pa.string()), "value": values}) if keys else None
-        )
+        facts = store.facts(bound.version, known_until)
+        columns = {"key": facts.hex_keys(), "value": bound.typed(facts.answers)}
+        tables.append(pa.table(columns) if facts.answers else None)
     if any(table is not None for table in tables):
         population.learn(tables)
 
@@ -301,20 +300,19 @@ class Labeller:
 
     def _values(self, call: OracleCall, table: pa.Table, rows: npt.NDArray[np.int64]) -> pa.Array:
         """Answers of one call at `rows`, NULL elsewhere and where an input is NULL."""
-        keys: list[str | None] = table.column(call.key).to_pylist()
-        first: dict[str, int] = {}
-        for row in rows.tolist():
-            key = keys[row]
-            if key is not None:
-                first.setdefault(key, row)
-        self._learn(call, table, first)
-        memory = self._memory(call)
-        found: list[Label | None] = [None] * len(keys)
-        for row in rows.tolist():
-            key = keys[row]
-            if key is not None:
-                found[row] = memory[key]
-        return self._bound(call).typed(found)
+        column = table.column(call.key).combine_chunks()
+        wanted = rows[np.asarray(column.take(pa.array(rows)).is_valid())]
+        distinct = column.take(pa.array(wanted)).dictionary_encode()
+        keys, codes = distinct.dictionary.to_pylist(), np.asarray(distinct.indices)
+        first = np.empty(len(keys), dtype=np.int64)
+        first[codes[::-1]] = wanted[::-1]
+        self._learn(call, table, dict(zip(keys, first.tolist(), strict=True)))
+        answers = self._bound(call).typed(list(map(self._memory(call).__getitem__, keys)))
+        places = np.zeros(table.num_rows, dtype=np.int64)
+        places[wanted] = codes
+        missing = np.ones(table.num_rows, dtype=np.bool_)
+        missing[wanted] = False
+        return answers.take(pa.array(places, mask=missing))
 
     def _learn(self, call: OracleCall, table: pa.Table, first: Mapping[str, int]) -> None:
         """Get the answers of all keys in `first` (key to a row that has it) into memory."""
@@ -332,14 +330,14 @@ class Labeller:
         """Take from the store what it has; return the keys that must be bought."""
         if self._run is None or not keys:
             return keys
-        stored = self._store.get(self._bound(call).version, keys)
-        for key in keys:
-            if key in stored:
-                answer, seq = stored[key]
-                self._remember(call, key, answer)
-                self.charged += seq > self._run.known_until
-        self.n_reused += len(stored)
-        return [key for key in keys if key not in stored]
+        stored = self._store.find(self._bound(call).version, keys)
+        known = map(keys.__getitem__, stored.places.tolist())
+        self._memory(call).update(zip(known, stored.answers, strict=True))
+        self.charged += int(np.count_nonzero(stored.seqs > self._run.known_until))
+        self.n_reused += len(stored.answers)
+        new = np.ones(len(keys), dtype=np.bool_)
+        new[stored.places] = False
+        return list(compress(keys, new.tolist()))
 
     def _buy(
         self, call: OracleCall, table: pa.Table, first: Mapping[str, int], keys: Sequence[str]
@@ -362,9 +360,5 @@ class Labeller:
         self.n_labels += len(keys)
         self.charged += len(keys)
         self.cost_usd += answers.cost_usd
-        for key, value in zip(keys, values, strict=True):
-            self._remember(call, key, value)
+        self._memory(call).update(zip(keys, values, strict=True))
         self._on_batch()
-
-    def _remember(self, call: OracleCall, key: str, value: Label) -> None:
-        self._memory(call)[key] = value

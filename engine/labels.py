@@ -24,18 +24,24 @@ import pyarrow as pa
 
 from thresher.errors import OperationalError
 from thresher.label_log import pack_log, unpack_log
+from thresher.stored_labels import (
+    FoundLabels,
+    Label,
+    StoredLabels,
+    find_labels,
+    read_labels,
+)
 
 __all__ = [
     "CERTIFICATE_COLUMNS",
     "LABEL_COLUMNS",
+    "SPEND_COLUMNS",
     "Label",
     "LabelStore",
     "Pace",
     "Run",
     "StoredAnswer",
 ]
-
-Label = bool | int | float | str
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS oracles (
@@ -85,7 +91,16 @@ CERTIFICATE_COLUMNS = (
     ("summary", "VARCHAR"),
     ("certificate", "VARCHAR"),  # JSON
 )
-_CHUNK = 500  # SQLite allows 999 variables a statement in its oldest builds
+SPEND_COLUMNS = (
+    ("oracle", "VARCHAR"),
+    ("version", "VARCHAR"),
+    ("n_labels", "BIGINT"),
+    ("seconds", "DOUBLE"),
+    ("cost_usd", "DOUBLE"),
+    ("first_bought_at", "DOUBLE"),  # Unix time in seconds
+    ("last_bought_at", "DOUBLE"),
+)
+_CACHE_KIB = 65_536  # of SQLite: keys come in random order, and so do the pages of their index
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +184,7 @@ class LabelStore:
             )
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             self._db.executescript(_SCHEMA)
             self._db.execute("SELECT seq, oracle, key, answer FROM labels LIMIT 0")
 
@@ -208,21 +224,28 @@ class LabelStore:
             self._ids[version] = row.fetchone()[0]
         return self._ids[version]
 
+    @contextmanager
+    def _snapshot(self, version: str) -> Iterator[int]:
+        """Read one state of the store; gives the version's number, 0 where it has no label."""
+        with self._lock, self._translated():
+            self._db.execute("BEGIN")
+            try:
+                known = self._db.execute("SELECT id FROM oracles WHERE version = ?", (version,))
+                row = known.fetchone()
+                yield 0 if row is None else row[0]
+            finally:
+                self._db.execute("COMMIT")
+
     def get(self, version: str, keys: Sequence[str]) -> dict[str, tuple[Label, int]]:
         """Return the stored answers among `keys` (SHA-256 in hex), with their sequence numbers."""
-        found: dict[str, tuple[Label, int]] = {}
-        with self._lock, self._translated():
-            for start in range(0, len(keys), _CHUNK):
-                chunk = [bytes.fromhex(k) for k in keys[start : start + _CHUNK]]
-                marks = ",".join("?" * len(chunk))
-                rows = self._db.execute(
-                    f"SELECT lower(hex(key)), answer, seq FROM labels "
-                    f"WHERE oracle = (SELECT id FROM oracles WHERE version = ?) "
-                    f"AND key IN ({marks})",
-                    (version, *chunk),
-                )
-                found.update((key, (answer, seq)) for key, answer, seq in rows)
-        return found
+        found = self.find(version, keys)
+        known = zip(found.answers, found.seqs.tolist(), strict=True)
+        return dict(zip([keys[place] for place in found.places], known, strict=True))
+
+    def find(self, version: str, keys: Sequence[str]) -> FoundLabels:
+        """Return the stored labels among distinct `keys` (SHA-256 in hex), by the column."""
+        with self._snapshot(version) as oracle:
+            return find_labels(self._db, oracle, keys, self.last())
 
     def put(
         self,
@@ -269,15 +292,10 @@ class LabelStore:
             ).fetchone()
         return None if row is None else Pace(*row)
 
-    def facts(self, version: str, known_until: int) -> tuple[list[str], list[Label]]:
-        """Return keys (hex) and answers of one oracle version up to a sequence number."""
-        with self._lock, self._translated():
-            rows = self._db.execute(
-                "SELECT lower(hex(key)), answer FROM labels "
-                "WHERE oracle = (SELECT id FROM oracles WHERE version = ?) AND seq <= ?",
-                (version, known_until),
-            ).fetchall()
-        return [row[0] for row in rows], [row[1] for row in rows]
+    def facts(self, version: str, known_until: int) -> StoredLabels:
+        """Return the labels of one oracle version up to a sequence number."""
+        with self._snapshot(version) as oracle:
+            return read_labels(self._db, oracle, known_until)
 
     def last(self) -> int:
         """Return the sequence number of the newest label, 0 when there is none."""
@@ -380,4 +398,13 @@ class LabelStore:
                 "SELECT o.name, o.version, lower(hex(l.key)), CAST(l.answer AS TEXT), "
                 "l.confidence, l.cost_usd, l.bought_at FROM labels l "
                 "JOIN oracles o ON o.id = l.oracle ORDER BY l.seq"
+            ).fetchall()
+
+    def spend(self) -> list[tuple[str, str, int, float, float, float | None, float | None]]:
+        """Return a row per oracle version that labels were bought of: `SPEND_COLUMNS`."""
+        with self._lock, self._translated():
+            return self._db.execute(
+                "SELECT o.name, o.version, p.n_labels, p.seconds, p.cost_usd, min(l.bought_at), "
+                "max(l.bought_at) FROM paces p JOIN oracles o ON o.id = p.oracle "
+                "LEFT JOIN labels l ON l.oracle = o.id GROUP BY o.id ORDER BY o.id"
             ).fetchall()

@@ -1,4 +1,4 @@
-"""The label store in SQL: ``thresher_labels()``, ``thresher_certificates()``, and label logs."""
+"""The label store in SQL: labels, what they cost, certificates, and label logs."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ import duckdb
 import pyarrow as pa
 
 from thresher.label_log import LOG_SCHEMA
-from thresher.labels import CERTIFICATE_COLUMNS, LABEL_COLUMNS, LabelStore
+from thresher.labels import CERTIFICATE_COLUMNS, LABEL_COLUMNS, SPEND_COLUMNS, LabelStore
 
 __all__ = ["offer_store"]
 
+_ARROW = {"BIGINT": pa.int64(), "DOUBLE": pa.float64(), "VARCHAR": pa.string()}
+
 
 def offer_store(connection: duckdb.DuckDBPyConnection, store: LabelStore, sql: str) -> None:
-    """Define thresher_labels() and thresher_certificates() for a statement that uses them."""
+    """Define the table functions that a statement uses."""
     if "thresher_labels" in sql.lower():
         _define(connection, "thresher_labels", LABEL_COLUMNS, store.labels())
+    if "thresher_spend" in sql.lower():
+        _define(connection, "thresher_spend", SPEND_COLUMNS, store.spend())
     if "thresher_label_log" in sql.lower():
         _define_log(connection, store)
     if "thresher_certificates" in sql.lower():
@@ -51,9 +55,7 @@ def _define(
     TIMESTAMP and not TIMESTAMPTZ: DuckDB hands the latter to Python through pytz alone.
     """
     arrays = {
-        column: pa.array(
-            [row[i] for row in rows], pa.float64() if kind == "DOUBLE" else pa.string()
-        )
+        column: pa.array([row[i] for row in rows], _ARROW[kind])
         for i, (column, kind) in enumerate(columns)
     }
     connection.register(f"__{name}", pa.table(arrays))

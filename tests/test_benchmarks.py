@@ -50,6 +50,7 @@ provenance = module("provenance")
 report = module("report")
 run = module("run")
 speed = module("speed")
+store = module("store")
 trials = module("trials")
 versions = module("versions")
 
@@ -278,6 +279,15 @@ def test_speed_table_and_oracle_agree() -> None:
     assert scores.min() >= 0
     assert scores.max() <= 1
     assert speed.oracle(truth)([3, 4]) == truth[[3, 4]].tolist()
+
+
+def test_the_store_is_measured_on_labels_that_are_right(tmp_path: Path) -> None:
+    figures = store.run(tmp_path, n_labels=2000)
+    assert json.loads((tmp_path / "store.json").read_text()) == figures
+    asked = figures["queries"]
+    bought = [asked[f"{name}_n_labels"] for name in ("buying", "again", "from_facts")]
+    assert bought == [2000, 0, 0]
+    assert set(figures["lookups"]) == {"boolean", "text"}
 
 
 def test_other_methods_cells_are_kept_only_under_the_same_settings(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import sqlite3
@@ -10,7 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+import thresher
+from thresher import stored_labels
 from thresher.errors import OperationalError
 from thresher.labels import LabelStore
 
@@ -56,7 +61,7 @@ def test_a_run_keeps_its_seed_and_its_facts(store: LabelStore) -> None:
     again = store.begin("query", 8, {"v": 2.0})
     assert again == first
     assert first.seed == 7
-    assert store.facts("v", again.known_until)[0] == [KEY_A]
+    assert store.facts("v", again.known_until).hex_keys().to_pylist() == [KEY_A]
     assert store.begin("another", 1, {}).known_until == store.last() > first.known_until
 
 
@@ -107,3 +112,158 @@ def test_the_file_is_in_wal_mode(store: LabelStore) -> None:
     with sqlite3.connect(str(store.path)) as db:
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     db.close()
+
+
+def test_what_labels_cost_is_queryable(tmp_path: Path) -> None:
+    store = LabelStore(tmp_path / "t.duckdb.labels")
+    store.put("v1", "dear", [KEY_A, KEY_B], [True, False], [None, None], 0.5, 2.0)
+    store.put("v1", "dear", [KEY_B, KEY_C], [True, True], [None, None], 0.25, 1.0)
+    store.put("v2", "free", [KEY_A], ["x"], [None], 0.0, 0.5)
+    store.close()
+    with thresher.connect(str(tmp_path / "t.duckdb")) as con:
+        spend = con.execute(
+            "SELECT oracle, version, n_labels, seconds, cost_usd, "
+            "last_bought_at >= first_bought_at FROM thresher_spend() ORDER BY cost_usd DESC"
+        ).fetchall()
+        kinds = con.execute("DESCRIBE FROM thresher_spend()").fetchall()
+    # A label that was bought twice was paid for twice, although it is stored once.
+    assert spend == [("dear", "v1", 4, 3.0, 0.75, True), ("free", "v2", 1, 0.5, 0.0, True)]
+    assert [kind[1] for kind in kinds] == [
+        *("VARCHAR", "VARCHAR", "BIGINT", "DOUBLE", "DOUBLE", "TIMESTAMP", "TIMESTAMP")
+    ]
+
+
+def test_an_empty_store_has_cost_nothing() -> None:
+    with thresher.connect() as con:
+        assert con.execute("FROM thresher_spend()").fetchall() == []
+
+
+ANSWERS = st.one_of(
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False),
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    stored=st.lists(ANSWERS, max_size=30),
+    others=st.integers(0, 40),
+    span=st.integers(1, 9),
+    wanted=st.lists(st.integers(0, 40), unique=True),
+    mixed=st.booleans(),
+)
+def test_labels_are_found_however_they_are_read(
+    stored: list[int | float | str], others: int, span: int, wanted: list[int], mixed: bool
+) -> None:
+    """Through the index or in order, by one span or many, alone or among other versions."""
+    if not mixed:
+        stored = [answer for answer in stored if isinstance(answer, int)]
+    keys = [hashlib.sha256(b"%d" % i).hexdigest() for i in range(41)]
+    store = LabelStore(None)
+    store.put("other", "o", keys[:others], [-1] * others, [None] * others, 0.0)
+    store.put("v", "o", keys[: len(stored)], stored, [None] * len(stored), 0.0)
+    asked = [keys[i] for i in wanted]
+    expected = {keys[i]: (stored[i], others + 1 + i) for i in wanted if i < len(stored)}
+    for probe in (1, 10, 10**6):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(stored_labels, "_PROBE", probe)
+            patched.setattr(stored_labels, "_SEQS", span)
+            assert store.get("v", asked) == expected
+            half = others + len(stored) // 2
+            facts = store.facts("v", half)
+        known = dict(zip(facts.hex_keys().to_pylist(), facts.answers, strict=True))
+        assert known == dict(zip(keys, stored[: len(stored) // 2], strict=False))
+        assert sorted(facts.seqs.tolist()) == list(range(others + 1, half + 1))
+    store.close()
+
+
+def test_a_label_that_is_asked_for_comes_at_its_place(store: LabelStore) -> None:
+    keys = [f"{i:064x}" for i in range(400)]
+    store.put("v", "o", keys[::2], list(range(0, 400, 2)), [None] * 200, 0.0)
+    for asked in (keys[::-1], keys[:6]):  # in order, and through the index
+        found = store.find("v", asked)
+        assert [int(asked[place], 16) for place in found.places] == found.answers
+        assert found.places.tolist() == sorted(found.places.tolist())
+        assert len(found.seqs) == len(asked) // 2
+
+
+def test_a_repeated_query_takes_every_label_from_the_store(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def pos(numbers: list[int]) -> list[bool]:
+        asked.extend(numbers)
+        return [number % 3 == 0 for number in numbers]
+
+    with thresher.connect(str(tmp_path / "t.duckdb"), config={"oracle_limit": 10**6}) as con:
+        con.create_oracle("pos", pos, args=["BIGINT"], version="1", batch_size=5000)
+        # Inputs repeat, and some are NULL: each distinct one is asked once.
+        con.execute("CREATE TABLE t AS SELECT i, nullif(i % 9000, 7) AS n FROM range(20000) r(i)")
+        expected = [i for i in range(20000) if i % 9000 != 7 and i % 9000 % 3 == 0]
+        for condition, n_bought in (("pos(n)", 8999), ("pos(n)", 0), ("pos(n) AND i >= 0", 0)):
+            cursor = con.execute(f"SELECT i FROM t WHERE {condition} ORDER BY i")
+            assert [row[0] for row in cursor.fetchall()] == expected
+            assert cursor.certificate is not None
+            assert cursor.certificate.n_labels == n_bought
+    assert sorted(asked) == [i for i in range(9000) if i != 7]
+
+
+_SHARING = """
+import sys
+import thresher
+from thresher.labels import LabelStore
+
+path, process = sys.argv[1], int(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+store = LabelStore(path)
+for first in range(0, 400, 10):
+    numbers = [(first + 50 * process + i) % 400 for i in range(10)]
+    keys = [f"{number:064x}" for number in numbers]
+    store.put("v", "o", keys, numbers, [None] * 10, 0.1)
+    assert store.get("v", keys).keys() == set(keys)
+store.close()
+first = 50 * process
+with thresher.connect(labels=path, config={"seed": process}) as con:
+    answer = lambda numbers: [number % 2 == 0 for number in numbers]
+    con.create_oracle("is_even", answer, args=["BIGINT"], version="1", batch_size=25)
+    found = con.execute(
+        f"SELECT i FROM range({first}, {first + 200}) r(i) WHERE is_even(i) ORDER BY i"
+    ).fetchall()
+assert found == [(i,) for i in range(first, first + 200, 2)]
+"""
+
+
+def test_eight_processes_write_into_one_file_at_once(tmp_path: Path) -> None:
+    """They put the same keys and run queries over the same rows; the file is new to all."""
+    path = tmp_path / "shared.labels"
+    command = [sys.executable, "-P", "-c", _SHARING, str(path)]
+    processes = [
+        subprocess.Popen(
+            [*command, str(number)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(8)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    assert [process.communicate(timeout=120)[1] for process in processes] == [""] * 8
+    assert [process.returncode for process in processes] == [0] * 8
+    store = LabelStore(path)
+    found = store.get("v", [f"{number:064x}" for number in range(400)])
+    assert [answer for answer, _ in found.values()] == list(range(400))
+    kept = [(row[1], row[2]) for row in store.labels()]
+    assert len(kept) == len(set(kept)) == 400 + 550
+    assert [row[2:5] for row in store.spend() if row[1] == "v"] == [
+        (8 * 400, 0.0, pytest.approx(8 * 40 * 0.1))
+    ]
+    assert len(store.certificates()) == 8
+    store.close()

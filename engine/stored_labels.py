@@ -1,0 +1,198 @@
+"""Labels read by the column: a million keys are found without a Python step for each.
+
+SQLite hands rows to Python one by one, which costs more than finding them. So it concatenates the
+columns of many rows, and Arrow cuts them up and joins them with the keys that are asked for.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+__all__ = ["FoundLabels", "Label", "StoredLabels", "find_labels", "read_labels"]
+
+Label = bool | int | float | str
+
+_KEY = 32  # bytes of a SHA-256
+_SEQS = 100_000  # sequence numbers read at once
+_PROBE = 10  # finding one key in the index takes as long as reading so many rows in order
+_WHERE = "FROM labels NOT INDEXED WHERE oracle = ? AND seq BETWEEN ? AND ?"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLabels:
+    """Labels of one oracle version, by the column.
+
+    Parameters
+    ----------
+    keys : pyarrow.FixedSizeBinaryArray of 32 bytes, length n
+        SHA-256 of the inputs.
+    answers : list of bool, int, float or str, length n
+        Answers; booleans as 0 and 1.
+    seqs : ndarray of int64, shape (n,)
+        Sequence numbers.
+    """
+
+    keys: pa.Array
+    answers: list[Label]
+    seqs: npt.NDArray[np.int64]
+
+    def hex_keys(self) -> pa.Array:
+        """Return the keys in lower-case hex: strings, length n."""
+        n_keys, text = len(self.keys), pa.py_buffer(_packed(self.keys).hex().encode())
+        offsets = np.arange(n_keys + 1, dtype=np.int64) * (2 * _KEY)
+        buffers = [None, pa.py_buffer(offsets), text]
+        return pa.Array.from_buffers(pa.large_string(), n_keys, buffers)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLabels:
+    """Which of the keys asked for have a label.
+
+    Parameters
+    ----------
+    places : ndarray of int64, shape (k,)
+        Positions among the keys, ascending.
+    answers : list of bool, int, float or str, length k
+        Their answers; booleans as 0 and 1.
+    seqs : ndarray of int64, shape (k,)
+        Their sequence numbers.
+    """
+
+    places: npt.NDArray[np.int64]
+    answers: list[Label]
+    seqs: npt.NDArray[np.int64]
+
+
+def read_labels(db: sqlite3.Connection, oracle: int, until: int) -> StoredLabels:
+    """Return the labels of one oracle version up to a sequence number.
+
+    Parameters
+    ----------
+    db : sqlite3.Connection
+        In a transaction, so that no label goes while the columns are read.
+    oracle : int
+        Number of the version in the table `oracles`.
+    until : int
+        Last sequence number.
+    """
+    if _is_rare(db, oracle, until):
+        return _read_rows(db, oracle, until)
+    parts = [_read_span(db, oracle, at, min(at + _SEQS - 1, until)) for at in _starts(db, until)]
+    answers: list[Label] = []
+    for part in parts:
+        answers += part.answers
+    keys = pa.concat_arrays([part.keys for part in parts])
+    return StoredLabels(keys, answers, np.concatenate([part.seqs for part in parts]))
+
+
+def find_labels(db: sqlite3.Connection, oracle: int, keys: Sequence[str], last: int) -> FoundLabels:
+    """Return the labels of keys.
+
+    Parameters
+    ----------
+    db : sqlite3.Connection
+        In a transaction.
+    oracle : int
+        Number of the version in the table `oracles`.
+    keys : sequence of str
+        SHA-256 in hex, each once.
+    last : int
+        Sequence number of the newest label.
+
+    Notes
+    -----
+    A few keys are looked up in the index; of many, all labels are read in the order they were
+    bought and joined by a hash table, since the index is in another order than the labels.
+    """
+    packed = bytes.fromhex("".join(keys))
+    if _PROBE * len(keys) < last:
+        return _probe(db, oracle, packed)
+    stored = read_labels(db, oracle, last)
+    at = pc.index_in(_as_keys(packed), stored.keys)
+    found = at.drop_null().to_numpy(zero_copy_only=False).astype(np.int64)
+    answers: list[Label] = np.array(stored.answers, dtype=object)[found].tolist()
+    places = np.flatnonzero(at.is_valid().to_numpy(zero_copy_only=False))
+    return FoundLabels(places, answers, stored.seqs[found])
+
+
+def _probe(db: sqlite3.Connection, oracle: int, packed: bytes) -> FoundLabels:
+    """Look keys up in the index, all by one statement."""
+    rows = db.execute(
+        "WITH RECURSIVE n (i) AS (SELECT 0 WHERE ?1 > 0 UNION ALL SELECT i + 1 FROM n "
+        "WHERE i + 1 < ?1) SELECT i, answer, seq FROM n CROSS JOIN labels "
+        f"ON oracle = ?2 AND key = substr(?3, i * {_KEY} + 1, {_KEY})",
+        (len(packed) // _KEY, oracle, packed),
+    ).fetchall()
+    places, answers, seqs = zip(*rows, strict=True) if rows else ((), (), ())
+    return FoundLabels(np.array(places, dtype=np.int64), list(answers), _integers(seqs))
+
+
+def _starts(db: sqlite3.Connection, until: int) -> range:
+    """First sequence numbers of the spans that hold labels."""
+    first = db.execute("SELECT coalesce(min(seq), 1) FROM labels").fetchone()[0]
+    return range(first, max(until, first) + 1, _SEQS)
+
+
+def _is_rare(db: sqlite3.Connection, oracle: int, until: int) -> bool:
+    """Whether so few labels are this oracle's that the index finds them sooner."""
+    most = until // _PROBE + 1
+    counted = "SELECT count(*) FROM (SELECT 1 FROM labels WHERE oracle = ? LIMIT ?)"
+    return bool(db.execute(counted, (oracle, most)).fetchone()[0] < most)
+
+
+def _read_rows(db: sqlite3.Connection, oracle: int, until: int) -> StoredLabels:
+    """Read labels through the index."""
+    rows = db.execute(
+        "SELECT key, answer, seq FROM labels WHERE oracle = ? AND seq <= ?", (oracle, until)
+    ).fetchall()
+    keys, answers, seqs = zip(*rows, strict=True) if rows else ((), (), ())
+    return StoredLabels(_as_keys(b"".join(keys)), list(answers), _integers(seqs))
+
+
+def _read_span(db: sqlite3.Connection, oracle: int, first: int, last: int) -> StoredLabels:
+    """Read the labels of a span of sequence numbers in their order."""
+    span = (oracle, first, last)
+    packed, seqs, whole, n_others = db.execute(
+        "SELECT CAST(group_concat(key, '') AS BLOB), group_concat(seq), "
+        "group_concat(iif(typeof(answer) = 'integer', answer, NULL)), "
+        f"total(typeof(answer) <> 'integer') {_WHERE}",
+        span,
+    ).fetchone()
+    if packed is None:
+        return StoredLabels(_as_keys(b""), [], _integers(()))
+    if n_others:  # texts hold commas, and real numbers would lose digits
+        rows = db.execute(f"SELECT answer {_WHERE} ORDER BY seq", span).fetchall()
+        answers = [row[0] for row in rows]
+    else:
+        answers = _parsed(whole).tolist()
+    return StoredLabels(_as_keys(packed), answers, _parsed(seqs))
+
+
+def _parsed(text: str) -> npt.NDArray[np.int64]:
+    """Read integers between commas."""
+    return np.fromstring(text, dtype=np.int64, sep=",")
+
+
+def _integers(values: Sequence[int]) -> npt.NDArray[np.int64]:
+    return np.array(values, dtype=np.int64)
+
+
+def _as_keys(packed: bytes) -> pa.Array:
+    """Cut bytes into keys."""
+    n_keys, rest = divmod(len(packed), _KEY)
+    if rest:
+        raise ValueError(f"keys have {_KEY} bytes each, got {len(packed)} in all")
+    return pa.Array.from_buffers(pa.binary(_KEY), n_keys, [None, pa.py_buffer(packed)])
+
+
+def _packed(keys: pa.Array) -> bytes:
+    """Return the bytes of all keys on end."""
+    start = keys.offset * _KEY
+    return bytes(keys.buffers()[1][start : start + len(keys) * _KEY])
