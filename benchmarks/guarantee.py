@@ -200,7 +200,7 @@ def write(result: Mapping[str, Any], out: Path) -> None:
     """Write `guarantee.json` (a line a cell), `.md` and `.png`."""
     out.mkdir(parents=True, exist_ok=True)
     head = json.dumps({k: v for k, v in result.items() if k != "cells"}, indent=1)
-    cells = ",\n  ".join(json.dumps(cell) for cell in result["cells"])
+    cells = ",\n  ".join(json.dumps(cell, separators=(",", ":")) for cell in result["cells"])
     text = f'{head[:-2]},\n "cells": [\n  {cells}\n ]\n}}\n'
     (out / "guarantee.json").write_text(text)
     (out / "guarantee.md").write_text(guarantee_report.markdown(result))
