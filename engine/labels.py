@@ -1,6 +1,6 @@
 """The label store: every oracle answer that was paid for, by content.
 
-One SQLite file in WAL mode, so that many processes can read and write it at once and a killed
+One SQLite file in WAL mode, so that several processes can read and write it and a killed
 process loses nothing that was committed. A label is found by the oracle's version and the SHA-256
 of its inputs; what table the inputs came from does not matter.
 """

@@ -140,29 +140,36 @@ def answer(con: thresher.Connection, sql: str) -> thresher.Cursor | thresher.Not
         return refusal
 
 
-def compare(both: tuple[thresher.Connection, thresher.Connection], sql: str, clauses: str) -> None:
+def compare(both: tuple[thresher.Connection, thresher.Connection], sql: str, clauses: str) -> bool:
+    """Hold an answer against DuckDB's; False where a refusal left nothing to compare."""
     plain, ours = both
     wanted = plain.execute(sql)
     found = answer(ours, f"{sql} {clauses}")
     if isinstance(found, thresher.NotSupportedError):
         assert found.offset is not None, sql  # a refusal shows the place
-        return
+        return False
     assert wanted.description is not None
     assert found.description is not None
-    names = [column[0] for column in wanted.description]
-    kept = [i for i, c in enumerate(found.description) if c[0] in names]
-    assert len(kept) >= len(names) or clauses
-    if len(kept) == len(names):
-        assert rows(found.fetchall(), kept) == rows(wanted.fetchall(), list(range(len(names))))
+    limits = [column[0].endswith(("_low", "_high")) for column in found.description]
+    kept = [i for i, limit in enumerate(limits) if not limit]
+    assert len(kept) == len(wanted.description)
+    assert rows(found.fetchall(), kept) == rows(wanted.fetchall(), list(range(len(kept))))
     assert {certificate.grade for certificate in found.certificates} == {"exact"}
+    return True
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
-@given(queries())
 def test_the_answer_is_duckdbs_own(
-    both: tuple[thresher.Connection, thresher.Connection], query: tuple[str, str]
+    both: tuple[thresher.Connection, thresher.Connection],
 ) -> None:
-    compare(both, *query)
+    compared = []
+
+    @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(queries())
+    def holds(query: tuple[str, str]) -> None:
+        compared.append(compare(both, *query))
+
+    holds()
+    assert sum(compared) > 0.8 * len(compared)  # refusals are the exception
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
