@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from thresher.errors import ProgrammingError
+from thresher.targets import complement
 
 __all__ = ["Share", "Shares", "Spending"]
 
@@ -63,9 +64,9 @@ class Spending:
         if delta > self.left * (1 + 1e-12):
             raise ProgrammingError(
                 f"this statement may fail with probability {delta:.4g}, but of the session's "
-                f"{self.total:.4g} (thresher_session_probability {1 - self.total:.6g}) only "
-                f"{self.left:.4g} is left. Leave WITH PROBABILITY out, or write at least "
-                f"{1 - self.left:.6g}."
+                f"{self.total:.4g} (thresher_session_probability {complement(self.total):.6g}) "
+                f"only {self.left:.4g} is left. Leave WITH PROBABILITY out, or write at least "
+                f"{complement(self.left):.6g}."
             )
         return Share(
             delta,
@@ -104,15 +105,16 @@ class Shares:
         ProgrammingError
             It names more than is left of the session's.
         """
-        asked = None if named is None else 1.0 - named
+        asked = None if named is None else complement(named)
         if session is not None:
-            if self._session is None or self._session.total != 1.0 - session:
-                self._session = Spending(1.0 - session)
+            total = complement(session)
+            if self._session is None or self._session.total != total:
+                self._session = Spending(total)
             return self._session.share(asked)
         self._session = None
         if asked is not None:
             return Share(asked)
-        delta = 1.0 - default
+        delta = complement(default)
         if n_sharing < 2:
             return Share(delta)
         text = f"one of {n_sharing} parts of the statement, which share {delta:.4g}"

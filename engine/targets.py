@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Literal
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "RowsTarget",
     "Shortfall",
     "Targets",
+    "complement",
+    "hundredth",
     "query_kind",
 ]
 
@@ -48,6 +51,33 @@ def query_kind(
             return "precision"
         return "rows" if rows else "exact"
     return "recall" if precision is None else "joint"
+
+
+def complement(probability: float) -> float:
+    """Return 1 - probability, of the number as it is written in decimals.
+
+    Parameters
+    ----------
+    probability : float
+        In [0, 1].
+
+    Examples
+    --------
+    >>> complement(0.95), 1 - 0.95
+    (0.05, 0.050000000000000044)
+    """
+    return float(1 - Decimal(repr(float(probability))))
+
+
+def hundredth(percentage: float) -> float:
+    """Return a percentage as a share, of the number as it is written in decimals.
+
+    Examples
+    --------
+    >>> hundredth(99.9), 99.9 / 100
+    (0.999, 0.9990000000000001)
+    """
+    return float(Decimal(repr(float(percentage))) / 100)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from thresher.errors import ProgrammingError
 from thresher.sql.blocks import section_at
 from thresher.sql.clause_heads import SHORTFALLS, TailClauses, head_at, meant
 from thresher.sql.tokens import Source
-from thresher.targets import Assumption, AssumptionName, BudgetUnit, ErrorTarget
+from thresher.targets import Assumption, AssumptionName, BudgetUnit, ErrorTarget, hundredth
 
 __all__ = ["READERS", "Reader", "read_gap"]
 
@@ -75,7 +75,7 @@ def _share(closed: bool) -> Reader:
     def read(source: Source, head: int, i: int, last: int, clauses: TailClauses) -> int:
         name = source.text(head, i).upper()
         value, end, percent = _number(source, head, i, last, "a share such as 90% or 0.9")
-        share = value / 100 if percent else value
+        share = hundredth(value) if percent else value
         if not (0 < share < 1 or (closed and share == 1)):
             hint = "Write a share such as 90% or 0.9."
             if not percent and 1 < value < 100:
@@ -122,7 +122,7 @@ def _error(source: Source, head: int, i: int, last: int, clauses: TailClauses) -
     """Read ``x[%] [RELATIVE | ABSOLUTE]``; a percentage is relative unless it says otherwise."""
     example = "a distance such as 5% or 0.5 ABSOLUTE"
     value, end, percent = _number(source, head, i, last, example)
-    within, written = value / 100 if percent else float(value), source.text(i, end)
+    within, written = hundredth(value) if percent else float(value), source.text(i, end)
     relative = percent
     if end < last and source.word(end) in ("relative", "absolute"):
         relative, end = source.word(end) == "relative", end + 1

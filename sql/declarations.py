@@ -23,6 +23,7 @@ from thresher.plan import (
 )
 from thresher.sql.names import Names
 from thresher.sql.tokens import Source
+from thresher.targets import hundredth
 
 __all__ = ["is_declaration", "parse_declaration", "unquoted"]
 
@@ -260,7 +261,7 @@ def _value(source: Source, first: int, last: int, what: str) -> OptionValue:
         text = token.text.replace("_", "")
         number: int | float = int(text) if text.isdigit() else float(text)
         number = -number if sign == "-" else number
-        return number / 100 if percent else number
+        return hundredth(number) if percent else number
     if sign or percent:
         raise source.error(f"{what}: a number must stand here", first, last)
     if token.kind == "parameter":

@@ -136,3 +136,15 @@ def test_scores_that_say_nothing_of_errors_give_no_forecast_of_accuracy(
     sql = "EXPLAIN SELECT id FROM t WHERE is_big(id) USING {} ACCURACY TARGET .9"
     assert not any(line.startswith("forecast") for line in lines(con, sql.format("s * 100")))
     assert any(line.startswith("forecast") for line in lines(con, sql.format("s")))
+
+
+@pytest.mark.parametrize("written", ["0.95", "95%", "0.9", "99.9%", "0.99999"])
+def test_a_delta_is_the_complement_of_the_decimal_that_was_written(
+    con: thresher.Connection, written: str
+) -> None:
+    sql = f"SELECT id FROM t WHERE is_big(id) USING s RECALL TARGET .9 WITH PROBABILITY {written}"
+    certificate = con.execute(sql).certificate
+    assert certificate is not None
+    assert repr(certificate.delta) == repr(
+        {"0.95": 0.05, "95%": 0.05, "0.9": 0.1, "99.9%": 0.001, "0.99999": 0.00001}[written]
+    )
