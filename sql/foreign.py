@@ -25,12 +25,13 @@ from thresher.sql.tokens import Source, Token
 __all__ = ["is_foreign", "may_be_foreign", "rewrite", "with_notes"]
 
 _WORDS = (
-    "nlfilter", "nljoin", "llm_", "ai_", "ai.", "prompt", "fusion_", "flock_", "mindsdb", "model",
-    "function",
+    "nlfilter", "nljoin", "llm_", "ai_", "ai.", "ml.", "cortex", "prompt", "fusion_", "flock_",
+    "mindsdb", "model", "function",
 )  # fmt: skip
 _CALLS = re.compile(
     r"""(?<![\w$]) (?: nlfilter | nljoin | llm_\w+ | ai_\w+ | prompt | fusion_\w+ | flock_\w+
-                     | ai \. \s* \w+ ) \s* (?: \( | -- | /\* )
+                     | (?: ai | ml | snowflake \. \s* cortex ) \s* \. \s* \w+ )
+        \s* (?: \( | -- | /\* )
       | ^ [^'"]{0,40}? \b create \b [^'"]{0,40}? \b (?: model | prompt | function ) \b
       | (?<![\w$]) mindsdb \s* \.""",
     re.VERBOSE,

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 
 from thresher.errors import nearest
 from thresher.sql.blocks import operand_ends, query_at
+from thresher.sql.foreign_arguments import Asked, Form, Range, read_call
 from thresher.sql.foreign_blocks import outer_brackets, put, sections
-from thresher.sql.foreign_functions import FORMS, REFUSED, Asked, read_call
+from thresher.sql.foreign_functions import FORMS
 from thresher.sql.foreign_prompts import Prompt, string_value
+from thresher.sql.foreign_refused import REFUSED, TABLES
 from thresher.sql.formula import BOOLEANS, call_at
 from thresher.sql.names import DeclaredOracle, Names
 from thresher.sql.tokens import Source, Token, identifier
 
 __all__ = ["NAMES", "Calls"]
 
-Range = tuple[int, int]
 _TARGETS = {
     "recall": "RECALL TARGET",
     "precision": "PRECISION TARGET",
@@ -25,8 +26,12 @@ _TARGETS = {
     "seed": "SEED",
 }
 _NAMING = (":=", "=>")
-NAMES = frozenset(name.partition(".")[0] for name in (*FORMS, *REFUSED))
+_KNOWN = (*FORMS, *REFUSED)
+NAMES = frozenset(name.partition(".")[0] for name in _KNOWN)
 """First words of all such functions, in lower case."""
+_SCHEMAS = frozenset(
+    name[:i] for name in _KNOWN for i, character in enumerate(name) if character == "."
+)
 _TEXTS = ("VARCHAR", "TEXT", "STRING", "CHAR", "BPCHAR")
 _RELATION = ("from", "join", "lateral", "as")
 
@@ -90,11 +95,12 @@ class Calls:
         """Return the name of the function of another system that is called at a token."""
         source = self._source
         name, opened = source.word(i), i + 1
-        if name == "ai" and source.mark(i + 1, "."):
-            name, opened = f"ai.{source.word(i + 2)}", i + 3
+        while name in _SCHEMAS and source.mark(opened, "."):
+            name, opened = f"{name}.{source.word(opened + 1)}", opened + 2
         if (name not in FORMS and name not in REFUSED) or not source.mark(opened, "("):
             return ""
-        named = source.mark(i - 1, ".") or operand_ends(source, i - 1) or i in self._relations
+        elsewhere = (i in self._relations) != (name in TABLES)
+        named = source.mark(i - 1, ".") or operand_ends(source, i - 1) or elsewhere
         if named or name in self._oracles or source.partner[opened] < 0:
             return ""
         return "" if self._is_duckdbs(name, opened) else name
@@ -117,7 +123,7 @@ class Calls:
     def _foreign(self, name: str, i: int) -> tuple[Sequence[Token], int]:
         """Write a call of an oracle for the function at a token; return the token after it."""
         source = self._source
-        opened = i + 3 if "." in name else i + 1
+        opened = i + 1 + 2 * name.count(".")
         end = source.skip(opened)
         shown = source.text(i, opened).upper()
         if name in REFUSED:
@@ -126,11 +132,7 @@ class Calls:
         self._check_nested(shown, opened, end)
         values, named = self._arguments(source.split(opened + 1, end - 1), ())
         asked = read_call(source, shown, form, (i, end), values, named)
-        if source.mark(end, ".") and end + 1 < len(source.tokens):
-            if not form.field or source.tokens[end + 1].name.lower() != form.field:
-                field = source.tokens[end + 1].text
-                raise source.refuse(f"{shown} answers one value, it has no {field}", i, end + 2)
-            end += 2
+        end = self._path(form, shown, i, end)
         oracle, how = self._oracle(asked, shown, (i, end))
         declared = self._known(oracle, (i, end)).signature.arguments
         call = _call(
@@ -152,6 +154,33 @@ class Calls:
         for ignored in (*asked.ignored, *([f"the model {asked.model}"] if unknown else [])):
             self._note(f"{ignored} of {shown} is ignored")
         return call, end
+
+    def _path(self, form: Form, shown: str, i: int, end: int) -> int:
+        """Step over ``:labels[0]``, ``.result`` or ``['label']``, the way to the one value."""
+        source, path, at = self._source, list[str](), end
+        while (step := self._step(at)) is not None:
+            path.append(step[0])
+            at = step[1]
+        if tuple(path) in form.paths:
+            return at
+        if path and (form.paths or source.mark(end, ".")):
+            written = source.text(end, at)
+            raise source.refuse(
+                f"{shown} answers one value, it has no {written}. Write {shown}(...) alone.", i, at
+            )
+        return end
+
+    def _step(self, i: int) -> tuple[str, int] | None:
+        """Read one step of a path: its name or number, and the token after it."""
+        source = self._source
+        if (source.mark(i, ":") or source.mark(i, ".")) and i + 1 < len(source.tokens):
+            named = source.tokens[i + 1].is_name and not source.mark(i + 2, "(")
+            return (source.tokens[i + 1].name.lower(), i + 2) if named else None
+        if source.mark(i, "[") and source.partner[i] == i + 2:
+            inside = source.tokens[i + 1]
+            text = inside.text if inside.kind == "number" else string_value([inside])
+            return None if text is None else (text.lower(), i + 3)
+        return None
 
     def _check_nested(self, shown: str, opened: int, end: int) -> None:
         for i in range(opened + 1, end):

@@ -7,21 +7,12 @@ of the model that the call names, else the one of ``thresher_default_oracle`` wh
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from thresher.sql.foreign_prompts import (
-    Piece,
-    Prompt,
-    pieces_of,
-    prompt_of,
-    question,
-    string_value,
-)
-from thresher.sql.tokens import Source, Token
+from thresher.sql.foreign_arguments import Asked, Call, Form, Range
+from thresher.sql.foreign_prompts import Piece, pieces_of, prompt_of, question, string_value
 
-__all__ = ["FORMS", "REFUSED", "Asked", "Form", "read_call"]
+__all__ = ["FORMS"]
 
-Range = tuple[int, int]
 _STRUCT_KEYS = ("model_name", "prompt", "context_columns")
 _TYPES = {
     **dict.fromkeys(("BOOLEAN", "BOOL"), "BOOLEAN"),
@@ -30,107 +21,7 @@ _TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One call, read.
-
-    Parameters
-    ----------
-    prompt : Prompt
-        What is asked.
-    returns : str
-        'BOOLEAN', 'VARCHAR' or 'DOUBLE'.
-    model : str or None
-        The model or endpoint that the call names.
-    ignored : tuple of str
-        Arguments that have no meaning here.
-    """
-
-    prompt: Prompt
-    returns: str
-    model: str | None = None
-    ignored: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class _Call:
-    """The arguments of a call; what a reader takes is taken out."""
-
-    source: Source
-    name: str
-    span: Range
-    values: list[Range]
-    named: dict[str, Range] = field(default_factory=dict)
-
-    def take(self, what: str, *names: str) -> Range:
-        """Take the named argument, or the next one without a name."""
-        for name in names:
-            if name in self.named:
-                return self.named.pop(name)
-        if not self.values:
-            raise self.source.error(f"{self.name} needs {what}", *self.span)
-        return self.values.pop(0)
-
-    def text(self, *names: str) -> str | None:
-        """Take a named string, if there is one."""
-        for name in names:
-            if name in self.named:
-                return string_value(self.tokens(self.named.pop(name)))
-        return None
-
-    def tokens(self, item: Range) -> list[Token]:
-        return self.source.tokens[slice(*item)]
-
-    def prompt(self, item: Range) -> Prompt:
-        """Read one argument that holds everything; as it is written for an oracle of one."""
-        pieces = pieces_of(self.source, *item)
-        if not pieces:
-            raise self.source.error(f"{self.name} needs a prompt", *self.span)
-        made = prompt_of(pieces)
-        plain = not self.source.mark(item[0], "(") and self.source.word(item[0]) != "prompt"
-        return Prompt(self.tokens(item), made.text, made.inputs) if plain else made
-
-    def rest(self) -> tuple[str, ...]:
-        """Name the arguments that nothing has taken."""
-        return (*(self.source.text(*item) for item in self.values), *self.named)
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """A function: what it returns, how its arguments are read, a field that may follow it."""
-
-    returns: str
-    read: Callable[[_Call, str], Asked]
-    field: str = ""
-
-
-def read_call(
-    source: Source, name: str, form: Form, span: Range, values: list[Range], named: dict[str, Range]
-) -> Asked:
-    """Read one call.
-
-    Parameters
-    ----------
-    source : Source
-        The block.
-    name : str
-        As written.
-    form : Form
-        What the function is.
-    span : (int, int)
-        Tokens of the call.
-    values, named
-        Token ranges of its arguments.
-
-    Raises
-    ------
-    ProgrammingError
-        An argument is missing, or is no constant where a constant is needed.
-    """
-    return form.read(_Call(source, name, span, values, dict(named)), form.returns)
-
-
-def _about(call: _Call, returns: str) -> Asked:
+def _about(call: Call, returns: str) -> Asked:
     """Read ThalamusDB's ``nlfilter(x, 'text')`` and ``NLjoin(a, b, 'text')``."""
     if len(call.values) < 2:
         raise call.source.error(
@@ -143,9 +34,15 @@ def _about(call: _Call, returns: str) -> Asked:
     return Asked(question(call.source, asked, inputs), returns, None, call.rest())
 
 
-def _whole(call: _Call, returns: str) -> Asked:
+def _whole(call: Call, returns: str) -> Asked:
     """Read a call whose first argument is the prompt with all that it is about."""
-    prompt = call.prompt(call.take("a prompt", "prompt"))
+    item = call.take("a prompt", "prompt", "request")
+    if call.source.mark(item[0], "["):
+        raise call.source.refuse(
+            f"{call.name} over a list of messages is not supported: write the prompt as one text, "
+            "as in PROMPT('... {0}', text)", *item
+        )  # fmt: skip
+    prompt = call.prompt(item)
     model = call.text("model", "endpoint")
     wanted = call.text("return_type", "returntype")
     if wanted is not None:
@@ -153,14 +50,14 @@ def _whole(call: _Call, returns: str) -> Asked:
     return Asked(prompt, returns, model, call.rest())
 
 
-def _model_first(call: _Call, returns: str) -> Asked:
+def _model_first(call: Call, returns: str) -> Asked:
     """Read ``ai_query('endpoint', prompt)`` and ``AI_COMPLETE('model', prompt)``."""
     model = string_value(call.tokens(call.take("a model and a prompt", "endpoint", "model")))
     asked = _whole(call, returns)
     return Asked(asked.prompt, asked.returns, model, asked.ignored)
 
 
-def _filter(call: _Call, returns: str) -> Asked:
+def _filter(call: Call, returns: str) -> Asked:
     """Read ``AI_FILTER(x)``, ``AI_FILTER('predicate', x)`` and ``AI_FILTER(PROMPT(...))``."""
     first = call.take("an input")
     second = call.values[0] if call.values else None
@@ -171,31 +68,28 @@ def _filter(call: _Call, returns: str) -> Asked:
     return Asked(question(call.source, first, inputs), returns, None, call.rest())
 
 
-def _classify(call: _Call, returns: str) -> Asked:
+def _classify(call: Call, returns: str) -> Asked:
     """Read ``AI_CLASSIFY(x, ['a', 'b'])`` and ``AI.CLASSIFY(x, categories => [...])``."""
     source = call.source
     item = call.take("an input", "input")
-    first, last = call.take("a list of categories", "categories")
-    listed = source.mark(first, "[") and source.partner[first] == last - 1
-    texts = [
-        string_value(source.tokens[slice(*part)])
-        for part in (source.split(first + 1, last - 1) if listed else [])
-    ]
-    if not texts or None in texts:
-        raise source.error(
-            f"{call.name} needs its categories written out, as in ['tech', 'sport']", first, last
-        )
-    asked = f"Answer with one of: {', '.join(str(text) for text in texts)}. "
-    pieces = [Piece(source.tokens[first:last], asked), *pieces_of(source, *item)]
-    return Asked(prompt_of(pieces), returns, call.text("endpoint", "model"), call.rest())
+    listed = call.take("a list of categories", "categories")
+    texts = call.texts(listed, "categories", "['tech', 'sport']")
+    several = [at for at in call.values if "'multi'" in source.text(*at).lower()]
+    if several:
+        raise source.refuse(
+            f"{call.name} with several labels is not supported: an oracle answers one value. Ask "
+            "for each label apart, as in AI_FILTER('Is it about sport?', text).", *several[0]
+        )  # fmt: skip
+    asked = Piece(call.tokens(listed), f"Answer with one of: {', '.join(texts)}. ")
+    return _told(call, asked, item, returns)
 
 
-def _flock(call: _Call, returns: str) -> Asked:
+def _flock(call: Call, returns: str) -> Asked:
     """Read ``llm_filter({'model_name': ...}, {'prompt': ..., 'context_columns': [...]})``."""
     source = call.source
     found: dict[str, Range] = {}
     for item in call.values:
-        found |= _struct(call, item)
+        found |= call.struct(item)
     call.values.clear()
     if "prompt" not in found:
         raise source.error(
@@ -208,7 +102,7 @@ def _flock(call: _Call, returns: str) -> Asked:
         if not source.mark(first, "[") or source.partner[first] != last - 1:
             raise source.error("'context_columns' takes a list: [{'data': column}]", first, last)
         for item in source.split(first + 1, last - 1):
-            column = _struct(call, item)
+            column = call.struct(item)
             if "data" not in column:
                 raise source.error("a context column needs 'data'", *item)
             name = string_value(call.tokens(column["name"])) if "name" in column else None
@@ -218,50 +112,112 @@ def _flock(call: _Call, returns: str) -> Asked:
     return Asked(question(source, found["prompt"], inputs), returns, model, ignored + call.rest())
 
 
-def _struct(call: _Call, item: Range) -> dict[str, Range]:
-    """Read ``{'key': value, ...}`` as the token ranges of its values."""
-    source, (first, last) = call.source, item
-    if not source.mark(first, "{") or source.partner[first] != last - 1:
-        raise source.error(f"{call.name} takes structs, as in {{'prompt': '...'}}", first, last)
-    found = {}
-    for a, b in source.split(first + 1, last - 1):
-        if b - a < 3 or not source.mark(a + 1, ":"):
-            raise source.error("a field is written 'key': value", a, b)
-        found[(string_value([source.tokens[a]]) or source.tokens[a].name).lower()] = (a + 2, b)
-    return found
+def _told(call: Call, asked: Piece, item: Range, returns: str) -> Asked:
+    """Put what is to be done before the text that it is done to."""
+    prompt = prompt_of([asked, *pieces_of(call.source, *item)])
+    return Asked(prompt, returns, call.text("endpoint", "model"), call.rest())
 
 
+def _task(instruction: str) -> Callable[[Call, str], Asked]:
+    """Read a function of one text that does one thing, such as ``AI_SENTIMENT(x)``."""
+
+    def read(call: Call, returns: str) -> Asked:
+        item = call.take("a text", "text", "input", "content")
+        return _told(call, Piece(call.tokens(item)[:1], instruction), item, returns)
+
+    return read
+
+
+def _sentiment(call: Call, returns: str) -> Asked:
+    """Read ``AI_SENTIMENT(x)``, of the whole text."""
+    if len(call.values) > 1:
+        raise call.source.refuse(
+            f"{call.name} of several categories is not supported: an oracle answers one value. Ask "
+            "for each apart, as in AI_CLASSIFY(PROMPT('What is said of the price? {0}', text), "
+            "['positive', 'negative']).", *call.values[1],
+        )  # fmt: skip
+    kinds = "positive, negative, neutral, mixed"
+    return _task(f"Answer with the sentiment, one of: {kinds}. ")(call, returns)
+
+
+def _summarize(call: Call, returns: str) -> Asked:
+    """Read ``ai_summarize(x, 20)``, where a number limits the words."""
+    n_words = call.values[1] if len(call.values) == 2 else None
+    if n_words is None or call.source.tokens[n_words[0]].kind != "number":
+        return _task("Summarize. ")(call, returns)
+    call.values.pop()
+    return _task(f"Summarize in at most {call.source.text(*n_words)} words. ")(call, returns)
+
+
+def _translate(call: Call, returns: str) -> Asked:
+    """Read ``ai_translate(x, 'de')`` and ``AI_TRANSLATE(x, 'en', 'de')``."""
+    item = call.take("a text", "text", "content")
+    spans = [call.take("a language", "to_lang"), *call.values[:1]]
+    call.values = call.values[1:]
+    languages = [string_value(call.tokens(span)) for span in spans]
+    if None in languages:
+        example = f"{call.name}(text, 'en')"
+        raise call.source.error(
+            f"{call.name} needs its languages written out: {example}", *spans[0]
+        )
+    source, target = ["", *languages][-2:]
+    told = f"Translate from {source} to {target}. " if source else f"Translate to {target}. "
+    return _told(call, Piece(call.tokens(spans[0]), told), item, returns)
+
+
+def _mask(call: Call, returns: str) -> Asked:
+    """Read ``ai_mask(x, ARRAY('person', 'address'))``."""
+    item = call.take("a text", "content")
+    listed = call.take("what to mask", "labels")
+    kinds = call.texts(listed, "labels", "['person', 'address']")
+    told = f"Write [MASKED] for each of: {', '.join(kinds)}. "
+    return _told(call, Piece(call.tokens(listed), told), item, returns)
+
+
+def _answer(call: Call, returns: str) -> Asked:
+    """Read ``EXTRACT_ANSWER(x, 'Which colour?')``."""
+    item = call.take("a text and a question", "source_document")
+    asked = call.take("a question", "question")
+    return Asked(question(call.source, asked, [("", call.tokens(item))]), returns)
+
+
+_LABEL = (("label",), ("labels", "0"))
+_RESULT = (("result",),)
+_CHOICE = (("choices", "0", "messages"),)
+_SENTIMENT = (("categories", "0", "sentiment"),)
+_SCORE = "Answer with the sentiment as a number, from -1 (negative) to 1 (positive). "
 FORMS: dict[str, Form] = {
     "nlfilter": Form("BOOLEAN", _about),
     "nljoin": Form("BOOLEAN", _about),
     "llm_filter": Form("BOOLEAN", _flock),
     "llm_complete": Form("VARCHAR", _flock),
     "ai_filter": Form("BOOLEAN", _filter),
-    "ai_classify": Form("VARCHAR", _classify),
-    "ai_complete": Form("VARCHAR", _model_first),
-    "ai_query": Form("VARCHAR", _model_first),
+    "ai_classify": Form("VARCHAR", _classify, _LABEL),
+    "ai_complete": Form("VARCHAR", _model_first, _CHOICE),
+    "ai_sentiment": Form("VARCHAR", _sentiment, _SENTIMENT),
+    "ai_summarize": Form("VARCHAR", _summarize),
+    "ai_translate": Form("VARCHAR", _translate),
+    "ai_redact": Form("VARCHAR", _mask),
+    "snowflake.cortex.complete": Form("VARCHAR", _model_first, _CHOICE),
+    "snowflake.cortex.try_complete": Form("VARCHAR", _model_first, _CHOICE),
+    "snowflake.cortex.classify_text": Form("VARCHAR", _classify, _LABEL),
+    "snowflake.cortex.sentiment": Form("DOUBLE", _task(_SCORE)),
+    "snowflake.cortex.summarize": Form("VARCHAR", _summarize),
+    "snowflake.cortex.translate": Form("VARCHAR", _translate),
+    "snowflake.cortex.extract_answer": Form("VARCHAR", _answer, (("0", "answer"),)),
+    "ai_query": Form("VARCHAR", _model_first, _RESULT),
+    "ai_gen": Form("VARCHAR", _whole),
+    "ai_analyze_sentiment": Form("VARCHAR", _sentiment),
+    "ai_mask": Form("VARCHAR", _mask),
+    "ai_fix_grammar": Form("VARCHAR", _task("Correct the grammar. ")),
     "prompt": Form("VARCHAR", _whole),
     "ai.if": Form("BOOLEAN", _whole),
     "ai.classify": Form("VARCHAR", _classify),
     "ai.score": Form("DOUBLE", _whole),
-    "ai.generate": Form("VARCHAR", _whole, "result"),
+    "ai.generate": Form("VARCHAR", _whole, _RESULT),
+    "ai.generate_bool": Form("BOOLEAN", _whole, _RESULT),
+    "ai.generate_double": Form("DOUBLE", _whole, _RESULT),
+    "ai.generate_int": Form("DOUBLE", _whole, _RESULT),
 }
-"""What each function of ThalamusDB, Flock, Snowflake, BigQuery, AlloyDB, Databricks and MotherDuck
+"""What each function of ThalamusDB, Flock, Snowflake, Databricks, MotherDuck, BigQuery and AlloyDB
 is, by its name in lower case."""
-
-_BY_ROW = "an oracle answers row by row. Write {0} in WHERE and plain SQL over the rows it returns"
-_AGGREGATE = _BY_ROW.format("llm_filter(...) or a declared oracle")
-REFUSED: dict[str, str] = {
-    **dict.fromkeys(("llm_reduce", "llm_rerank", "llm_first", "llm_last"), _AGGREGATE),
-    **dict.fromkeys(("ai_agg", "ai_summarize_agg"), _BY_ROW.format("AI_FILTER(...)")),
-    **dict.fromkeys(
-        ("llm_embedding", "ai_similarity", "ai_embed", "fusion_rrf", "fusion_combsum"),
-        "vectors and similarities rank the rows of a query: declare CREATE PROXY name FOR oracle "
-        "USING embedding, or write a similarity of DuckDB after USING",
-    ),
-    **dict.fromkeys(
-        ("flock_get_metrics", "flock_reset_metrics"),
-        "what was bought stands in FROM thresher_labels() and FROM thresher_certificates()",
-    ),
-}
-"""Functions of other systems that no oracle can stand for, and what to write."""

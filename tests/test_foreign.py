@@ -232,6 +232,32 @@ REFUSED = [
     ("SELECT flock_reset_metrics()", "thresher_labels()", "flock_reset_metrics"),
     ("SELECT llm_embedding({'model_name': 'm'}, {'a': b}) FROM t", "USING embedding", "llm_emb"),
     ("SELECT llm_reduce({'model_name': 'm'}, {'a': b}) FROM t", "row by row", "llm_reduce"),
+    ("SELECT llm_reduce_json({'a': 1}, {'a': b}) FROM t", "row by row", "llm_reduce_json"),
+    ("SELECT AI_EMBED('m', a) FROM t", "similarities rank", "AI_EMBED"),
+    ("SELECT ai_similarity(a, b) FROM t", "similarities rank", "ai_similarity"),
+    ("SELECT SNOWFLAKE.CORTEX.EMBED_TEXT_768('m', a) FROM t", "similarities", "SNOWFLAKE.CORTEX"),
+    ("SELECT AI_EXTRACT(a, ['b', 'c']) FROM t", "for each field apart", "AI_EXTRACT"),
+    ("SELECT AI_COUNT_TOKENS('m', a) FROM t", "thresher_spend()", "AI_COUNT_TOKENS"),
+    ("SELECT AI_TRANSCRIBE(a) FROM t", "keep the texts", "AI_TRANSCRIBE"),
+    (
+        "SELECT * FROM AI.GENERATE_TABLE(MODEL d.m, TABLE t, STRUCT('x VARCHAR' AS y))",
+        "row by row over the table",
+        "AI.GENERATE_TABLE",
+    ),
+    (
+        "SELECT a FROM ML.GENERATE_TEXT(MODEL `d.m`, (SELECT b AS prompt FROM t), STRUCT(1 AS x))",
+        "WHERE AI.IF(",
+        "ML.GENERATE_TEXT",
+    ),
+    ("SELECT AI_SENTIMENT(a, ['price']) FROM t", "of several categories", "['price']"),
+    (
+        "SELECT AI_CLASSIFY(a, ['b', 'c'], {'output_mode': 'multi'}) FROM t",
+        "with several labels",
+        "{'output_mode'",
+    ),
+    ("SELECT AI_CLASSIFY(a, ['b', 'c']):labels[1] FROM t", "has no :labels[1]", "AI_CLASSIFY"),
+    ("SELECT AI_CLASSIFY(a, ['b', 'c']):labels FROM t", "has no :labels. Write", "AI_CLASSIFY"),
+    ("SELECT AI_COMPLETE('m', [{'role': 'user'}]) FROM t", "a list of messages", "[{'role'"),
     ("SELECT llm_rerank({'model_name': 'm'}, {'a': b}) FROM t", "row by row", "llm_rerank"),
     ("SELECT llm_first({'model_name': 'm'}, {'a': b}) FROM t", "row by row", "llm_first"),
     ("SELECT llm_last({'model_name': 'm'}, {'a': b}) FROM t", "row by row", "llm_last"),
@@ -267,7 +293,7 @@ REFUSED = [
         "beside another aggregate",
         "avg",
     ),
-    ("SELECT * FROM t WHERE AI.IF('a').name", "has no name", "AI.IF"),
+    ("SELECT * FROM t WHERE AI.IF('a').name", "has no .name", "AI.IF"),
     ("SELECT * FROM t WHERE AI_FILTER(llm_complete({'prompt': 'x'}))", "joined by AND", "llm_c"),
 ]
 
@@ -291,7 +317,7 @@ WRONG = [
         "RECALL TARGET stands twice",
         "recall",
     ),
-    ("SELECT * FROM t WHERE judge(depth := 3)", "by position, not by name", "depth := 3"),
+    ("SELECT * FROM t WHERE judge(depth := 3)", "judge has no argument depth", "depth := 3"),
     ("SELECT * FROM t WHERE nlfilter(a)", "columns and then a text", "nlfilter(a)"),
     ("SELECT * FROM t WHERE AI_FILTER()", "needs an input", "AI_FILTER()"),
     ("SELECT * FROM t WHERE AI.IF(())", "needs a prompt", "AI.IF(())"),
@@ -302,6 +328,11 @@ WRONG = [
     ),
     ("SELECT * FROM t WHERE AI_FILTER(PROMPT(a))", "takes a template", "PROMPT"),
     ("SELECT * FROM t WHERE AI_CLASSIFY(a, b) = 'x'", "categories written out", "b"),
+    ("SELECT AI_CLASSIFY(a, []) FROM t", "categories written out", "[]"),
+    ("SELECT AI_CLASSIFY(a, ARRAY(b)) FROM t", "categories written out", "ARRAY"),
+    ("SELECT ai_mask(a, b) FROM t", "labels written out", "b"),
+    ("SELECT ai_translate(a, b) FROM t", "languages written out", "b"),
+    ("SELECT ai_translate(a) FROM t", "needs a language", "ai_translate"),
     ("SELECT * FROM t WHERE llm_filter({'model_name': 'm'})", "its prompt written out", "llm_"),
     ("SELECT * FROM t WHERE llm_filter('m')", "takes structs", "'m'"),
     ("SELECT * FROM t WHERE NLjoin(a, b, 'x') AND AI.IF(('a'), endpoint => 'look')", "2 arg", "AI"),
@@ -352,6 +383,7 @@ def test_without_an_oracle_the_error_says_what_to_declare() -> None:
         "set max_seconds=10",
         "set max_calls=100",
         "set max_tokens=1000",
+        "SELECT l[AI:b], ai.x, ml.generate_text(a), cortex.complete(b) FROM t",
         "SELECT class FROM suv WHERE class = 'small'",
         "SELECT s.class FROM suv AS s",
         "SELECT day AS class FROM video ORDER BY class",
@@ -415,7 +447,9 @@ SOUP = """
     SELECT FROM WHERE GROUP BY HAVING SUM LIMIT GAP ON AND OR NOT AS WITH USING EXCLUDE ORDER UNION
     class video v . . , , ( ( ) ) [ ] { } : := => = >= 1 0 .5 % 'text' '{0} {7}' * || ? :: -
     AI_FILTER PROMPT AI . IF . GENERATE . result prompt nlfilter NLjoin llm_filter llm_complete
-    AI_CLASSIFY AI_COMPLETE ai_query CONCAT recall seed model judge look write 'judge' 'prompt'
+    AI_CLASSIFY AI_COMPLETE ai_query AI_SENTIMENT ai_translate ai_mask ML GENERATE_TEXT labels
+    SNOWFLAKE . CORTEX . SENTIMENT EXTRACT_ANSWER answer ARRAY
+    CONCAT recall seed model judge look write 'judge' 'prompt'
     FNR FPR WITHIN RECALL_TARGET ERROR_TARGET BUDGET CALLS FCOUNT PERCENTAGE count RECALL TARGET
     CREATE MODEL INSERT INTO EXPLAIN mindsdb frame true
 """

@@ -222,3 +222,51 @@ SELECT * FROM t WHERE judge(a) OR judge(b) RECALL TARGET 0.9
 SELECT * FROM t WHERE judge(a, oracle_limit := 50) USING score RECALL_TARGET 80%
 -- ours
 SELECT * FROM t WHERE judge(a) USING score RECALL TARGET 0.8 ORACLE LIMIT 50
+
+-- Snowflake
+SELECT id FROM t WHERE AI_CLASSIFY(descr, ['tech', 'sport']):labels[0]::VARCHAR = 'tech'
+-- ours
+SELECT id FROM t WHERE write('Answer with one of: tech, sport. ' || descr)::VARCHAR = 'tech'
+
+-- Snowflake
+SELECT id FROM t WHERE AI_CLASSIFY(descr, [{'label': 'tech', 'description': 'on computers'}, {'label': 'sport'}])['labels'][0] = 'tech'
+-- ours
+SELECT id FROM t WHERE write('Answer with one of: tech (on computers), sport. ' || descr) = 'tech'
+
+-- Snowflake
+SELECT AI_SENTIMENT(descr):categories[0]:sentiment AS mood, SNOWFLAKE.CORTEX.SENTIMENT(descr) AS score FROM t
+-- ours
+SELECT write('Answer with the sentiment, one of: positive, negative, neutral, mixed. ' || descr) AS mood,
+rate('Answer with the sentiment as a number, from -1 (negative) to 1 (positive). ' || descr) AS score FROM t
+
+-- Snowflake
+SELECT AI_TRANSLATE(descr, 'en', 'de') AS de, SNOWFLAKE.CORTEX.SUMMARIZE(descr) AS short FROM t
+-- ours
+SELECT write('Translate from en to de. ' || descr) AS de, write('Summarize. ' || descr) AS short FROM t
+
+-- Snowflake
+SELECT SNOWFLAKE.CORTEX.CLASSIFY_TEXT(descr, ['a', 'b'])['label'] AS kind, snowflake.cortex.complete('m', CONCAT('Kind? ', descr)) AS said FROM t
+-- ours
+SELECT write('Answer with one of: a, b. ' || descr) AS kind, write(CONCAT('Kind? ', descr)) AS said FROM t
+
+-- Snowflake
+SELECT SNOWFLAKE.CORTEX.EXTRACT_ANSWER(descr, 'Which colour?')[0]:answer AS colour FROM t
+-- ours
+SELECT write('Which colour? ' || descr) AS colour FROM t
+
+-- Databricks
+SELECT ai_analyze_sentiment(t) AS mood, ai_mask(t, ARRAY('person', 'address')) AS safe, ai_summarize(t, 20) AS short FROM posts
+-- ours
+SELECT write('Answer with the sentiment, one of: positive, negative, neutral, mixed. ' || t) AS mood,
+write('Write [MASKED] for each of: person, address. ' || t) AS safe, write('Summarize in at most 20 words. ' || t) AS short FROM posts
+
+-- Databricks
+SELECT ai_classify(t, ARRAY('urgent', 'not urgent')) AS kind, ai_translate(t, 'en') AS en, ai_gen('Answer: ' || t) AS reply, ai_fix_grammar(t) AS fixed FROM posts
+-- ours
+SELECT write('Answer with one of: urgent, not urgent. ' || t) AS kind, write('Translate to en. ' || t) AS en,
+write('Answer: ' || t) AS reply, write('Correct the grammar. ' || t) AS fixed FROM posts
+
+-- BigQuery
+SELECT * FROM t WHERE AI.GENERATE_BOOL(('Is it red? ', x), connection_id => 'us.c').result AND AI.GENERATE_DOUBLE(('How far? ', x)).result > 3
+-- ours
+SELECT * FROM t WHERE judge('Is it red? ' || x) AND rate('How far? ' || x) > 3
