@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 import duckdb
 
 from thresher import errors
+from thresher.sql.names import Names
 
 __all__ = ["translated"]
 
@@ -22,17 +24,26 @@ _KINDS: tuple[tuple[type[Exception], type[errors.Error]], ...] = (
 )
 _OURS = re.compile(r'(, )?"__thresher_\w+"')  # columns that the user does not know
 _EXCERPT = re.compile(r"\n+LINE \d+:.*", re.DOTALL)
+_NO_FUNCTION = re.compile(r'Function with name "?(\w+)"? does not exist')
+_NO_COLUMN = re.compile(r'Referenced column "([^"]+)" not found in FROM clause')
+_ALIKE = 0.75  # one letter of four
 
 
 @contextmanager
-def translated(sql: str | None = None) -> Iterator[None]:
+def translated(
+    sql: str | None = None, names: Names | None = None, *, rewritten: bool = False
+) -> Iterator[None]:
     """Turn DuckDB's errors into `thresher.errors` of the same PEP 249 kind.
 
     Parameters
     ----------
     sql : str, optional
-        The statement as the user wrote it, when DuckDB was given a rewritten one: DuckDB's excerpt
-        of the rewritten text is left out, and the name it complains of is shown in this one.
+        The statement as the user wrote it.
+    names : Names, optional
+        What is declared: a function or column that DuckDB does not know may be meant for one.
+    rewritten : bool
+        Whether DuckDB was given a rewritten one: its excerpt of that text is then left out, and the
+        name it complains of is shown in the user's.
     """
     try:
         yield
@@ -41,12 +52,43 @@ def translated(sql: str | None = None) -> Iterator[None]:
     except duckdb.Error as error:
         kind = next((ours for theirs, ours in _KINDS if isinstance(error, theirs)), None)
         kind = kind or errors.DatabaseError
-        if sql is None:
-            raise kind(str(error)) from error
-        message = _OURS.sub("", _EXCERPT.sub("", str(error))).strip()
+        text = str(error)
+        meant = _meant(text, sql, names) if sql is not None and names is not None else None
+        if meant is not None:
+            raise meant from error
+        if sql is None or not rewritten:
+            raise kind(text) from error
+        message = _OURS.sub("", _EXCERPT.sub("", text)).strip()
+        message = message.replace("Candidate bindings: , ", "Candidate bindings: ")
         message = message.removesuffix("Candidate bindings:").strip()
         offset, length = _place(message, sql)
         raise kind(message, sql=sql, offset=offset, length=length) from error
+
+
+def _meant(text: str, sql: str, names: Names) -> errors.ProgrammingError | None:
+    """Return the error for a name that is, or looks like, an oracle's or a proxy's."""
+    patterns = ((_NO_FUNCTION, names.oracle_names()), (_NO_COLUMN, names.proxy_names()))
+    for pattern, known in patterns:
+        found = pattern.search(text)
+        if found is None:
+            continue
+        others = re.findall(r'"([^"]+)"', text[found.end() :])  # what DuckDB takes for meant
+        alike = difflib.get_close_matches(found[1].lower(), [*known, *others], 1, _ALIKE)
+        if not alike or alike[0] not in known:
+            return None
+        offset, length = _named(found[1], sql) or (None, 1)
+        message = _message(found[1], alike[0], column=pattern is _NO_COLUMN)
+        return errors.ProgrammingError(message, sql=sql, offset=offset, length=length)
+    return None
+
+
+def _message(written: str, name: str, *, column: bool) -> str:
+    if column:
+        return f"there is no column {written}. Did you mean the proxy {name}?"
+    where = "An oracle is called in WHERE, the SELECT list or ORDER BY of a SELECT over its rows"
+    if written.lower() == name:
+        return f"{written} is an oracle, no function of DuckDB, and cannot be called here. {where}."
+    return f"there is no function {written}. Did you mean the oracle {name}? {where}."
 
 
 def _place(message: str, sql: str) -> tuple[int | None, int]:
@@ -54,7 +96,12 @@ def _place(message: str, sql: str) -> tuple[int | None, int]:
     quoted = re.findall(r'"([^"]+)"', message)
     functions = re.findall(r"(?:[Ff]unction (?:with name )?|name )(\w+)", message)
     for word in [*quoted, *functions]:
-        found = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", sql, re.IGNORECASE)
-        if found:
-            return found.start(), len(word)
+        if (found := _named(word, sql)) is not None:
+            return found
     return None, 1
+
+
+def _named(word: str, sql: str) -> tuple[int, int] | None:
+    """Find a name in a statement: its offset and length."""
+    found = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", sql, re.IGNORECASE)
+    return None if found is None else (found.start(), len(word))

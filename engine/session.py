@@ -110,9 +110,10 @@ class Session:
                     return Outcome(None)
                 statement = parse(sql, self.catalog, parameters)
                 offer_store(self.connection, self.store, sql)
+            plain = isinstance(statement, plan.Passthrough)
+            with translated(sql, self.catalog, rewritten=not plain):
                 if isinstance(statement, plan.Passthrough):
                     return self._duckdb(statement.sql, parameters)
-            with translated(sql):
                 return self._ours(statement)
 
     def _ours(self, statement: plan.Statement) -> Outcome:
@@ -222,7 +223,7 @@ class Session:
         """Test an answer that is given by the keys of its rows."""
         from thresher.auditing import audit_answer
 
-        with self._interrupts.handled(), translated(sql):
+        with self._interrupts.handled(), translated(sql, rewritten=True):
             self.catalog.refresh()
             query = parse(sql, self.catalog.without_settings())
             if not isinstance(query, plan.SelectionQuery) or query.estimation or query.labelled:

@@ -6,6 +6,7 @@ column ``__thresher_o<i>`` and each largest piece without a call a column ``__th
 
 from __future__ import annotations
 
+from thresher.errors import nearest
 from thresher.plan import OracleCall
 from thresher.sql.expressions import Node
 from thresher.sql.names import DeclaredOracle, Names
@@ -18,6 +19,7 @@ _CONNECTIVES = ("or", "and", "not", "paren")
 _STRICT = (*_CONNECTIVES, "compare", "in", "between", "arithmetic", "minus", "cast", "call")
 _FALSE_AFTER = {("=", "false"), ("==", "false"), ("<>", "true"), ("!=", "true")}
 _IS_NOT = ("false", "not true")
+_TARGETS = ("recall", "precision", "accuracy", "probability", "oracle_limit", "seed")
 
 
 def call_at(source: Source, i: int, oracles: frozenset[str]) -> bool:
@@ -134,6 +136,7 @@ class Formula:
     def _arguments(self, node: Node, pieces: list[tuple[int, int]]) -> tuple[str, ...]:
         source, name = self._source, self._name(node)
         declared = self._oracle(node).signature.arguments
+        self._check_named(name, pieces, [argument.name for argument in declared])
         if len(pieces) != len(declared):
             shown = ", ".join(f"{argument.name} {argument.type}" for argument in declared)
             raise source.error(
@@ -149,6 +152,21 @@ class Formula:
             for (first, last), argument in zip(pieces, declared, strict=True)
         )
 
+    def _check_named(self, name: str, pieces: list[tuple[int, int]], declared: list[str]) -> None:
+        """Refuse an argument by a name that is not declared, or whose place is taken."""
+        source = self._source
+        for first, last in pieces:
+            if last - first < 2 or source.tokens[first + 1].text not in (":=", "=>"):
+                continue
+            written = source.tokens[first].name
+            if written.lower() in (argument.lower() for argument in declared):
+                say = f"{name} takes each of its arguments once, by position or by name"
+            else:
+                hint = nearest(written, [*declared, *_TARGETS])
+                shown = ", ".join(declared) or "none"
+                say = f"{name} has no argument {written}; its arguments are {shown}.{hint}"
+            raise source.error(say, first, last)
+
     def _check_argument(self, name: str, first: int, last: int) -> None:
         source, oracles = self._source, frozenset(n.lower() for n in self._names.oracle_names())
         for i in range(first, last):
@@ -161,8 +179,6 @@ class Formula:
                 )
         if first == last:
             raise source.error(f"an argument of {name} is empty", first - 1)
-        if last - first > 1 and source.tokens[first + 1].text in (":=", "=>"):
-            raise source.error(f"{name} takes its arguments by position, not by name", first, last)
         if source.tokens[first].text == "*" or source.word(first) == "distinct":
             raise source.error(f"{name} takes expressions over one row", first, last)
 

@@ -9,6 +9,7 @@ from thresher.errors import ProgrammingError, nearest
 from thresher.plan import Composed, Explain, Passthrough, SelectionQuery, Statement
 from thresher.sql.audits import is_audit, parse_audit
 from thresher.sql.binder import bind_query
+from thresher.sql.call_forms import BEFORE_NAMES, macro_call_at, plain_calls
 from thresher.sql.clauses import clause_name, find_clause, find_tail
 from thresher.sql.declarations import is_declaration, parse_declaration
 from thresher.sql.foreign import is_foreign, may_be_foreign, rewrite, with_notes
@@ -37,7 +38,6 @@ _STATEMENTS = """
     unpivot explain prepare execute set show values table attach export import
 """
 _VERBS = _STATEMENTS.split()
-_BEFORE_NAMES = "table into macro function exists view index on references copy type schema"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +139,9 @@ def _parsed(text: str, names: Names, parameters: Parameters) -> Statement:
         tokens.pop()
     if not tokens or any(token.kind == "broken" for token in tokens):
         return Passthrough(text)
-    raw = Source(text, tokens)
+    raw = Source(text, plain_calls(Source(text, tokens), names))
     first, analyze, form = _explained(raw)
+    _refuse_macro(raw, oracles)
     if not (_is_ours(raw, first, oracles) or is_foreign(raw, first, names)):
         return Passthrough(text)
     if (prepared := parse_prepare(raw)) is not None:
@@ -148,6 +149,7 @@ def _parsed(text: str, names: Names, parameters: Parameters) -> Statement:
             parse(prepared.statement, names)  # a mistake shows now; parameters are bound later
         return prepared
     source = Source(text, bind(text, tokens, parameters))
+    source = Source(text, plain_calls(source, names))
     if is_audit(source):
         return parse_audit(source)
     if first == 0 and (made := parse_declaration(source, names)) is not None:
@@ -200,6 +202,21 @@ def _left(source: Source, oracles: frozenset[str]) -> int | None:
     return find_clause(source, 0, n) if call is None else call
 
 
+def _refuse_macro(source: Source, oracles: frozenset[str]) -> None:
+    """Refuse a macro that calls an oracle: DuckDB expands it where nothing is labelled."""
+    at = macro_call_at(source, oracles)
+    if at is None:
+        return
+    call = source.text(at, source.skip(at + 1))
+    raise source.refuse(
+        f"a macro cannot call the oracle {source.tokens[at].name}: DuckDB expands a macro after "
+        f"oracle calls were answered. Write {call} itself into the query, or make the condition "
+        "the oracle's own: CREATE ORACLE ... with another prompt or function.",
+        at,
+        source.skip(at + 1),
+    )
+
+
 def _may_be_ours(text: str, oracles: frozenset[str]) -> bool:
     """Whether a word of ours occurs at all, maybe in a string; made for statements of megabytes."""
     lowered = text.lower()
@@ -244,4 +261,4 @@ def _is_ours(source: Source, first: int, oracles: frozenset[str]) -> bool:
 
 def _names_it(source: Source, i: int) -> bool:
     """Whether a name before parentheses is a table, macro or index rather than a call."""
-    return source.word(i - 1) in _BEFORE_NAMES.split()
+    return source.word(i - 1) in BEFORE_NAMES

@@ -226,7 +226,14 @@ WRONG = [
     ("SELECT * FROM t WHERE (x OR rate(a))", "rate returns DOUBLE", "rate(a)"),
     ("SELECT * FROM t WHERE is_pos(a, b)", "is_pos takes 1 argument, got 2", "is_pos(a, b)"),
     ("SELECT * FROM t WHERE is_pos()", "It is declared as is_pos(x0 VARCHAR)", "is_pos()"),
-    ("SELECT * FROM t WHERE is_pos(x0 := a)", "by position, not by name", "x0"),
+    (
+        "SELECT * FROM t WHERE is_pos(x := a)",
+        "is_pos has no argument x; its arguments are x0. Did you mean 'x0'?",
+        "x :=",
+    ),
+    ("SELECT * FROM t WHERE is_pos(a, recal := 0.9)", "Did you mean 'recall'?", "recal :="),
+    ("SELECT * FROM t WHERE is_pos(a, x0 := b)", "each of its arguments once", "x0 := b"),
+    ("SELECT * FROM t WHERE match(x0 := a, x0 := b)", "x0 is given twice", "x0 := b"),
     ("SELECT * FROM t WHERE is_pos(*)", "expressions over one row", "*"),
     ("SELECT * FROM t WHERE is_pos(DISTINCT a)", "expressions over one row", "DISTINCT"),
     (
