@@ -18,6 +18,7 @@ from thresher.sql.foreign_calls import NAMES, Calls
 from thresher.sql.foreign_clauses import foreign_clause_at, rewrite_clauses
 from thresher.sql.foreign_columns import column_oracles, rewrite_columns
 from thresher.sql.formula import call_at
+from thresher.sql.join_conditions import move_conditions
 from thresher.sql.names import Names
 from thresher.sql.selections import outer_tokens
 from thresher.sql.tokens import Source, Token
@@ -114,6 +115,7 @@ def rewrite(source: Source, first: int, names: Names) -> tuple[Source, tuple[str
         if columns:
             block = Source(block.sql, rewrite_columns(block, names, columns, ctes, notes))
         block = Source(block.sql, Calls(block, names, notes).rewritten())
+        block = Source(block.sql, move_conditions(block, called, notes))
         block = Source(block.sql, rewrite_aggregates(block, names, holds, notes))
         return add_targets(block, targets, called, notes) if targets else block.tokens
 

@@ -267,7 +267,7 @@ REFUSED = [
     ("SELECT AI_SIMILARITY(a, b) FROM t", "similarities rank", "AI_SIMILARITY"),
     ("SELECT id FROM v WHERE ['car'] <@ FastRCNN(frame).labels", "has no field labels", ".labels"),
     ("SELECT t.a, m.sentiment FROM t JOIN mindsdb.m AS m", "WHERE m(text)", "mindsdb.m"),
-    ("SELECT * FROM a JOIN b ON AI_FILTER(PROMPT('{0}', x))", "FROM a, b WHERE", "AI_FILTER"),
+    ("SELECT * FROM a LEFT JOIN b ON AI_FILTER(PROMPT('{0}', x))", "a LEFT JOIN pairs", "AI_F"),
     (
         "SELECT a, b FROM taipei GROUP BY a, b HAVING SUM(class = 'bus') >= 1 LIMIT 3 GAP 9",
         "GROUP BY with one column",

@@ -270,3 +270,13 @@ write('Answer: ' || t) AS reply, write('Correct the grammar. ' || t) AS fixed FR
 SELECT * FROM t WHERE AI.GENERATE_BOOL(('Is it red? ', x), connection_id => 'us.c').result AND AI.GENERATE_DOUBLE(('How far? ', x)).result > 3
 -- ours
 SELECT * FROM t WHERE judge('Is it red? ' || x) AND rate('How far? ' || x) > 3
+
+-- Snowflake, a join
+SELECT a.x FROM a JOIN b ON AI_FILTER(PROMPT('Are {0} and {1} one?', a.x, b.x)) ORDER BY 1
+-- ours
+SELECT a.x FROM a CROSS JOIN b WHERE judge('Are ' || a.x || ' and ' || b.x || ' one?') ORDER BY 1
+
+-- ThalamusDB, a join
+SELECT a.x FROM a INNER JOIN b ON (a.k = b.k OR a.k = 1) AND NLjoin(a.x, b.x, 'are one') AND b.y > 3 WHERE a.y OR b.y
+-- ours
+SELECT a.x FROM a INNER JOIN b ON (a.k = b.k OR a.k = 1) AND b.y > 3 WHERE (a.y OR b.y) AND judge('are one: ' || a.x || ' ' || b.x)
