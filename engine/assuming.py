@@ -25,6 +25,7 @@ from thresher.sampling import (
     select_within,
 )
 from thresher.scoring import FloatArray
+from thresher.shortfalls import again
 from thresher.targets import CALIBRATION_WITHIN, Assumption, QueryKind
 
 __all__ = ["select_assuming"]
@@ -51,13 +52,12 @@ def select_assuming(run: Running, assuming: Assumption, scores: FloatArray) -> S
     except OutOfLabelsError:
         pass  # run.stopped says why
     if selection is None or run.stopped:
-        bought = run.labeller.n_labels
         message = (
             f"{run.stopped}: ASSUMING {assuming.name} needs all of its sample, so there is no "
-            f"answer yet. Run it again to go on (the {bought:,} labels bought so far are reused), "
-            "or leave ASSUMING out for an answer that may stop anywhere."
+            f"answer yet. {again(run)}, or leave ASSUMING out for an answer that may stop anywhere."
         )
-        raise run.located(OperationalError(message, spent=bought), "ASSUMING")
+        error = OperationalError(message, spent=run.labeller.n_labels)
+        raise run.located(error, "ASSUMING")
     return selection
 
 

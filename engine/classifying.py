@@ -22,6 +22,7 @@ from thresher.sampling import (
     select_accuracy,
 )
 from thresher.scoring import Trainable, n_fit, pilot
+from thresher.shortfalls import again, kept
 
 __all__ = ["classify"]
 
@@ -295,16 +296,16 @@ class _Classifying:
         if result.met:
             note = f"{run.stopped}: what is said of the answer holds all the same."
             return note if run.stopped else None
-        bound, bought = f"accuracy >= {result.accuracy_bound:.1%}", f"{run.labeller.n_labels:,}"
+        bound = f"accuracy >= {result.accuracy_bound:.1%}"
         if run.stopped:
             note = (
-                f"{run.stopped}: {run.targets} is not certified yet; what holds is {bound}. Run it "
-                f"again to go on (the {bought} labels bought so far are reused)."
+                f"{run.stopped}: {run.targets} is not certified yet; what holds is {bound}. "
+                f"{again(run)}."
             )
         else:
             note = (
                 f"{run.targets} cannot be certified with {run.limit:,} labels; what holds is "
-                f"{bound}. Raise ORACLE LIMIT (the {bought} labels bought so far are reused), "
+                f"{bound}. Raise ORACLE LIMIT ({kept(run)}), "
                 "lower the target, or give a better proxy with USING."
             )
         policy = run.query.tail.on_shortfall or run.env.settings.get("on_shortfall")

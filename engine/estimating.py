@@ -29,6 +29,7 @@ from thresher.sampling import (
     estimate_aggregates_normal,
 )
 from thresher.sampling.tally import order_statistic
+from thresher.shortfalls import kept
 
 __all__ = ["estimate"]
 
@@ -264,8 +265,8 @@ class _Estimating:
             return None
         cannot = f"{run.targets} cannot be met with {run.limit:,} labels"
         advice = (
-            f"Raise ORACLE LIMIT (the {run.labeller.n_labels:,} labels bought so far are reused), "
-            "allow a larger error, or give a better proxy with USING."
+            f"Raise ORACLE LIMIT ({kept(run)}), allow a larger error, or give a better proxy with "
+            "USING."
         )
         policy = run.query.tail.on_shortfall or run.env.settings.get("on_shortfall") or "FAIL"
         if policy == "RETURN":

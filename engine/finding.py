@@ -15,6 +15,7 @@ from thresher.plan import Sought
 from thresher.running import Running
 from thresher.sampling import OutOfLabelsError, Step, Walk
 from thresher.scoring import Candidate, fit_and_choose
+from thresher.shortfalls import kept
 
 __all__ = ["find"]
 
@@ -231,8 +232,8 @@ class _Finding:
         if run.query.tail.oracle_limit is None or run.labeller.charged >= run.env.oracle_limit:
             pay = "SET thresher_oracle_limit higher"
         note += (
-            f"{pay} (the {run.labeller.n_labels:,} labels bought so far are reused), give a better "
-            "proxy with USING, or write ON SHORTFALL RETURN for the rows that were found."
+            f"{pay} ({kept(run)}), give a better proxy with USING, or write ON SHORTFALL RETURN "
+            "for the rows that were found."
         )
         error = ShortfallError(note, spent=run.labeller.n_labels)
         where = run.query.tail.places.get("ON SHORTFALL", self.sought.place)

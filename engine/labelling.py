@@ -118,6 +118,11 @@ class Labeller:
         left = max(0, self._limit - self.charged) // max(1, len(self._query.calls))
         return left if self._allowed is None else min(left, self._allowed())
 
+    @property
+    def limit(self) -> int:
+        """Most labels that it may be charged for."""
+        return self._limit
+
     def raise_limit(self, limit: int) -> None:
         """Allow more labels, as ON SHORTFALL EXACT asks."""
         self._limit = max(limit, self._limit)

@@ -124,7 +124,7 @@ def _shown(
     """Ask for what the rows show, and run the user's query over them."""
     outputs, labels = run.query.outputs, {}
     if outputs is not None:
-        shown = show_outputs(run, outputs, returned)
+        shown = show_outputs(run, outputs, returned, certificate.note)
         labels = shown.labels
         certificate = with_outputs(run, certificate, shown.reports)
     run.enter("answer")

@@ -21,6 +21,7 @@ from thresher.labels import Run
 from thresher.plan import SelectionQuery
 from thresher.population import Population
 from thresher.progress import ProgressEvent
+from thresher.reserving import sample_limit
 from thresher.sampling import Step
 from thresher.scoring import Candidate, FloatArray, fit_and_choose, n_fit, pilot
 from thresher.targets import Targets
@@ -235,9 +236,10 @@ class Running:
             if n_most > allowed:
                 raise self.too_dear(n_most)
             return allowed
+        budget, n_rows = self.env.settings.count("default_budget"), self.population.n_rows
         if asked is None:
-            budget = self.env.settings.count("default_budget")
-            return cap if kind in (*_FRUGAL, "estimate") else min(budget, cap)
+            sampled = min(budget, sample_limit(self.query, n_rows, cap, budget))
+            return cap if kind in (*_FRUGAL, "estimate") else sampled
         if min(asked, n_most) > cap:
             error = BudgetError(
                 f"ORACLE LIMIT {asked} is above thresher_oracle_limit ({cap}). "
@@ -245,8 +247,7 @@ class Running:
             )
             raise self.located(error, "ORACLE LIMIT")
         if self.query.outputs is not None and kind in ("recall", "precision"):
-            # The sample of a single target takes all it may: the rest is for the rows returned.
-            return min(asked, self.env.settings.count("default_budget"))
+            return sample_limit(self.query, n_rows, min(asked, cap), budget)
         return asked
 
     @property
@@ -270,7 +271,7 @@ class Running:
             pay.append(f"SET thresher_oracle_limit = {needed}")
         allowed = cap if asked is None else min(asked, cap)
         few = min(1000, allowed)
-        sample = f"RECALL TARGET 90% ORACLE LIMIT {few}"
+        sample = "RECALL TARGET 90%" + (f" ORACLE LIMIT {few}" if asked is None else "")
         if self.query.estimation is not None or self.query.answer.aggregates:
             sample = f"ORACLE LIMIT {few}"
         error = BudgetError(

@@ -13,6 +13,7 @@ from thresher.certifying import certify, finite
 from thresher.errors import ShortfallError
 from thresher.forecasting import helps
 from thresher.label_log import SAME_INPUT
+from thresher.outputs import Watched
 from thresher.running import Running
 from thresher.sampling import (
     Selection,
@@ -23,6 +24,7 @@ from thresher.sampling import (
     select_recall,
 )
 from thresher.scoring import FloatArray
+from thresher.shortfalls import again, bought, kept
 
 __all__ = ["select"]
 
@@ -83,7 +85,9 @@ def _selection(run: Running) -> tuple[Selection, str | None]:
         return selection, note if run.stopped and selection.grade != "exact" else None
     policy = run.query.tail.on_shortfall or run.env.settings.get("on_shortfall")
     policy = policy or ("RETURN" if selection.met or run.stopped else "FAIL")
-    note = f"{f'{run.stopped}: ' if run.stopped else ''}{_shortfall(run, selection, scores)}"
+    note = (
+        f"{f'{run.stopped}: ' if run.stopped else ''}{_shortfall(run, selection, scores, policy)}"
+    )
     if policy == "FAIL":
         raise run.located(ShortfallError(note, spent=run.labeller.n_labels), "ON SHORTFALL")
     if policy == "RETURN":
@@ -95,7 +99,9 @@ def _selection(run: Running) -> tuple[Selection, str | None]:
 def _exact(run: Running) -> Selection:
     run.stage = "label all"
     unscored = np.zeros(run.population.n_rows, dtype=np.float32)
-    return select_exact(unscored, run.labeller, known=run.known)
+    outputs = run.query.outputs
+    labels = run.labeller if outputs is None else Watched(run, outputs)
+    return select_exact(unscored, labels, known=run.known)
 
 
 def _select(run: Running, scores: FloatArray) -> Selection:
@@ -120,27 +126,32 @@ def _select(run: Running, scores: FloatArray) -> Selection:
     raise TypeError("an exact query has no targets to select by")
 
 
-def _shortfall(run: Running, selection: Selection, scores: FloatArray) -> str:
+def _shortfall(run: Running, selection: Selection, scores: FloatArray, policy: str) -> str:
     """Say what could not be done and what would help."""
-    n_bought = run.labeller.n_labels
-    bought = f"{n_bought:,} label{'' if n_bought == 1 else 's'}"
-    spent, way = f"{run.limit:,} labels", "Raise ORACLE LIMIT"
+    spent, way = f"{run.limit:,} labels", f"Raise ORACLE LIMIT ({kept(run)})"
     if run.stopped:
-        spent, way = f"the {bought} bought by then", "Run it again to go on"
+        spent, way = f"the {bought(run)} bought by then", again(run)
     if not selection.met:
         bounds = (("recall", selection.recall_bound), ("precision", selection.precision_bound))
         held = " and ".join(f"{name} >= {b:.1%}" for name, b in bounds if b is not None)
         return (
             f"{run.targets} cannot be certified with {spent}"
-            f"{f'; what holds is {held}' if held else ''}. {way} (the {bought} bought so far are "
-            "reused), lower a target, or give a better proxy with USING."
+            f"{f'; what holds is {held}' if held else ''}. {way}, lower a target, or give a better "
+            f"proxy with USING.{_instead(policy, 'the rows found')}"
         )
     more = helps(run.targets, scores, run.known_after(selection.steps))
-    after = f" {way}." if run.stopped else f" Bought: {bought}."
+    every = "every row that is not known to be negative"
+    returned = {"RETURN": f": {every} is returned", "FAIL": ", so there is no answer"}
+    after = f" {way}." if run.stopped or policy == "FAIL" else f" Bought: {bought(run)}."
     return (
-        f"nothing could be left out safely with {spent}: every row that is not known to be "
-        f"negative is returned.{after}{more}"
+        f"nothing could be left out safely with {spent}{returned.get(policy, '')}.{after}{more}"
+        f"{_instead(policy, every)}"
     )
+
+
+def _instead(policy: str, rows: str) -> str:
+    """Say how to get an answer all the same."""
+    return f" Or write ON SHORTFALL RETURN for {rows}." if policy == "FAIL" else ""
 
 
 def _with_duplicates(

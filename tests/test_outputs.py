@@ -140,7 +140,7 @@ def test_the_price_is_said_before_a_label_is_bought(films: Films, stars: Stars) 
     sql = "SELECT stars(id) AS s FROM t ORDER BY s LIMIT 3 ORACLE LIMIT 100"
     with pytest.raises(BudgetError, match=r"1,990 labels for the 2,000 rows") as caught:
         con.execute(sql)
-    assert "write ORACLE LIMIT 1990" in caught.value.message
+    assert "Write ORACLE LIMIT 1990, or narrow WHERE (no label was bought)" in caught.value.message
     assert caught.value.offset == sql.index("stars")
     assert not stars.asked
     con.execute("SET thresher_oracle_limit = 50")
@@ -149,13 +149,103 @@ def test_the_price_is_said_before_a_label_is_bought(films: Films, stars: Stars) 
     assert len(con.execute("SELECT stars(id) FROM t LIMIT 60").fetchall()) == 60
     con.execute("RESET thresher_oracle_limit")
     assert con.execute("SELECT stars(id) FROM t ORACLE LIMIT 1940").fetchall()
-    asked = "SELECT stars(id + 5000) FROM t WHERE is_pos(id) USING score RECALL TARGET 90%"
-    con.execute("SET thresher_default_budget = 300")
-    with pytest.raises(BudgetError) as caught:
-        con.execute(f"{asked} ORACLE LIMIT 310")
+
+
+def _written_limit(error: BudgetError) -> int:
+    """Read the limit that a message tells to write."""
+    return int(error.message.split("rite ORACLE LIMIT ")[1].split(",")[0])
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_the_sample_of_a_target_leaves_half_of_the_limit(
+    films: Films, stars: Stars, reuse: bool
+) -> None:
+    con, truth, oracle = films
+    con.execute(f"SET thresher_reuse_labels = {reuse}")
+    asked = "SELECT id, stars(id) FROM t WHERE is_pos(id) USING score RECALL TARGET 80%"
+    with pytest.raises(BudgetError, match="rows returned, but only 300 of 600 are left") as caught:
+        con.execute(f"{asked} SEED 3 ORACLE LIMIT 600")
+    message = caught.value.message
     assert caught.value.spent == len(oracle.asked) == 300
-    limit = caught.value.message.split("write ORACLE LIMIT ")[1].split()[0]
-    assert con.execute(f"{asked} ORACLE LIMIT {limit}").fetchall()
+    assert caught.value.offset == asked.index("stars")
+    assert not stars.asked
+    assert ("300 labels bought so far are reused" in message) == reuse
+    assert ("bought anew unless thresher_reuse_labels is true" in message) != reuse
+    limit = _written_limit(caught.value)
+    assert limit > 600
+    cursor = con.execute(f"{asked} SEED 3 ORACLE LIMIT {limit}")
+    rows = [row[0] for row in cursor.fetchall()]
+    assert truth[rows].sum() >= 0.8 * truth.sum()
+    assert cursor.certificate is not None
+    assert cursor.certificate.n_labels <= limit
+
+
+def test_a_few_rows_leave_the_sample_more(films: Films, stars: Stars) -> None:
+    con, _, oracle = films
+    con.execute(
+        "SELECT stars(id) FROM t WHERE is_pos(id) ORDER BY id LIMIT 3 OFFSET 2 USING score "
+        "RECALL TARGET 80% ORACLE LIMIT 600"
+    )
+    assert (len(oracle.asked), len(stars.asked)) == (595, 3)
+
+
+def test_a_sample_that_leaves_nothing_out_says_why_so_much_is_shown(
+    films: Films, stars: Stars
+) -> None:
+    con, _, _ = films
+    with pytest.raises(BudgetError, match="Why so many: nothing could be left out") as caught:
+        con.execute(
+            "SELECT stars(id) FROM t WHERE is_pos(id) USING 0.5 RECALL TARGET 80% ORACLE LIMIT 80"
+        )
+    assert _written_limit(caught.value) <= 4000
+
+
+def test_a_limit_that_where_takes_is_refused_before_a_label(films: Films, stars: Stars) -> None:
+    con, truth, oracle = films
+    sql = "SELECT id, stars(id) FROM t WHERE is_pos(id) ORACLE LIMIT"
+    with pytest.raises(BudgetError, match=r"WHERE takes 2,000 labels, and stars\(id\)") as caught:
+        con.execute(f"{sql} 2000")
+    assert caught.value.offset == sql.index("stars")
+    assert caught.value.spent == len(oracle.asked) == 0
+    assert _written_limit(caught.value) == 4000
+    same = con.execute("SELECT id, is_pos(id) FROM t WHERE is_pos(id) ORACLE LIMIT 2000")
+    assert len(same.fetchall()) == truth.sum()
+    assert len(con.execute(f"{sql} 1999").fetchall()) == truth.sum()  # what is known costs nothing
+
+
+def test_a_limit_that_cannot_do_stops_early(films: Films, stars: Stars) -> None:
+    con, truth, oracle = films
+    sql = "SELECT id, stars(id) FROM t WHERE is_pos(id) ORACLE LIMIT"
+    with pytest.raises(BudgetError, match="found so far and about") as caught:
+        con.execute(f"{sql} 2010")
+    assert "besides 1,936 that WHERE still takes, but only 1,946 of 2,010" in caught.value.message
+    assert caught.value.spent == len(oracle.asked) == 64
+    assert not stars.asked
+    limit = _written_limit(caught.value)
+    assert 2000 + truth.sum() <= limit < 4000
+    cursor = con.execute(f"{sql} {limit}")
+    assert len(cursor.fetchall()) == truth.sum()
+    assert len(oracle.asked) == 2000
+    assert cursor.certificate is not None
+    assert cursor.certificate.verify()
+
+
+def test_equal_inputs_are_counted_once(films: Films, stars: Stars) -> None:
+    con, truth, oracle = films
+    found = con.execute(
+        "SELECT id, stars(id % 5) FROM t WHERE is_pos(id // 4) ORACLE LIMIT 2000"
+    ).fetchall()
+    assert len(found) == 4 * truth[:500].sum()
+    assert (len(oracle.asked), len(stars.asked)) == (500, 5)
+
+
+def test_on_shortfall_exact_may_go_beyond_the_limit(films: Films, stars: Stars) -> None:
+    con, truth, _ = films
+    rows = con.execute(
+        "SELECT id, stars(id) FROM t WHERE is_pos(id) USING 0.5 RECALL TARGET 80% "
+        "ON SHORTFALL EXACT ORACLE LIMIT 80"
+    ).fetchall()
+    assert [row[0] for row in rows] == np.flatnonzero(truth).tolist()
 
 
 def test_a_search_shows_what_it_finds(films: Films, stars: Stars) -> None:
@@ -195,6 +285,7 @@ def test_what_is_shown_is_explained(films: Films, stars: Stars) -> None:
             "EXPLAIN SELECT is_pos(id) FROM t WHERE year > 1990 ORDER BY stars(id) LIMIT 5"
         ).fetchall()
     )
+    text = " ".join(text.replace("│", " ").split())
     assert 'answer: SELECT is_pos(id) AS "is_pos(id)" ORDER BY stars(id) LIMIT 5' in text
     assert "show: is_pos(id) -> BOOLEAN, of each row that LIMIT leaves" in text
     assert "show: stars(id) -> INTEGER, of each row returned" in text
