@@ -28,7 +28,9 @@ from thresher.sql.tokens import Source
 __all__ = ["bind_query"]
 
 
-def bind_query(source: Source, first: int, names: Names) -> SelectionQuery:
+def bind_query(
+    source: Source, first: int, names: Names, *, for_value: bool = False
+) -> SelectionQuery:
     """Bind the query block that begins at a token.
 
     Parameters
@@ -39,6 +41,8 @@ def bind_query(source: Source, first: int, names: Names) -> SelectionQuery:
         0, or the token after EXPLAIN.
     names : Names
         What is declared.
+    for_value : bool
+        Whether it stands where a value stands: its estimates then come without their limits.
 
     Raises
     ------
@@ -47,7 +51,7 @@ def bind_query(source: Source, first: int, names: Names) -> SelectionQuery:
     NotSupportedError
         It makes sense but cannot be answered yet.
     """
-    return _Binder(source, first, names).query()
+    return _Binder(source, first, names).query(for_value=for_value)
 
 
 class _Binder:
@@ -81,7 +85,7 @@ class _Binder:
         self.block: Block = cut(source, self.first, self.end)
         self.clauses: TailClauses = parse_tail(source, self.end, n)
 
-    def query(self) -> SelectionQuery:
+    def query(self, *, for_value: bool) -> SelectionQuery:
         source, block, leaves = self.source, self.block, tuple(self.relations.leaves)
         outputs = OutputCalls(source, block, self.output_calls)
         self._check_places()
@@ -96,7 +100,7 @@ class _Binder:
             formula.add(node)
         estimation = None
         if self.estimated:
-            limits = bool(tail.error or tail.oracle_limit or tail.budget)
+            limits = not for_value and bool(tail.error or tail.oracle_limit or tail.budget)
             estimation = bind_estimation(source, block, formula, self.names, limits=limits)
         labelled = self._labelled(formula)
         shown, answer = None, Answer("")

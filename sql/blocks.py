@@ -9,6 +9,7 @@ from thresher.sql.tokens import Source
 
 __all__ = [
     "SECTIONS",
+    "SET_OPERATIONS",
     "Block",
     "after_ctes",
     "cut",

@@ -16,6 +16,7 @@ from thresher.sql.clauses import clause_name, find_tail
 from thresher.sql.formula import call_at
 from thresher.sql.names import Names
 from thresher.sql.tokens import Source, Token, quoted
+from thresher.sql.value_queries import gives_value
 
 __all__ = ["BLOCK_PREFIX", "Nesting"]
 
@@ -73,6 +74,7 @@ class Nesting:
     sql: str
     names: Names
     blocks: list[InnerBlock] = field(default_factory=list)
+    _whole: Source = field(init=False)
 
     def statement(self, tokens: Tokens) -> Tokens:
         """Return a statement with its inner blocks taken out; the outermost SELECT stays.
@@ -82,7 +84,7 @@ class Nesting:
         ProgrammingError, NotSupportedError
             As `bind_query`, for each block.
         """
-        source = self._source(tokens)
+        source = self._whole = self._source(tokens)
         if query_at(source, 0) or source.mark(0, "("):
             return self._query(tokens, _Scope(), outermost=True)
         first, last = _body(source)
@@ -243,7 +245,7 @@ class Nesting:
         source = self._source([*scope.prefix(tokens), *tokens])
         name = f"{BLOCK_PREFIX}{len(self.blocks)}"
         start, end = tokens[0].start, tokens[-1].end
-        query = bind_query(source, 0, self.names)
+        query = bind_query(source, 0, self.names, for_value=gives_value(self._whole, start))
         self.blocks.append(InnerBlock(name, query, Place(start, end - start)))
         star = Token("operator", "*", start, start)
         return [

@@ -75,6 +75,45 @@ def test_estimates_of_everything_are_what_duckdb_answers(
     assert cursor.certificate.grade == "exact"
 
 
+@pytest.mark.parametrize("sql", statements("values.sql"))
+def test_an_estimate_in_the_place_of_a_value_is_one_column(
+    world: tuple[thresher.Connection, thresher.Connection], sql: str
+) -> None:
+    plain, ours = world
+    wanted = plain.execute(sql.replace("{}", ""))
+    found = ours.execute(sql.replace("{}", "ORACLE LIMIT 9000"))
+    assert [c[0] for c in found.description or ()] == [c[0] for c in wanted.description or ()]
+    assert found.fetchall() == wanted.fetchall()
+
+
+def test_an_estimate_in_from_keeps_its_limits(
+    world: tuple[thresher.Connection, thresher.Connection],
+) -> None:
+    _, ours = world
+    estimate = "SELECT count(*) AS c FROM items WHERE is_odd(n) ORACLE LIMIT 9000"
+    for sql in (
+        f"FROM ({estimate})",
+        f"SELECT * FROM kinds, ({estimate})",
+        f"SELECT * FROM kinds JOIN ({estimate}) ON true",
+        f"WITH e AS ({estimate}) FROM e",
+        f"SELECT 1 AS c, 2 AS c_low, 3 AS c_high UNION ALL ({estimate})",
+        f"SELECT (SELECT c_low FROM ({estimate})) AS c, 0 AS c_low, 0 AS c_high",
+    ):
+        names = [column[0] for column in ours.execute(sql).description or ()]
+        assert names[-3:] == ["c", "c_low", "c_high"]
+
+
+def test_a_table_made_of_values_holds_the_estimate_alone(
+    world: tuple[thresher.Connection, thresher.Connection],
+) -> None:
+    _, ours = world
+    estimate = "(SELECT count(*) FROM items WHERE is_odd(n) ORACLE LIMIT 9000)"
+    ours.execute("CREATE TEMP TABLE counts(what VARCHAR, c BIGINT)")
+    ours.execute(f"INSERT INTO counts VALUES ('odd', {estimate})")
+    ours.execute(f"UPDATE counts SET c = c - {estimate}")
+    assert ours.execute("FROM counts").fetchall() == [("odd", 0)]
+
+
 @pytest.mark.parametrize("sql", statements("labels.sql"))
 def test_labels_of_everything_are_what_duckdb_answers(
     world: tuple[thresher.Connection, thresher.Connection], sql: str
