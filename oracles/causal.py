@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import bisect
+import copy
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from thresher.errors import OperationalError
+from thresher.oracles.batching import Replicas, ahead, token_batches
+from thresher.oracles.chat_templates import chat_prompt
+from thresher.oracles.prompt_tokens import PromptTokens
 from thresher.oracles.prompts import Prompt
-from thresher.oracles.runtime import quiet, run_batches, token_batches
+from thresher.oracles.runtime import quiet
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +29,11 @@ __all__ = ["AnswerScorer", "Question"]
 
 Positions = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
+Work = Callable[[int, "PreTrainedModel", Positions], None]
 _DEFAULT_CONTEXT = 2048
+_SHORTEST_PREFIX = 8  # tokens; below it, copying what was computed once costs what it saves
+_ROWS_AHEAD = 256
+_EXAMPLES = ("x", "7", " the", "\n", "É")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,10 @@ class Question:
         Boolean, floating or string.
     max_tokens : int or None
         Longest prompt; None for what the model takes.
+    chat : bool
+        Whether the prompt is what a user says in the model's chat template.
+    system : str or None
+        What the system says before it.
     """
 
     who: str
@@ -54,6 +66,8 @@ class Question:
     threshold: float
     returns: pa.DataType
     max_tokens: int | None
+    chat: bool = False
+    system: str | None = None
 
 
 class AnswerScorer:
@@ -61,8 +75,8 @@ class AnswerScorer:
 
     Parameters
     ----------
-    tokenizer, model
-        From `thresher.oracles.weights.load_causal`.
+    tokenizer, replicas
+        From `thresher.oracles.weights.load_model`.
     question : Question
         Prompt and answers.
     budget : int
@@ -77,15 +91,15 @@ class AnswerScorer:
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerBase,
-        model: PreTrainedModel,
+        replicas: Replicas,
         question: Question,
         budget: int,
     ) -> None:
-        self._tokenizer, self._model = tokenizer, model
-        self._question, self._budget = question, budget
-        plain = tokenizer("x", add_special_tokens=False)["input_ids"]
-        special_too = tokenizer("x")["input_ids"]
-        self._start = special_too[: max(0, _find(special_too, plain))]
+        self._question, self._replicas, self._budget = question, replicas, budget
+        prompt = question.prompt
+        if question.chat:
+            prompt = chat_prompt(tokenizer, prompt, question.system, question.who)
+        self._tokens = PromptTokens(tokenizer, prompt, begins=not question.chat)
         answers = self._answer_tokens()
         columns = zip(*answers, strict=False)
         shared = sum(1 for _ in itertools.takewhile(lambda ids: len(set(ids)) == 1, columns))
@@ -98,16 +112,15 @@ class AnswerScorer:
             )
         self._limit = self._context_length() - max(len(ids) for ids in answers)
         self._through_model = not self._head_is_linear()
-
-    def _tokens(self, texts: list[str]) -> list[list[int]]:
-        with quiet():
-            found = self._tokenizer(texts, add_special_tokens=False)["input_ids"]
-        return [self._start + list(ids) for ids in found]
+        self._prefix: list[int] = []
+        self._past: dict[int, Any] = {}
+        self._compute_prefix()
 
     def _answer_tokens(self) -> list[list[int]]:
         """Tokens of each answer as they follow the prompt."""
-        example = self._question.prompt.example()
-        before, *after = self._tokens([example, *(example + a for a in self._question.answers)])
+        example = self._tokens.prompt.example()
+        texts = [example, *(example + a for a in self._question.answers)]
+        before, *after = self._tokens.of_texts(texts)
         for answer, ids in zip(self._question.answers, after, strict=True):
             if ids[: len(before)] != before or len(ids) == len(before):
                 raise OperationalError(
@@ -118,7 +131,7 @@ class AnswerScorer:
         return [ids[len(before) :] for ids in after]
 
     def _context_length(self) -> int:
-        model_limit = getattr(self._model.config, "max_position_embeddings", None)
+        model_limit = getattr(self._replicas.model.config, "max_position_embeddings", None)
         known = model_limit if isinstance(model_limit, int) else _DEFAULT_CONTEXT
         return min(known, self._question.max_tokens or known)
 
@@ -129,35 +142,50 @@ class AnswerScorer:
         """
         import torch
 
-        ids = self._tokens([self._question.prompt.example()])
-        tokens = torch.tensor(ids, device=self._model.device)
+        model = self._replicas.model
+        tokens = torch.tensor(self._example(), device=model.device)[None, :]
         with torch.inference_mode(), quiet():
-            theirs = self._model(input_ids=tokens, use_cache=False).logits[0, -1].float()
-            ours = self._project(self._hidden(tokens)[0, -1:], None)[0]
-        return bool(ours.shape == theirs.shape) and bool(
-            (ours - theirs).abs().max() <= 0.02 * theirs.abs().max()
-        )
+            theirs = model(input_ids=tokens, use_cache=False).logits[0, -1].float()
+            hidden = model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+            ours = _project(model, hidden[0, -1:], None)[0]
+        return ours.shape == theirs.shape and _nearly_equal(ours, theirs)
 
-    def _hidden(self, tokens: torch.Tensor) -> torch.Tensor:
-        hidden: torch.Tensor = self._model.base_model(
-            input_ids=tokens, use_cache=False
-        ).last_hidden_state
-        return hidden
+    def _example(self) -> list[int]:
+        return self._tokens.of_texts([self._tokens.prompt.example()])[0]
 
-    def _project(self, hidden: torch.Tensor, vocabulary: torch.Tensor | None) -> torch.Tensor:
-        """Logits of some tokens (all when None) from final hidden states, in float32."""
-        head: torch.nn.Linear = self._model.get_output_embeddings()  # type: ignore[no-untyped-call]
-        weight: torch.Tensor = head.weight
-        bias: torch.Tensor | None = getattr(head, "bias", None)
-        if vocabulary is not None:
-            weight = weight[vocabulary]
-            bias = None if bias is None else bias[vocabulary]
-        logits = hidden.float() @ weight.float().T
-        return logits if bias is None else logits + bias.float()
+    def _compute_prefix(self) -> None:
+        """Compute once what the tokens in front of the first argument lead to, where that pays.
 
-    def _encode(self, values: list[tuple[str, ...]]) -> list[list[int]]:
+        It is used only if the model then answers as it does without.
+        """
+        import torch
+
+        width = max(self._tokens.prompt.fields) + 1
+        examples = self._tokens.of_rows([(text,) * width for text in _EXAMPLES])
+        columns = zip(*examples, strict=False)
+        n_shared = sum(1 for _ in itertools.takewhile(lambda ids: len(set(ids)) == 1, columns))
+        prefix = examples[0][:n_shared]
+        if n_shared < _SHORTEST_PREFIX or n_shared >= self._limit:
+            return
+        sequence = self._example()
+        if len(sequence) == n_shared or sequence[:n_shared] != prefix:
+            return
+        with torch.inference_mode(), quiet():
+            plain = self._logits(0, self._replicas.model, [sequence], 1, None)
+            try:
+                for model in self._replicas.models:
+                    tokens = torch.tensor([prefix], device=model.device)
+                    past = model.base_model(input_ids=tokens, use_cache=True).past_key_values
+                    self._past[id(model)] = past
+                reused = self._logits(n_shared, self._replicas.model, [sequence], 1, None)
+            except (AttributeError, NotImplementedError, TypeError, ValueError):
+                return  # the model keeps another kind of state
+        if _nearly_equal(reused, plain):
+            self._prefix = prefix
+
+    def _encode(self, values: Sequence[tuple[str, ...]]) -> list[list[int]]:
         """Tokens of each prompt; where there are too many, arguments are cut and not the prompt."""
-        encoded = self._tokens([self._question.prompt.render(row) for row in values])
+        encoded = self._tokens.of_rows(values)
         for i, ids in enumerate(encoded):
             if len(ids) > self._limit:
                 encoded[i] = self._shorten(values[i])
@@ -166,11 +194,11 @@ class AnswerScorer:
     def _shorten(self, row: tuple[str, ...]) -> list[int]:
         """Tokens of a prompt whose longest arguments are cut until it just fits."""
         texts = list(row)
-        sizes = [len(ids) for ids in self._tokens(texts)]
+        sizes = [len(ids) for ids in self._tokens.of_texts(texts)]
 
         def encoded(argument: int, n_characters: int) -> list[int]:
             tried = [t[:n_characters] if i == argument else t for i, t in enumerate(texts)]
-            return self._tokens([self._question.prompt.render(tried)])[0]
+            return self._tokens.of_rows([tuple(tried)])[0]
 
         def too_long(argument: int, n_characters: int) -> bool:
             return len(encoded(argument, n_characters)) > self._limit
@@ -186,62 +214,81 @@ class AnswerScorer:
             f" model takes {self._limit:,}. Shorten the prompt."
         )
 
-    def score(self, values: list[tuple[str, ...]]) -> Scores:
+    def score(self, values: Sequence[tuple[str, ...]]) -> Scores:
         """Log-probabilities of the answers up to a constant per row, shape (n, n_answers)."""
-        prompts = self._encode(values)
+        found = np.zeros((len(values), len(self._answers)))
+        by_length = np.argsort([sum(map(len, row)) for row in values], kind="stable")
+        # On an accelerator the CPU is free to make tokens while it computes.
+        n_chunks = 1 if self._replicas.on_cpu else -(-len(values) // _ROWS_AHEAD)
+
+        def prepare(rows: Positions) -> list[list[int]]:
+            return self._encode([values[i] for i in rows])
+
+        def use(rows: Positions, prompts: list[list[int]]) -> None:
+            found[rows] = self._score_tokens(prompts)
+
+        ahead(prepare, np.array_split(by_length, n_chunks), use)
+        return found
+
+    def _score_tokens(self, prompts: list[list[int]]) -> Scores:
         if all(len(ids) == 1 for ids in self._answers):
-            wanted = [ids[0] for ids in self._answers]
-            return self._last_logits(prompts, wanted)
+            return self._last_logits(prompts, [ids[0] for ids in self._answers])
         scores = np.zeros((len(prompts), len(self._answers)))
         for k, answer in enumerate(self._answers):
             scores[:, k] = self._text_log_probability(prompts, answer)
         return scores
 
-    def _padded(self, sequences: list[list[int]]) -> torch.Tensor:
-        """Token matrix, padded on the right."""
-        import torch
-
-        # A causal model cannot look to the right: with the padding there, neither a mask nor
-        # position ids are needed, and a row gets the states that it would get alone.
-
-        longest = max(map(len, sequences))
-        padded = [ids + [0] * (longest - len(ids)) for ids in sequences]
-        return torch.tensor(padded, device=self._model.device)
-
-    def _states(
-        self, sequences: list[list[int]], n_last: int, vocabulary: list[int] | None
+    def _logits(
+        self,
+        skip: int,
+        model: PreTrainedModel,
+        sequences: list[list[int]],
+        n_last: int,
+        vocabulary: list[int] | None,
     ) -> torch.Tensor:
-        """Logits at the last `n_last` true positions, shape (n, n_last, n_vocabulary)."""
+        """Logits at the last `n_last` true positions, shape (n, n_last, n_vocabulary).
+
+        The first `skip` tokens are those of the prefix, which was computed before.
+        """
         import torch
 
-        tokens = self._padded(sequences)
-        ends = torch.tensor([len(ids) for ids in sequences], device=tokens.device)
+        tokens = _padded([ids[skip:] for ids in sequences], model.device)
+        given: dict[str, Any] = {"input_ids": tokens, "use_cache": False}
+        if skip:
+            past = copy.deepcopy(self._past[id(model)])
+            past.batch_repeat_interleave(len(sequences))
+            given |= {"past_key_values": past, "use_cache": True}
+        ends = torch.tensor([len(ids) - skip for ids in sequences], device=tokens.device)
         at = ends[:, None] - n_last + torch.arange(n_last, device=tokens.device)[None, :]
         rows = torch.arange(len(sequences), device=tokens.device)[:, None]
         chosen = None if vocabulary is None else torch.tensor(vocabulary, device=tokens.device)
         if self._through_model:
-            every: torch.Tensor = self._model(input_ids=tokens, use_cache=False).logits
-            logits = every[rows, at].float()
+            logits: torch.Tensor = model(**given).logits[rows, at].float()
             return logits if chosen is None else logits[..., chosen]
-        return self._project(self._hidden(tokens)[rows, at], chosen)
+        return _project(model, model.base_model(**given).last_hidden_state[rows, at], chosen)
 
-    def _run(self, sequences: list[list[int]], work: Callable[[Positions], None]) -> None:
+    def _run(self, sequences: list[list[int]], n_last: int, work: Work) -> None:
+        """Do the work in batches, those first that begin with the prefix."""
         lengths = np.array([len(ids) for ids in sequences], dtype=np.int64)
-        rope = str(getattr(self._model.config, "rope_parameters", ""))
+        n_prefix = len(self._prefix)
+        begins = [ids[:n_prefix] == self._prefix for ids in sequences]
+        reuse = np.array(begins) & (lengths - n_last >= n_prefix) & (n_prefix > 0)
+        rope = str(getattr(self._replicas.model.config, "rope_parameters", ""))
         # These two kinds of rotary embedding rewrite their own tables in a forward pass.
         parallel = "dynamic" not in rope and "longrope" not in rope
-        with quiet():
-            batches = token_batches(lengths, self._budget)
-            run_batches(work, batches, self._model.device.type, parallel)
+        for skip, rows in ((n_prefix, np.flatnonzero(reuse)), (0, np.flatnonzero(~reuse))):
+            batches = [rows[batch] for batch in token_batches(lengths[rows] - skip, self._budget)]
+            with quiet():
+                self._replicas.run(functools.partial(work, skip), batches, parallel)
 
     def _last_logits(self, prompts: list[list[int]], vocabulary: list[int]) -> Scores:
         found = np.zeros((len(prompts), len(vocabulary)))
 
-        def work(batch: Positions) -> None:
-            logits = self._states([prompts[i] for i in batch], 1, vocabulary)
+        def work(skip: int, model: PreTrainedModel, batch: Positions) -> None:
+            logits = self._logits(skip, model, [prompts[i] for i in batch], 1, vocabulary)
             found[batch] = logits[:, 0].cpu().double().numpy()
 
-        self._run(prompts, work)
+        self._run(prompts, 1, work)
         return found
 
     def _text_log_probability(self, prompts: list[list[int]], answer: list[int]) -> Scores:
@@ -249,19 +296,41 @@ class AnswerScorer:
 
         found = np.zeros(len(prompts))
         sequences = [ids + answer[:-1] for ids in prompts]
-        wanted = torch.tensor(answer, device=self._model.device)[None, :, None]
 
-        def work(batch: Positions) -> None:
-            logits = self._states([sequences[i] for i in batch], len(answer), None)
+        def work(skip: int, model: PreTrainedModel, batch: Positions) -> None:
+            logits = self._logits(skip, model, [sequences[i] for i in batch], len(answer), None)
             log_p = torch.log_softmax(logits, dim=-1)
+            wanted = torch.tensor(answer, device=logits.device)[None, :, None]
             chosen = log_p.gather(2, wanted.expand(len(batch), -1, -1))
             found[batch] = chosen.sum(dim=(1, 2)).cpu().double().numpy()
 
-        self._run(sequences, work)
+        self._run(sequences, len(answer), work)
         return found
 
 
-def _find(ids: list[int], part: list[int]) -> int:
-    """Position of a sublist, -1 where it is absent."""
-    spans = range(len(ids) - len(part) + 1)
-    return next((i for i in spans if ids[i : i + len(part)] == part), -1)
+def _project(
+    model: PreTrainedModel, hidden: torch.Tensor, vocabulary: torch.Tensor | None
+) -> torch.Tensor:
+    """Logits of some tokens (all when None) from final hidden states, in float32."""
+    head: torch.nn.Linear = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    weight: torch.Tensor = head.weight
+    bias: torch.Tensor | None = getattr(head, "bias", None)
+    if vocabulary is not None:
+        weight = weight[vocabulary]
+        bias = None if bias is None else bias[vocabulary]
+    logits = hidden.float() @ weight.float().T
+    return logits if bias is None else logits + bias.float()
+
+
+def _padded(sequences: list[list[int]], device: torch.device) -> torch.Tensor:
+    """Token matrix, padded on the right."""
+    import torch
+
+    # A causal model cannot look to the right: with the padding there, neither a mask nor
+    # position ids are needed, and a row gets the states that it would get alone.
+    longest = max(map(len, sequences))
+    return torch.tensor([ids + [0] * (longest - len(ids)) for ids in sequences], device=device)
+
+
+def _nearly_equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return bool((one - other).abs().max() <= 0.02 * other.abs().max())

@@ -6,12 +6,14 @@ import functools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from thresher.errors import InterfaceError
+from thresher.oracles.batching import token_batches
 from thresher.oracles.cache import cache_folder
 from thresher.oracles.context import Context
 from thresher.oracles.features import split_inputs
@@ -24,12 +26,13 @@ from thresher.oracles.runtime import (
     quiet,
     require_models,
     resolve_runtime,
-    run_batches,
-    token_batches,
 )
 from thresher.oracles.vectors import VectorStore
 from thresher.oracles.versions import digest
-from thresher.oracles.weights import SOURCE_OPTIONS, Source, find_source, load_encoder
+from thresher.oracles.weights import SOURCE_OPTIONS, Source, find_source, load_model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 __all__ = ["OPTIONS", "EmbeddingProxy", "create_proxy"]
 
@@ -63,7 +66,7 @@ def embed(
     Parameters
     ----------
     source, version, runtime
-        As for `thresher.oracles.weights.load_encoder`.
+        As for `thresher.oracles.weights.load_model`.
     max_tokens : int
         Longer texts are cut at their end.
     texts : sequence of str
@@ -81,16 +84,17 @@ def embed(
     """
     import torch
 
-    tokenizer, model = load_encoder(source, version, runtime)
-    limit = min(max_tokens, int(getattr(model.config, "max_position_embeddings", max_tokens)))
+    tokenizer, replicas = load_model("encoder", source, version, runtime)
+    config = replicas.model.config
+    limit = min(max_tokens, int(getattr(config, "max_position_embeddings", max_tokens)))
     with quiet():
         ids = tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"]
     lengths = np.array([len(row) for row in ids], dtype=np.int64)
-    depth = int(model.config.num_hidden_layers)
+    depth = int(config.num_hidden_layers)
     layers = [max(1, round(depth / 3)), max(1, round(2 * depth / 3)), depth]
-    found = np.zeros((len(ids), 3 * int(model.config.hidden_size)), dtype=np.float32)
+    found = np.zeros((len(ids), 3 * int(config.hidden_size)), dtype=np.float32)
 
-    def work(batch: npt.NDArray[np.int64]) -> None:
+    def work(model: PreTrainedModel, batch: npt.NDArray[np.int64]) -> None:
         longest = int(lengths[batch].max())
         rows = [list(ids[i]) + [0] * (longest - len(ids[i])) for i in batch]
         tokens = torch.tensor(rows, device=model.device)
@@ -104,7 +108,7 @@ def embed(
         found[batch] = mean.cpu().numpy()
 
     with quiet():
-        run_batches(work, token_batches(lengths, runtime.batch_tokens), model.device.type)
+        replicas.run(work, token_batches(lengths, runtime.batch_tokens))
     # A poor score costs labels, an infinite one would stop the query.
     return np.clip(np.nan_to_num(found), -_LARGEST, _LARGEST)
 

@@ -1,20 +1,15 @@
-"""Where and how tensors are computed: device, number type, threads, batches."""
+"""Where tensors are computed, and in which number type."""
 
 from __future__ import annotations
 
 import importlib.util
-import os
 import warnings
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
 
 from thresher.errors import InterfaceError, OperationalError
+from thresher.oracles.batching import n_threads
 from thresher.oracles.options import Option, Options
 
 __all__ = [
@@ -23,8 +18,6 @@ __all__ = [
     "quiet",
     "require_models",
     "resolve_runtime",
-    "run_batches",
-    "token_batches",
 ]
 
 RUNTIME_OPTIONS = {
@@ -33,19 +26,18 @@ RUNTIME_OPTIONS = {
     "batch_tokens": Option("count"),
     "batch_size": Option("count"),
 }
-Positions = npt.NDArray[np.int64]
 _CPU_BATCH_TOKENS, _GPU_BATCH_TOKENS = 512, 32_768
 _ROWS_PER_CORE, _GPU_BATCH_SIZE = 64, 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """A resolved device with its number type.
+    """Resolved devices with their number type.
 
     Parameters
     ----------
-    device : str
-        ``cpu``, ``cuda``, ``cuda:1``, ...
+    devices : tuple of str
+        ``cpu``, ``cuda:1``, ...; each has a copy of the model, and they share the batches.
     dtype : str
         ``float32``, ``bfloat16`` or ``float16``.
     batch_tokens : int
@@ -55,7 +47,7 @@ class Runtime:
         Rows labelled between two commits.
     """
 
-    device: str
+    devices: tuple[str, ...]
     dtype: str
     batch_tokens: int
     batch_size: int
@@ -78,19 +70,41 @@ def _has_amx() -> bool:
     return ask is not None and bool(ask().get("amx_bf16", False))
 
 
-def _best_dtype(device: str) -> str:
+def _best_dtype(devices: tuple[str, ...]) -> str:
     import torch
 
-    if device.startswith("cuda"):
-        return "bfloat16" if torch.cuda.get_device_capability(device)[0] >= 8 else "float16"
-    return "bfloat16" if device == "cpu" and _has_amx() else "float32"
+    if all(device.startswith("cuda") for device in devices):
+        capability = min(torch.cuda.get_device_capability(device) for device in devices)
+        return "bfloat16" if capability[0] >= 8 else "float16"
+    return "bfloat16" if set(devices) == {"cpu"} and _has_amx() else "float32"
+
+
+def _devices(named: str, who: str) -> tuple[str, ...]:
+    """The devices that the option ``device`` names; ``cuda`` is all there are."""
+    import torch
+
+    n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    every = tuple(f"cuda:{i}" for i in range(n_cuda))
+    if named == "auto":
+        return every or ("cpu",)
+    devices = every if named == "cuda" and every else tuple(x.strip() for x in named.split(","))
+    for device in devices:
+        try:
+            torch.empty(1, device=device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise OperationalError(
+                f"{who}: device {device!r} cannot be used"
+                f" ({str(error).splitlines()[0]}). Write device = 'cpu' or 'auto'."
+            ) from error
+    return devices
 
 
 def resolve_runtime(options: Options) -> Runtime:
-    """Return the device and number type that the options and this machine lead to.
+    """Return the devices and the number type that the options and this machine lead to.
 
     Notes
     -----
+    ``device = 'auto'`` is every CUDA device there is, or the CPU; ``'cuda:0,cuda:2'`` names two.
     ``dtype = 'auto'`` is bfloat16 (float16 before compute capability 8) on CUDA, bfloat16 on a CPU
     with AMX tiles, float32 elsewhere. The resolved type is part of a model's version, since
     answers near the boundary change with it.
@@ -100,89 +114,19 @@ def resolve_runtime(options: Options) -> Runtime:
     InterfaceError
         If torch or transformers is not installed.
     OperationalError
-        If the device does not exist.
+        If a device does not exist.
     """
     require_models()
-    import torch
-
-    device = (options.text("device", "auto") or "auto").lower()
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise OperationalError(
-            f"{options.who}: device {device!r} cannot be used"
-            f" ({str(error).splitlines()[0]}). Write device = 'cpu' or 'auto'."
-        ) from error
+    devices = _devices((options.text("device", "auto") or "auto").lower(), options.who)
     dtype = (options.text("dtype", "auto") or "auto").lower()
-    on_gpu = device != "cpu"
+    on_gpu = not devices[0].startswith("cpu")
+    rows = _GPU_BATCH_SIZE * len(devices) if on_gpu else _ROWS_PER_CORE * n_threads()
     return Runtime(
-        device,
-        _best_dtype(device) if dtype == "auto" else dtype,
+        devices,
+        _best_dtype(devices) if dtype == "auto" else dtype,
         options.count("batch_tokens", _GPU_BATCH_TOKENS if on_gpu else _CPU_BATCH_TOKENS),
-        options.count("batch_size", _GPU_BATCH_SIZE if on_gpu else _ROWS_PER_CORE * _threads()),
+        options.count("batch_size", rows),
     )
-
-
-def _physical_cores() -> int:
-    """Cores this process may use, hyper-threads counted once."""
-    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
-    siblings = set()
-    for cpu in usable:
-        path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        siblings.add(path.read_text() if path.exists() else str(cpu))
-    return len(siblings) or os.cpu_count() or 1
-
-
-def _threads() -> int:
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    return int(told) if told.isdigit() and int(told) > 0 else _physical_cores()
-
-
-def run_batches(
-    work: Callable[[Positions], None], batches: list[Positions], device: str, parallel: bool = True
-) -> None:
-    """Do the work for each batch, on a CPU several batches at a time.
-
-    Parameters
-    ----------
-    work : callable
-        Takes positions from `token_batches`; it runs in inference mode.
-    batches : list of ndarray of int64
-        All batches.
-    device : str
-        As in `Runtime`.
-    parallel : bool
-        Whether the model may run in several threads at once.
-
-    Notes
-    -----
-    A thread per physical core (or ``OMP_NUM_THREADS``), each with batches of its own, is faster
-    than all cores on one batch: small matrices do not wait for one another at every
-    operation, and another busy process slows one batch and not all. The thread count of torch is
-    put back afterwards.
-    """
-    import torch
-
-    def one(batch: Positions) -> None:
-        with torch.inference_mode():
-            work(batch)
-
-    if device != "cpu":
-        for batch in batches:
-            one(batch)
-        return
-    before, threads = torch.get_num_threads(), _threads()
-    workers = max(1, min(threads, len(batches))) if parallel else 1
-    torch.set_num_threads(max(1, threads // workers))  # new threads start with this count
-    pool = ThreadPoolExecutor(workers)
-    try:
-        for done in [pool.submit(one, batch) for batch in reversed(batches)]:
-            done.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(before)
 
 
 @contextmanager
@@ -201,30 +145,3 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-def token_batches(lengths: Positions, budget: int) -> list[Positions]:
-    """Return positions in batches of similar length.
-
-    Parameters
-    ----------
-    lengths : ndarray of int64, shape (n,)
-        Tokens of each sequence.
-    budget : int
-        Tokens of a batch after padding to its longest sequence; a longer sequence goes alone.
-
-    Examples
-    --------
-    >>> [batch.tolist() for batch in token_batches(np.array([5, 1, 2, 9]), 8)]
-    [[1, 2], [0], [3]]
-    """
-    order = np.argsort(lengths, kind="stable")
-    batches = []
-    start = 0
-    while start < len(order):
-        stop = start + 1
-        while stop < len(order) and (stop + 1 - start) * lengths[order[stop]] <= budget:
-            stop += 1
-        batches.append(order[start:stop])
-        start = stop
-    return batches

@@ -23,7 +23,7 @@ __all__ = ["digest", "function_version", "path_version"]
 
 _WHOLE_FILE_BYTES = 256 * 2**20
 _SAMPLE_BYTES, _SAMPLES = 2**20, 64
-_MODEL_SUFFIXES = frozenset({".gguf", ".json", ".model", ".safetensors", ".txt"})
+_MODEL_SUFFIXES = frozenset({".gguf", ".jinja", ".json", ".model", ".safetensors", ".txt"})
 _CHANGES = """
     add append appendleft clear discard extend extendleft insert pop popitem popleft remove reverse
     setdefault sort subtract update

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from thresher.errors import OperationalError
+from thresher.oracles.batching import Replicas
 from thresher.oracles.cache import cache_folder, published_folder
 from thresher.oracles.context import Context
 from thresher.oracles.options import Option, Options
@@ -18,9 +20,20 @@ from thresher.oracles.runtime import Runtime, quiet
 from thresher.oracles.versions import digest, path_version
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
-__all__ = ["SOURCE_OPTIONS", "Source", "find_source", "load_causal", "load_encoder"]
+__all__ = ["KINDS", "SOURCE_OPTIONS", "Source", "find_source", "load_model"]
+
+# What is loaded: the class of the model, and of what turns rows into its inputs.
+KINDS = {
+    "encoder": ("AutoModel", "AutoTokenizer"),
+    "causal-lm": ("AutoModelForCausalLM", "AutoTokenizer"),
+    "text-classification": ("AutoModelForSequenceClassification", "AutoTokenizer"),
+    "image-classification": ("AutoModelForImageClassification", "AutoImageProcessor"),
+    "audio-classification": ("AutoModelForAudioClassification", "AutoFeatureExtractor"),
+    "image-text": ("AutoModel", "AutoProcessor"),
+    "image-text-to-text": ("AutoModelForImageTextToText", "AutoProcessor"),
+}
 
 SOURCE_OPTIONS = {
     "model": Option("text", required=True),
@@ -29,6 +42,7 @@ SOURCE_OPTIONS = {
     "local_files_only": Option("boolean"),
 }
 _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+_LOADING_ERRORS = (ImportError, OSError, ValueError, KeyError, TypeError, RuntimeError)
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -75,9 +89,14 @@ class Source:
         folder = Path(self.place)
         return path_version(folder / self.gguf_file if self.gguf_file else folder)
 
+    def pinned(self) -> Source:
+        """Return the same with its commit: what is loaded is what the version was made of."""
+        return self if self.local else replace(self, revision=_commit(self))
 
+
+@functools.lru_cache(maxsize=64)
 def _commit(source: Source) -> str:
-    """Commit of a hub model as it would be loaded now."""
+    """Commit of a hub model, asked for once a process."""
     from transformers.utils.hub import cached_file, extract_commit_hash
 
     file = source.gguf_file or "config.json"
@@ -179,31 +198,29 @@ def find_source(model: str, options: Options, context: Context) -> Source:
     )
 
 
-def _from_pretrained(
-    kind: str, source: Source, dtype: str
-) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+def _from_pretrained(kind: str, source: Source, dtype: str) -> tuple[Any, PreTrainedModel]:
     import torch
     import transformers
     from safetensors import SafetensorError
 
-    shared = {
+    shared: dict[str, Any] = {
         "revision": source.revision or "main",
         "local_files_only": source.local_files_only or source.local,
         "trust_remote_code": False,
     }
     if source.gguf_file:
         shared["gguf_file"] = source.gguf_file
-    else:
-        shared["use_safetensors"] = True
+    weights = {} if source.gguf_file else {"use_safetensors": True}
+    model_class, processor_class = (getattr(transformers, name) for name in KINDS[kind])
     try:
         with quiet():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(source.place, **shared)
-            model = getattr(transformers, kind).from_pretrained(
-                source.place, dtype=getattr(torch, dtype), **shared
+            processor = processor_class.from_pretrained(source.place, **shared)
+            model = model_class.from_pretrained(
+                source.place, dtype=getattr(torch, dtype), **shared, **weights
             )
-    except (ImportError, OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (*_LOADING_ERRORS, SafetensorError) as error:
         raise _unloadable(source, error) from error
-    return tokenizer, model.eval()
+    return processor, model.eval()
 
 
 def _unpacked(kind: str, source: Source, version: str) -> Source:
@@ -213,7 +230,7 @@ def _unpacked(kind: str, source: Source, version: str) -> Source:
     """
     from safetensors.torch import save_model
 
-    folder = cache_folder("gguf", f"{kind}-{version[:32]}")
+    folder = cache_folder("gguf", f"{KINDS[kind][0]}-{version[:32]}")
     if not folder.is_dir():
         # The unpacking draws its own progress bar, which no setting of transformers turns off.
         with contextlib.redirect_stderr(io.StringIO()):
@@ -228,43 +245,43 @@ def _unpacked(kind: str, source: Source, version: str) -> Source:
     return Source(str(folder), True)
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=4)
 def _load(
-    kind: str, source: Source, version: str, device: str, dtype: str
-) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    kind: str, source: Source, version: str, devices: tuple[str, ...], dtype: str
+) -> tuple[Any, Replicas]:
     if source.gguf_file:
         source = _unpacked(kind, source, version)
     import torch
 
-    tokenizer, model = _from_pretrained(kind, source, dtype)
-    torch.nn.Module.to(model, device)
-    return tokenizer, model
+    processor, model = _from_pretrained(kind, source, dtype)
+    copies = [model, *(copy.deepcopy(model) for _ in devices[1:])]
+    for one, device in zip(copies, devices, strict=True):
+        torch.nn.Module.to(one, device)
+    return processor, Replicas(copies)
 
 
-def load_causal(
-    source: Source, version: str, runtime: Runtime
-) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
-    """Return tokenizer and causal language model on their device; the last two loaded are kept.
+def load_model(kind: str, source: Source, version: str, runtime: Runtime) -> tuple[Any, Replicas]:
+    """Return what makes a model's inputs, and the model on its devices; the last four are kept.
 
     Parameters
     ----------
+    kind : str
+        One of `KINDS`.
     source : Source
         From `find_source`.
     version : str
         ``source.version()``: a changed folder is loaded again.
     runtime : Runtime
-        Device and number type.
+        Devices and number type.
+
+    Returns
+    -------
+    tuple
+        Tokenizer, image processor, feature extractor or processor; and the copies of the model.
 
     Raises
     ------
     OperationalError
         If the weights cannot be loaded.
     """
-    return _load("AutoModelForCausalLM", source, version, runtime.device, runtime.dtype)
-
-
-def load_encoder(
-    source: Source, version: str, runtime: Runtime
-) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
-    """Return tokenizer and encoder on their device; parameters as for `load_causal`."""
-    return _load("AutoModel", source, version, runtime.device, runtime.dtype)
+    return _load(kind, source.pinned(), version, runtime.devices, runtime.dtype)
