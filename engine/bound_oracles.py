@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from thresher.errors import DataError, Error, OracleError
 from thresher.labels import Label
 from thresher.oracles import Answers, Oracle, Signature
+from thresher.oracles.answers import describe_row
 
 __all__ = ["BoundOracle"]
 
@@ -26,11 +29,19 @@ class BoundOracle:
         The model.
     returns : pyarrow.DataType
         Arrow type of the declared return type.
+    value_range : (float or None, float or None)
+        Declared least and largest answer of an oracle that returns a number.
     """
 
     def __init__(
-        self, name: str, signature: Signature, oracle: Oracle, returns: pa.DataType
+        self,
+        name: str,
+        signature: Signature,
+        oracle: Oracle,
+        returns: pa.DataType,
+        value_range: tuple[float | None, float | None] = (None, None),
     ) -> None:
+        self._range = value_range
         self.name, self.signature, self.oracle, self.returns = name, signature, oracle, returns
         self.version = oracle.version  # once: it may read a whole table, or a model's files
 
@@ -73,3 +84,34 @@ class BoundOracle:
                 f"oracle {self.name} RETURNS {self.signature.returns}, but gave {values[0]!r}: "
                 f"{error}"
             ) from error
+
+    def outside(self, answers: pa.Array) -> int | None:
+        """Return the place of the first answer outside the declared range, None without one.
+
+        Parameters
+        ----------
+        answers : pyarrow.Array
+            Of the declared type.
+        """
+        low, high = self._range
+        if not len(answers) or pa.types.is_boolean(self.returns) or low is high is None:
+            return None
+        found = pa.array(np.zeros(len(answers), dtype=np.bool_))
+        if low is not None:
+            found = pc.or_(found, pc.less(answers, low))
+        if high is not None:
+            found = pc.or_(found, pc.greater(answers, high))
+        place = int(pc.index(found, True).as_py())
+        return None if place < 0 else place
+
+    def refused(self, answer: Label, batch: pa.Table) -> DataError:
+        """Return the error for an answer outside the range; `batch` has its inputs in a row."""
+        low, high = self._range
+        ends = (("minimum", low, "at least"), ("maximum", high, "at most"))
+        span = " and ".join(f"{word} {end:g}" for _, end, word in ends if end is not None)
+        names = " and ".join(name for name, end, _ in ends if end is not None)
+        return DataError(
+            f"oracle {self.name} answered {answer!r} for {describe_row(batch, 0)}, but is declared "
+            f"with answers of {span}. Declare it again with a {names} that every answer keeps to, "
+            "or mend the model."
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import compress
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from thresher.bound_oracles import BoundOracle
-from thresher.errors import Error
+from thresher.errors import DataError, Error
 from thresher.labels import Label, LabelStore, Run
 from thresher.plan import OracleCall, SelectionQuery
 from thresher.population import Population
@@ -37,6 +38,22 @@ def learn(
         tables.append(pa.table(columns) if facts.answers else None)
     if any(table is not None for table in tables):
         population.learn(tables)
+        _check_known(query, population)
+
+
+def _check_known(query: SelectionQuery, population: Population) -> None:
+    """Refuse a value of a stored label outside the range that an oracle is declared with now."""
+    for number, measured in enumerate(query.estimation.measured if query.estimation else ()):
+        values = population.values[:, number]
+        low = -np.inf if measured.low is None else measured.low
+        high = np.inf if measured.high is None else measured.high
+        outside = np.flatnonzero((values < low) | (values > high))
+        if len(outside) and measured.plain is None:
+            raise DataError(
+                f"a stored label makes {measured.text} {values[outside[0]]:g}, but its oracle is "
+                f"declared with values from {low:g} to {high:g}. Declare it again with a minimum "
+                "and maximum that every answer keeps to."
+            ).at(query.sql, measured.place.offset, measured.place.length)
 
 
 class Labeller:
@@ -313,6 +330,10 @@ class Labeller:
         first[codes[::-1]] = wanted[::-1]
         self._learn(call, table, dict(zip(keys, first.tolist(), strict=True)))
         answers = self._bound(call).typed(list(map(self._memory(call).__getitem__, keys)))
+        if (wrong := self._bound(call).outside(answers)) is not None:
+            batch = self._batch(call, table.slice(int(first[wrong]), 1))
+            with self._failing(call):
+                raise self._bound(call).refused(answers[wrong].as_py(), batch)
         places = np.zeros(table.num_rows, dtype=np.int64)
         places[wanted] = codes
         missing = np.ones(table.num_rows, dtype=np.bool_)
@@ -344,18 +365,28 @@ class Labeller:
         new[stored.places] = False
         return list(compress(keys, new.tolist()))
 
+    def _batch(self, call: OracleCall, table: pa.Table) -> pa.Table:
+        """Return the inputs of one call, named as its oracle names them."""
+        names = [argument.name for argument in self._bound(call).signature.arguments]
+        return table.select(list(call.inputs)).rename_columns(names)
+
+    @contextmanager
+    def _failing(self, call: OracleCall) -> Iterator[None]:
+        """Show an error of an oracle at its call, with what was spent."""
+        try:
+            yield
+        except Error as error:
+            error.spent = self.n_labels
+            raise error.at(self._query.sql, call.place.offset, call.place.length) from error
+
     def _buy(
         self, call: OracleCall, table: pa.Table, first: Mapping[str, int], keys: Sequence[str]
     ) -> None:
         bound = self._bound(call)
-        names = [argument.name for argument in bound.signature.arguments]
-        batch = table.select(list(call.inputs)).rename_columns(names)
+        batch = self._batch(call, table.take(pa.array([first[key] for key in keys])))
         began = time.perf_counter()
-        try:
-            values, answers = bound.ask(batch.take(pa.array([first[key] for key in keys])))
-        except Error as error:
-            error.spent = self.n_labels
-            raise error.at(self._query.sql, call.place.offset, call.place.length) from error
+        with self._failing(call):
+            values, answers = bound.ask(batch)
         sure: Any = [None] * len(keys) if answers.confidence is None else answers.confidence
         confidence = [None if c is None else float(c) for c in sure]
         seconds = time.perf_counter() - began

@@ -89,7 +89,7 @@ class Models:
             raise ProgrammingError(f"there is no oracle {name}.{hint}")
         model = cast("Oracle", self._model(entry))
         returns = arrow_type(entry.signature.returns)
-        return BoundOracle(entry.name, entry.signature, model, returns)
+        return BoundOracle(entry.name, entry.signature, model, returns, entry.value_range)
 
     def forget(self, name: str) -> None:
         """Make a model anew when it is next used: its declaration, or its code, has changed."""

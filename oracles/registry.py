@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import cast
 
+import pyarrow as pa
+
 from thresher.errors import ProgrammingError, nearest
 from thresher.oracles.answers import arrow_type
 from thresher.oracles.context import Context
@@ -88,11 +90,18 @@ def create_oracle(
     if not signature.arguments:
         raise ProgrammingError(f"{who} has no arguments; an oracle needs at least one.")
     checked = check_options(who, provider, options, {**module.OPTIONS, **_COMMON})
-    _check_range(checked)
+    _check_range(checked, signature.returns)
     return cast("Oracle", module.create_oracle(name, signature, checked, context))
 
 
-def _check_range(options: Options) -> None:
+def _check_range(options: Options, returns: str) -> None:
+    kind = arrow_type(returns)
+    given = [name for name in _RANGE if name in options.values]
+    if given and not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        raise options.error(
+            f"{given[0]} is for answers that are numbers, and it RETURNS {returns}. Leave it out.",
+            given[0],
+        )
     low, high = (options.number(name, float("nan")) for name in _RANGE)
     if low >= high:
         raise options.error(f"minimum {low:g} must be below maximum {high:g}.", "minimum")

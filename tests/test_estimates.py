@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -252,6 +253,43 @@ def test_a_prediction_narrows_the_limits(world: World) -> None:
     assert widths[1] < 0.6 * widths[0]
 
 
+def test_an_answer_outside_its_range_is_shown_with_its_input(world: World) -> None:
+    con = world.connection
+    declared = {"args": {"film": "BIGINT"}, "returns": "INTEGER", "version": "1"}
+
+    def declare(**options: int) -> None:
+        con.create_oracle("price", lambda ids: [i % 40 for i in ids], **declared, **options)
+
+    declare(minimum=0, maximum=30)
+    ask = "SELECT avg(price(id)) FROM films ORACLE LIMIT 300"
+    with pytest.raises(thresher.DataError) as caught:
+        world.rows(ask)
+    found = re.match(
+        r"oracle price answered (\d+) for film = (\d+), but is declared with answers of at least 0 "
+        r"and at most 30\. Declare it again with a minimum and maximum", caught.value.message,
+    )  # fmt: skip
+    assert found
+    assert int(found[1]) == int(found[2]) % 40 > 30
+    assert caught.value.offset == ask.index("price")
+    assert 0 < caught.value.spent <= 300
+    with pytest.raises(thresher.DataError, match="a stored label makes") as caught:
+        world.rows("SELECT avg(price(id)) FROM films ORACLE LIMIT 200")
+    assert "with values from 0 to 30" in caught.value.message
+    with pytest.raises(thresher.DataError, match="oracle price answered"):
+        world.rows("SELECT id FROM films WHERE price(id) > 5 AND id < 90")
+    declare(minimum=0, maximum=39)
+    assert len(world.rows(ask)) == 1
+    for returns in ("BOOLEAN", "VARCHAR"):
+        with pytest.raises(thresher.ProgrammingError, match="minimum is for answers that are num"):
+            con.create_oracle("bad", lambda ids: ids, ["BIGINT"], returns, minimum=0)
+    with pytest.raises(thresher.ProgrammingError, match="maximum is for answers") as wrong:
+        con.execute(
+            "CREATE ORACLE bad(id BIGINT) RETURNS BOOLEAN USING column "
+            "WITH (table = 'films', key = 'id', value = 'id', maximum = 1)"
+        )
+    assert wrong.value.offset is not None
+
+
 def test_a_declared_range_serves_too(world: World) -> None:
     world.connection.create_oracle(
         "wheels", lambda ids: [int(world.cars[i]) for i in ids], args=["BIGINT"], returns="INTEGER"
@@ -400,7 +438,22 @@ def test_a_budget_in_seconds_stops_with_limits_that_hold(world: World) -> None:
 REFUSED = [
     ("SELECT kind, count(*) FROM films WHERE is_pos(id) ORACLE LIMIT 9", "add kind to group by"),
     ("SELECT stddev(price) FROM films WHERE is_pos(id) ERROR WITHIN 5%", "cannot be estimated"),
-    ("SELECT avg(price) + 1 FROM films WHERE is_pos(id) ERROR WITHIN 5%", "only an aggregate"),
+    (
+        "SELECT avg(price) + 1 FROM films WHERE is_pos(id) ERROR WITHIN 5%",
+        "error within x absolute",
+    ),
+    (
+        "SELECT round(avg(price)) * 2 FROM films WHERE is_pos(id) ERROR WITHIN 5 ABSOLUTE",
+        "write the factor at the aggregate",
+    ),
+    ("SELECT sqrt(avg(price)) FROM films WHERE is_pos(id) ERROR WITHIN 5%", "select sqrt(n)"),
+    ("SELECT 1 / avg(price) FROM films WHERE is_pos(id) ORACLE LIMIT 50", "only an aggregate"),
+    ("SELECT round(sum(id), price) FROM films WHERE is_pos(id) ORACLE LIMIT 50", "only an aggr"),
+    ("SELECT sum(id) - count(*) FROM films WHERE is_pos(id) ORACLE LIMIT 50", "only an aggregate"),
+    (
+        "SELECT DISTINCT ON (kind) count(*) FROM films WHERE is_pos(id) ORACLE LIMIT 5",
+        "distinct on",
+    ),
     ("SELECT avg(price) / sum(id) FROM films WHERE is_pos(id) ERROR WITHIN 5%", "only an aggreg"),
     (
         "SELECT count(DISTINCT kind) FROM films WHERE is_pos(id) ERROR WITHIN 5%",
@@ -444,6 +497,63 @@ def test_what_cannot_be_estimated_is_refused_at_its_place(
     assert message in str(caught.value).lower()
     assert caught.value.offset is not None
     assert not world.asked
+
+
+@pytest.mark.parametrize(
+    ("written", "value", "falls"),
+    [
+        ("{} + 5", lambda x: x + 5, False),
+        ("100 - {} / 2", lambda x: 100 - x / 2, True),
+        ("-{}", lambda x: -x, True),
+        ("-3 * {}", lambda x: -3 * x, True),
+        ("(1 - {}) * -2", lambda x: (1 - x) * -2, False),
+        ("-(2 - ({} - 1) / 4)", lambda x: -(2 - (x - 1) / 4), False),
+        ("floor({} / 10) * 10", lambda x: np.floor(x / 10) * 10, False),
+        ("ceil({})::BIGINT", np.ceil, False),
+        ("CAST(100 * {} AS INTEGER)", lambda x: np.rint(100 * x), False),
+        ("round(1000 - {}, 1)", lambda x: np.round(1000 - x, 1), True),
+        ("2 + 3 * {} - 1", lambda x: 1 + 3 * x, False),
+    ],
+)
+@pytest.mark.parametrize("aggregate", ["count(*)", "avg(price)"])
+def test_arithmetic_goes_through_to_the_limits(
+    world: World, aggregate: str, written: str, value: Callable[[float], float], falls: bool
+) -> None:
+    rest = "FROM films WHERE is_pos(id) USING score ORACLE LIMIT 300 SEED 4"
+    ((plain, *limits),) = world.rows(f"SELECT {aggregate} AS n {rest}")
+    found = world.connection.execute(f"SELECT {written.format(aggregate)} AS n {rest}")
+    ((got, low, high),) = found.fetchall()
+    wanted = [value(end) for end in (limits[::-1] if falls else limits)]
+    assert (got, low, high) == pytest.approx((value(plain), *wanted))
+    assert low <= got <= high
+    truth = world.truth.sum() if aggregate == "count(*)" else world.price[world.truth].mean()
+    assert low <= value(float(truth)) <= high
+
+
+def test_the_certificate_speaks_of_the_aggregate_inside(world: World) -> None:
+    cursor = world.connection.execute(
+        "SELECT round(1 - avg(price), 1) AS m, 2 * count(*) AS c FROM films WHERE is_pos(id) "
+        "USING score ORACLE LIMIT 300"
+    )
+    certificate = cursor.certificate
+    assert certificate is not None
+    assert [interval.name for interval in certificate.intervals] == ["avg(price)", "c"]
+    ((_, low, high, *_),) = cursor.fetchall()
+    inner = certificate.intervals[0]
+    assert (low, high) == (round(1 - inner.high, 1), round(1 - inner.low, 1))
+    assert certificate.verify()
+
+
+def test_having_and_order_name_expressions_over_estimates(world: World) -> None:
+    rows = world.rows(
+        "SELECT DISTINCT 'by kind' AS what, kind, 100 - count(*) AS n FROM films WHERE is_pos(id) "
+        "GROUP BY ALL HAVING n_high < 0 AND 100 - count(*) < -1 ORDER BY n_low, n DESC "
+        "USING score ORACLE LIMIT 900"
+    )
+    assert {row[0] for row in rows} == {"by kind"}
+    assert [row[3] for row in rows] == sorted(row[3] for row in rows)
+    for _, kind, _, low, high in rows:
+        assert low <= 100 - int((world.truth & (world.kind == kind)).sum()) <= high < 0
 
 
 def test_normal_limits_are_narrower_and_say_what_they_assume(world: World) -> None:

@@ -373,15 +373,22 @@ def test_shortfall(con: Connection) -> None:
     assert cur.certificate is not None
     assert "nothing could be left out" in str(cur.certificate.note)
     assert "labels are forecast" in str(cur.certificate.note)
-    with pytest.raises(thresher.ShortfallError, match="nothing could be left out"):
+    assert "every row that is not known to be negative is returned" in str(cur.certificate.note)
+    with pytest.raises(thresher.ShortfallError, match="nothing could be left out") as caught:
         con.execute(query + " ON SHORTFALL FAIL")
+    assert "with 100 labels, so there is no answer. Raise ORACLE LIMIT" in caught.value.message
+    assert "Or write ON SHORTFALL RETURN for every row" in caught.value.message
+    assert "is returned" not in caught.value.message
     cur = con.execute(query + " ON SHORTFALL EXACT")
+    assert cur.certificate is not None
+    assert "is returned" not in str(cur.certificate.note)
     assert ids(cur.fetchall()).tolist() == list(range(0, 9000, 1000))
     con.execute("SET thresher_reuse_labels = false")
     con.execute("SET thresher_oracle_limit = 500")
     joint = query.replace("ORACLE LIMIT 100", "PRECISION TARGET .9 ORACLE LIMIT 100")
-    with pytest.raises(thresher.ShortfallError, match="cannot be certified"):
+    with pytest.raises(thresher.ShortfallError, match="cannot be certified") as caught:
         con.execute(joint)
+    assert "100 labels bought so far will be bought anew unless" in caught.value.message
 
 
 def test_a_query_that_is_stopped_says_how_many_labels_it_had(films: Films) -> None:
@@ -402,7 +409,9 @@ def test_a_query_that_is_stopped_says_how_many_labels_it_had(films: Films) -> No
         "stopped by BUDGET 0.1 SECONDS: nothing could be left out safely with the "
         f"{n_labels} labels bought by then: every row"
     )
-    assert "Run it again to go on." in str(cur.certificate.note)
+    assert f"Run it again to go on (the {n_labels} labels bought so far are reused)." in str(
+        cur.certificate.note
+    )
     few = "SELECT id FROM t WHERE slow(id) AND id < 60"
     con.execute(few)
     cur = con.execute(f"{few} USING score RECALL TARGET 90% BUDGET 0.000001 SECONDS")
