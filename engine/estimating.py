@@ -12,6 +12,7 @@ import pyarrow as pa
 from thresher.certificate import Certificate, Interval
 from thresher.certifying import certify, finite
 from thresher.errors import DataError, NotSupportedError, ShortfallError
+from thresher.estimands import Estimands, error_of, group_codes
 from thresher.estimate_records import Evidence, widest_limits
 from thresher.labelling import Labeller
 from thresher.plan import Aggregate, Estimation, Measured
@@ -79,7 +80,8 @@ class _Estimating:
 
     def __init__(self, run: Running, estimation: Estimation) -> None:
         self.run, self.estimation, self.population = run, estimation, run.population
-        self.codes, self.group_rows = _codes(run.population.groups, run.population.n_rows)
+        self.estimands = Estimands(estimation, run.population)
+        self.codes, self.group_rows = group_codes(run.population.groups, run.population.n_rows)
         self.n_groups = max(1, len(self.group_rows))
         self.values = run.population.values.copy()
         self.negative = np.zeros(run.population.n_rows, dtype=np.bool_)
@@ -135,10 +137,7 @@ class _Estimating:
 
     def _certain(self, aggregate: Aggregate) -> bool:
         """Whether every row's value is known."""
-        if self.complete:
-            return True
-        numbers = {aggregate.column, aggregate.denominator} - {None}
-        return all(self.estimation.measured[i].certain for i in numbers if i is not None)
+        return self.complete or self.estimands.certain(aggregate)
 
     def _sample(self, aggregates: Sequence[Aggregate]) -> AggregateEstimate:
         """Buy labels and estimate all aggregates that are not certain."""
@@ -148,9 +147,8 @@ class _Estimating:
             self._check_normal(aggregates)
         scores = np.ones(population.n_rows)
         predictions = run.predictions()
-        decides = self.estimation.n_conditions or any(m.condition for m in self.estimation.measured)
         run.probe()
-        if decides:
+        if self.estimands.decides:
             scores = np.asarray(run.scores(), dtype=np.float64)
         run.enter("estimate")
         known = run.known >= 0
@@ -168,7 +166,7 @@ class _Estimating:
                 scores,
                 _Source(run.labeller),
                 columns,
-                [self._measure(a) for a in aggregates],
+                [self.estimands.measure(a) for a in aggregates],
                 delta=run.targets.delta,
                 rng=run.rng,
                 groups=self.codes if self.estimation.groups else None,
@@ -196,17 +194,13 @@ class _Estimating:
             raise self.run.located(NotSupportedError(message), "ASSUMING")
 
     def _column(self, measured: Measured, prediction: Floats | None) -> Column:
-        if measured.plain is not None:
-            number = self.estimation.measured.index(measured)
-            plain = self.population.plain[number]
-            if plain is None:
-                raise TypeError(f"{measured.text} was not read with the population")
-            return Column(plain, plain)
-        low = -np.inf if measured.low is None else measured.low
-        high = np.inf if measured.high is None else measured.high
-        if self.run.query.tail.assuming is None:
-            self._check_range(measured, low, high)
-        return Column(low, high, prediction)
+        column = self.estimands.column(measured, prediction)
+        if measured.plain is None and self.run.query.tail.assuming is None:
+            low, high = measured.low, measured.high
+            self._check_range(
+                measured, -np.inf if low is None else low, np.inf if high is None else high
+            )
+        return column
 
     def _check_range(self, measured: Measured, low: float, high: float) -> None:
         """Refuse a sum of values without range."""
@@ -229,30 +223,11 @@ class _Estimating:
             "are many.",
         ).at(self.run.query.sql, measured.place.offset, measured.place.length)
 
-    def _measure(self, aggregate: Aggregate) -> Measure:
-        together = False
-        if aggregate.denominator is not None:
-            above = self.estimation.measured[aggregate.column]
-            below = self.estimation.measured[aggregate.denominator]
-            together = above.condition == below.condition and self._whole(above, below)
-        return Measure(
-            aggregate.kind, aggregate.column, aggregate.denominator, aggregate.share, together
-        )
-
-    def _whole(self, *measured: Measured) -> bool:
-        """Whether no value is missing, so that a row counts in all of them or in none."""
-        numbers = [self.estimation.measured.index(m) for m in measured]
-        arrays = [self.population.plain[number] for number in numbers]
-        return all(array is not None and not np.isnan(array).any() for array in arrays)
-
     def _error(self, aggregates: Sequence[Aggregate]) -> ErrorTarget | None:
-        error = self.run.targets.error
-        if error is None:
-            # A query that may stop anywhere needs limits that hold anywhere.
-            return ErrorTarget(1e-300, relative=False) if self.run.interruptible else None
-        scale = max(abs(a.scale) for a in aggregates)
-        within = error.within if error.relative else error.within / max(scale, 1e-300)
-        return ErrorTarget(within, error.relative)
+        error = error_of(self.run.targets, aggregates)
+        if error is None and self.run.interruptible:
+            return ErrorTarget(1e-300, relative=False)  # limits that hold wherever it stops
+        return error
 
     def _policy(
         self, result: AggregateEstimate | None, found: Sequence[MeasureEstimate]
@@ -344,17 +319,6 @@ class _Estimating:
             for k, g in enumerate(rows.tolist())
             for aggregate, one in zip(self.estimation.aggregates, found, strict=True)
         ]
-
-
-def _codes(groups: pa.Table, n_rows: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Number the groups: the group of every row, and a row of every group."""
-    codes = np.zeros(n_rows, dtype=np.int64)
-    for column in groups.columns:
-        encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
-        codes = codes * (len(encoded.dictionary) + 1) + np.asarray(encoded.indices)
-        codes = np.unique(codes, return_inverse=True)[1]
-    first = np.unique(codes, return_index=True)[1]
-    return codes, first.astype(np.int64)
 
 
 def _aggregate(aggregate: Aggregate, value: Floats) -> float:

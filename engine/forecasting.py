@@ -9,16 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from thresher.environment import Environment
+from thresher.estimands import group_codes
 from thresher.labelling import learn
 from thresher.labels import Pace
 from thresher.plan import SelectionQuery
 from thresher.population import Population
 from thresher.sampling import LabelForecast, excludable_rows, sufficient_labels
+from thresher.sampling.bounds import Share
 from thresher.scoring import FloatArray
 from thresher.targets import CALIBRATION_WITHIN, QueryKind, Targets
 
-__all__ = ["Outlook", "forecast", "helps"]
+__all__ = ["HARD_SPACE", "Outlook", "forecast", "helps"]
 
+HARD_SPACE = "\N{NO-BREAK SPACE}"  # where lines of the text form may not break
 _CURVE = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)  # targets
 _GOALS: dict[QueryKind, str] = {
     "recall": "to leave out half of the rows",
@@ -52,6 +55,14 @@ class Outlook:
         Most labels besides for calls in the SELECT list and ORDER BY, for rows that come back.
     curve : tuple of (float, int)
         Labels expected for other targets.
+    exact : bool
+        Whether the limit allows to label every row that is not known, so that the answer is exact.
+    suffices : bool
+        Whether the limit allows all labels that an accuracy target could need.
+    n_groups : int
+        Groups of an aggregate that have rows which are not known.
+    refused : str
+        Why it would be refused; empty where it would not.
     excluded : int or None
         Most rows that a recall query can leave out with the labels it may buy, if there are as many
         positive rows as the scores suggest.
@@ -68,6 +79,10 @@ class Outlook:
     spends: int
     shows: int
     curve: tuple[tuple[float, int], ...]
+    exact: bool
+    suffices: bool
+    n_groups: int
+    refused: str
     excluded: int | None
     paces: Mapping[str, Pace]
 
@@ -81,6 +96,8 @@ class Outlook:
         found = [("rows", rows)]
         if self.spends:
             found.append(("spends", f"up to {self.spends:,} labels{self._takes(self.spends)}"))
+        if self.refused:
+            found.append(("refused", self.refused))
         if self.shows:
             text = f"up to {self.shows:,} labels for calls outside WHERE, over rows that come back"
             found.append(("shows", text))
@@ -89,11 +106,13 @@ class Outlook:
             takes = "" if self.spends else self._takes(labels.low, labels.high)
             read = "" if self.n_stored else ", if scores are probabilities"
             text = f"about {labels.expected:,} labels{ends} {self.goal}{takes}{read}"
+            if 0 < self.spends < labels.low:
+                text += f"; that is more than the {self.spends:,} it may buy"
             found.append(("forecast", text))
             if self.goal != _GOALS["accuracy"]:
                 found.append(("limit", self._limit(labels)))
         if self.curve:
-            points = ", ".join(f"{target:.0%}: {n:,}" for target, n in self.curve)
+            points = ", ".join(f"{target:.0%}:{HARD_SPACE}{n:,}" for target, n in self.curve)
             found.append(("curve", f"labels {self.goal}, by target: {points}"))
         return found
 
@@ -139,6 +158,8 @@ class Outlook:
                 "most_rows_left_out": self.excluded,
             },
             "spends": self.spends,
+            "exact": self.exact,
+            "refused": self.refused or None,
             "shows": self.shows,
             "curve": [{"target": target, "labels": n} for target, n in self.curve],
             "paces": {
@@ -179,7 +200,11 @@ def forecast(env: Environment, query: SelectionQuery, targets: Targets, limit: i
         curve: tuple[tuple[float, int], ...] = ()
         n_unknown = int(np.count_nonzero(known < 0))
         forecasts = targets.kind in _GOALS and query.tail.assuming is None
-        if population.scores and n_unknown and forecasts:
+        settings = env.settings
+        stops = bool(query.tail.budget) or settings.get("on_interrupt") == "ANSWER"
+        n_most = n_unknown * len(query.calls)
+        exact = n_most <= limit and not stops and _may_be_exact(targets)
+        if population.scores and n_unknown and forecasts and not exact:
             asked = _Asked(targets, population.scores[0], known)
             labels = asked.labels()
             if labels is not None:
@@ -201,6 +226,10 @@ def forecast(env: Environment, query: SelectionQuery, targets: Targets, limit: i
             spends=_spends(query, targets, n_unknown, limit),
             shows=population.n_rows * len(query.outputs.calls) if query.outputs else 0,
             curve=curve,
+            exact=exact,
+            suffices=n_unknown - Share.beyond(targets.accuracy or 1.0).of(len(known)) <= limit,
+            n_groups=_open_groups(query, population),
+            refused=_refused(query, targets, n_most, limit),
             excluded=excluded,
             paces=paces,
         )
@@ -214,6 +243,32 @@ def _spends(query: SelectionQuery, targets: Targets, n_unknown: int, limit: int)
         targets.kind == "estimate" and targets.error is None
     )
     return min(limit, n_unknown * len(query.calls)) if whole and not query.tail.budget else 0
+
+
+def _may_be_exact(targets: Targets) -> bool:
+    """Whether a query labels all that is unknown where its limit allows that."""
+    return targets.kind in ("recall", "precision") or (
+        targets.kind == "estimate" and targets.error is None
+    )
+
+
+def _open_groups(query: SelectionQuery, population: Population) -> int:
+    """Groups of an aggregate with rows that are not known; 1 without GROUP BY."""
+    if query.estimation is None or not query.estimation.groups:
+        return 1
+    codes, _ = group_codes(population.groups, population.n_rows)
+    return max(1, len(np.unique(codes[population.known < 0])))
+
+
+def _refused(query: SelectionQuery, targets: Targets, n_most: int, limit: int) -> str:
+    """Say why a query that must label every candidate would be refused."""
+    if targets.kind != "exact" or n_most <= limit:
+        return ""
+    name = "thresher_oracle_limit" if query.tail.oracle_limit is None else "ORACLE LIMIT"
+    return (
+        f"every candidate must be labelled, and that is more than the {limit:,} labels allowed "
+        f"({name}). Ask for a target, narrow WHERE, or raise the limit."
+    )
 
 
 class _Asked:

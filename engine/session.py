@@ -365,18 +365,19 @@ class Session:
         self, query: plan.SelectionQuery, parts: Sequence[plan.SelectionQuery]
     ) -> Explanation:
         """Say how a query will be answered, without buying a label."""
-        from thresher.explain import Explanation, most_labels, plan_of
+        from thresher.explain import Explanation
         from thresher.forecasting import forecast
+        from thresher.plan_tree import levels_of, most_labels, plan_of
         from thresher.running import targets_of
 
         env = self._environment(query, Silent(), self._share(query, parts))
-        targets = targets_of(env, query)
-        node = plan_of(query, targets, self.models.entries(query), self.settings)
-        if BLOCK_PREFIX in query.canonical:
-            return Explanation(query, node, None)
-        with transaction(self.connection):
-            outlook = forecast(env, query, targets, most_labels(query, targets, self.settings))
-        return Explanation(query, node, outlook)
+        targets, settings, outlook = targets_of(env, query), self.settings, None
+        if BLOCK_PREFIX not in query.canonical:
+            with transaction(self.connection):
+                outlook = forecast(env, query, targets, most_labels(query, targets, settings))
+        entries = self.models.entries(query)
+        node = plan_of(query, targets, entries, settings, outlook, env.share)
+        return Explanation(query, node, outlook, levels_of(query, targets, settings, outlook))
 
     def _rows(self, columns: Mapping[str, Sequence[str | None]]) -> duckdb.DuckDBPyRelation:
         arrays = {name: pa.array(values, pa.string()) for name, values in columns.items()}

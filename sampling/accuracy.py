@@ -25,13 +25,13 @@ from thresher.sampling.picture import Picture, draw_pilot, make_buckets, make_pi
 from thresher.sampling.recall import check_level
 from thresher.sampling.selection import Step
 
-__all__ = ["select_accuracy"]
+__all__ = ["LIMIT_SHARE", "LOOKS_SHARE", "PROBE_SHARE", "select_accuracy"]
 
 _PILOT = 20
 _MORE_PILOT, _PILOT_SHARE = 300, 0.03  # of the labels that are forecast
-_PROBE_SHARE, _MOST_PROBE = 0.1, 120  # of delta, and labels
-_LIMIT_SHARE = 0.05  # of delta, for a bound where the labels might not suffice
-_LOOKS_SHARE = 0.2  # of delta, for bounds beside the cut where labels may stop
+PROBE_SHARE, _MOST_PROBE = 0.1, 120  # of delta, and labels
+LIMIT_SHARE = 0.05  # of delta, for a bound where the labels might not suffice
+LOOKS_SHARE = 0.2  # of delta, for bounds beside the cut where labels may stop
 _BLOCKS = 50  # in which the riskiest rows are labelled
 _LAST_LOOK = {"cut": 0.5, "limit": 0.8}  # share that the last bound has of that of all bounds
 
@@ -115,7 +115,7 @@ def select_accuracy(
         predictions, confidence, labels, accuracy, rng, known, interruptible=interruptible
     )
     if cascade.excess > 0 and cascade.ledger.remaining:
-        rest = delta - cascade.probe(_PROBE_SHARE * delta)
+        rest = delta - cascade.probe(PROBE_SHARE * delta)
         if cascade.goes_on:
             cascade.pilot(_PILOT if rest == delta else 0)
             levels = cascade.levels(rest)
@@ -182,10 +182,10 @@ class _Cascade:
     def levels(self, delta: float) -> tuple[float, float]:
         """Split delta between the cut and, where the labels might not suffice, limits."""
         if self.interruptible:
-            return (1 - _LOOKS_SHARE) * delta, _LOOKS_SHARE * delta
+            return (1 - LOOKS_SHARE) * delta, LOOKS_SHARE * delta
         if self.ledger.remaining >= self.excess:
             return delta, 0.0
-        return (1 - _LIMIT_SHARE) * delta, _LIMIT_SHARE * delta
+        return (1 - LIMIT_SHARE) * delta, LIMIT_SHARE * delta
 
     def probe(self, level: float) -> float:
         """See if a few rows are all right, which may be enough; return the level that is spent."""

@@ -15,6 +15,7 @@ from thresher.sampling.recall import check_level, estimate_answer
 from thresher.sampling.selection import Selection
 
 __all__ = [
+    "COUNT_LEVEL",
     "CoreSetDesign",
     "core_set_design",
     "select_precision_core_set",
@@ -22,7 +23,7 @@ __all__ = [
 ]
 
 _FEW = 8  # samples tried besides one
-_COUNT_LABELS, _COUNT_LEVEL = 0.2, 0.2  # shares spent on counting positives (CSE)
+_COUNT_LABELS, COUNT_LEVEL = 0.2, 0.2  # shares spent on counting positives (CSE)
 _PILOT = 100  # labels from which CSE reads the core set of a precision target
 _CANDIDATE_LABELS = 0.5  # most of the labels that the search for a cut may use (CSE)
 
@@ -173,7 +174,7 @@ def select_recall_core_set(
         return ledger.close(0, algorithm="exact")
     name, level, least = "CSC", delta, n_positive
     if least is None:
-        name, level, least = "CSE", (1 - _COUNT_LEVEL) * delta, _count(ledger, delta, rng)
+        name, level, least = "CSE", (1 - COUNT_LEVEL) * delta, _count(ledger, delta, rng)
     design = _affordable(ledger, share.of(least) + 1, level, ledger.remaining)
     if design is None:
         ledger.verify_above(ledger.n_rows)
@@ -216,7 +217,7 @@ def _count(ledger: Ledger, delta: float, rng: np.random.Generator) -> int:
     before = ledger.n_positive
     answers = ledger.buy(rng.choice(ledger.unknown(), size, replace=False), "count")
     negative = len(answers) - int(answers.sum())
-    return before + rows - marked_upper(rows, size, negative, _COUNT_LEVEL * delta)
+    return before + rows - marked_upper(rows, size, negative, COUNT_LEVEL * delta)
 
 
 def _free_recall(n_rows: int, size: int, found: int, known: int, delta: float) -> float:

@@ -27,20 +27,20 @@ from thresher.sampling.recall_plan import RecallTest, plan_sample
 from thresher.sampling.restart_plan import plan_restart, plan_second_sample
 from thresher.sampling.selection import Selection, Test
 
-__all__ = ["select_joint"]
+__all__ = ["EARLY", "HEAD_SHARES", "LOOKS", "RECALL_SHARES", "SECOND_SAMPLE", "select_joint"]
 
 _PILOT = 40
-_LOOKS = ((1.0, 0.80), (1.9, 0.13), (4.0, 0.04))  # sizes over the first, shares of recall's delta
+LOOKS = ((1.0, 0.80), (1.9, 0.13), (4.0, 0.04))  # sizes over the first, shares of recall's delta
 _HOPELESS = 0.5  # share of the rows from which on a plan is worth another pilot, a uniform one
 _EXPLORED = 0.02  # of the labels of such a plan
 _FADED = 0.25  # share of the density of a clump at which it ends
-_SECOND = 0.03  # share of recall's delta of a second sample
-_RECALL_SHARES = (0.75, 0.92)
+SECOND_SAMPLE = 0.03  # share of recall's delta of a second sample
+RECALL_SHARES = (0.75, 0.92)
 _CENSUS_DENSITIES = (0.5, 0.25, 0.12, 0.06)
 _CENSUS_GAIN = 0.88  # a census is forecast too hopefully
 _DEEP = 0.02  # share of all positives that a census must bear to lie anywhere
-_HEAD_SHARES = (0.8, 0.2)  # of the rest of delta
-_EARLY = 0.1  # share of recall's delta of looks before the first, if the labels may stop
+HEAD_SHARES = (0.8, 0.2)  # of the rest of delta
+EARLY = 0.1  # share of recall's delta of looks before the first, if the labels may stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,7 @@ def _explore(
     count = int(_EXPLORED * min(plan.labels, ledger.remaining))
     ranks = Permutation(ledger, rng).take(count)
     ledger.buy(ranks, "pilot")
-    levels = _LOOKS[0][1] * plan.recall_level, _HEAD_SHARES[0] * plan.head_level
+    levels = LOOKS[0][1] * plan.recall_level, HEAD_SHARES[0] * plan.head_level
     now, wrong = min(plan.labels, ledger.remaining), (targets.missed, targets.wrong)
     start = plan_restart(ledger, ranks, now, wrong, levels)
     if start is not None:
@@ -208,7 +208,7 @@ def _best_plan(
 ) -> _Plan:
     """Choose the split of delta, then whether to label the best rows before the looks."""
     pictures = make_pictures(ledger, buckets)
-    plans = [_price(ledger, buckets, targets, pictures, 0, part) for part in _RECALL_SHARES]
+    plans = [_price(ledger, buckets, targets, pictures, 0, part) for part in RECALL_SHARES]
     best = min(plans, key=lambda plan: plan.labels)
     density = expected(pictures, [p.density for p in pictures])
     part, without = best.recall_level / targets.delta, best
@@ -235,7 +235,7 @@ def _sturdy(
     deep, costs = [p.with_deep(_DEEP) for p in pictures], []
     for plan in plans:
         after = [p.after_census(plan.census) for p in deep] if plan.census else deep
-        level = _HEAD_SHARES[0] * plan.head_level
+        level = HEAD_SHARES[0] * plan.head_level
         tails = make_tails(ledger, buckets, after, np.zeros(0, np.int64), targets.wrong, level)
         look = next(x for x in plan.looks if x.level == max(y.level for y in plan.looks))
         size, known = np.array([float(look.size)]), after[0].known
@@ -257,10 +257,10 @@ def _price(
     if census:
         pictures = tuple(p.after_census(census) for p in pictures)
     none = np.zeros(0, dtype=np.int64)
-    tails = make_tails(ledger, buckets, pictures, none, targets.wrong, _HEAD_SHARES[0] * rest)
+    tails = make_tails(ledger, buckets, pictures, none, targets.wrong, HEAD_SHARES[0] * rest)
     known = pictures[0].known
-    share = (1 - _EARLY) if ledger.interruptible else 1.0
-    first = share * _LOOKS[0][1] * level
+    share = (1 - EARLY) if ledger.interruptible else 1.0
+    first = share * LOOKS[0][1] * level
     labels, size, test = best_sample(tails, known, targets.missed, first)
     looks = _schedule(ledger, size, level, ledger.n_unknown - census)
     return _Plan(labels + census, census, looks, test, level, rest)
@@ -271,10 +271,10 @@ def _schedule(
     size: int,
     level: float,
     most: int,
-    pattern: tuple[tuple[float, float], ...] = _LOOKS,
+    pattern: tuple[tuple[float, float], ...] = LOOKS,
 ) -> tuple[Look, ...]:
     """Return looks that spend `level`, the main ones from `size` on and none beyond `most`."""
-    share = (1 - _EARLY) if ledger.interruptible else 1.0
+    share = (1 - EARLY) if ledger.interruptible else 1.0
     sizes = [min(most, int(ratio * size)) for ratio, _ in pattern]
     early = early_looks(sizes[0], (1 - share) * level)
     looks = [Look(n, share * part * level) for n, (_, part) in zip(sizes, pattern, strict=True)]
@@ -285,7 +285,7 @@ def _schedule(
 def _short_plan(ledger: Ledger, buckets: Buckets, targets: _Targets) -> _Plan:
     """Plan one look as a recall query would, and keep labels to certify what precision there is."""
     left = ledger.remaining - _reserve(ledger.remaining)
-    first = _LOOKS[0][1] * targets.delta
+    first = LOOKS[0][1] * targets.delta
     plan = plan_sample(make_pictures(ledger, buckets), left, targets.missed, first)
     # There is one look only, which spends its own share of delta; the head has all the rest.
     looks = _schedule(ledger, plan.sample, first, plan.sample, ((1.0, 1.0),))
@@ -323,7 +323,7 @@ def _pays(
     if not later:
         return False
     pictures = make_pictures(ledger, buckets)
-    head_level = _HEAD_SHARES[0] * plan.head_level
+    head_level = HEAD_SHARES[0] * plan.head_level
     now = plan_head_below(pictures, cut, targets.wrong, head_level).labels
     tails = make_tails(ledger, buckets, pictures, sampled, targets.wrong, head_level)
     so_far = len(sampled), int(np.count_nonzero(ledger.label[sampled] > 0))
@@ -336,7 +336,7 @@ def _pays(
     if least > min(0.95 * now, ledger.remaining):
         return False
     wrong = targets.missed, targets.wrong
-    levels = _SECOND * plan.recall_level, head_level
+    levels = SECOND_SAMPLE * plan.recall_level, head_level
     return ledger.interruptible or plan_restart(ledger, sampled, least, wrong, levels) is None
 
 
@@ -369,7 +369,7 @@ def _begin_again(
     if ledger.interruptible or not tests:
         return looked
     wrong = targets.missed, targets.wrong
-    levels = _SECOND * plan.recall_level, _HEAD_SHARES[0] * plan.head_level
+    levels = SECOND_SAMPLE * plan.recall_level, HEAD_SHARES[0] * plan.head_level
     now = plan_head_below(make_pictures(ledger, buckets), cut, targets.wrong, levels[1]).labels
     start = plan_restart(ledger, looked[1], min(now, ledger.remaining), wrong, levels)
     if start is None:
@@ -388,7 +388,7 @@ def _certify(
     ledger: Ledger, head: Head, buckets: Buckets, level: float, rng: np.random.Generator
 ) -> None:
     """Verify upwards from the cut as far as is planned, and certify the head by up to two looks."""
-    for share in _HEAD_SHARES:
+    for share in HEAD_SHARES:
         sample = 0
         for _ in range(3):
             if head.certified:
@@ -411,9 +411,9 @@ def _certify(
 def _finish(ledger: Ledger, head: Head, level: float, rng: np.random.Generator) -> None:
     """Verify upwards until the head is certified or the labels are spent."""
     left = ledger.remaining
-    if left and not head.certified and not ledger.affords_all and head.n_looks < len(_HEAD_SHARES):
+    if left and not head.certified and not ledger.affords_all and head.n_looks < len(HEAD_SHARES):
         head.verify(ledger.last(left - _reserve(left), head.end))
-        rest = _HEAD_SHARES[1] * level if head.n_looks else level
+        rest = HEAD_SHARES[1] * level if head.n_looks else level
         head.look(head.end, ledger.remaining, rest, rng)
     block = max(1, head.n_free // 100)
     while not head.certified and (count := ledger.remaining):

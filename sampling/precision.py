@@ -17,9 +17,9 @@ from thresher.sampling.precision_plan import band_positives, plan_head
 from thresher.sampling.recall import check_level
 from thresher.sampling.selection import Selection
 
-__all__ = ["select_precision"]
+__all__ = ["FIRST_LOOK", "SECOND_LOOK", "select_precision"]
 
-_FIRST, _SECOND = 0.7, 0.3  # shares of delta of the two looks
+FIRST_LOOK, SECOND_LOOK = 0.7, 0.3  # shares of delta of the two looks
 _SOON = 8  # where labels suffice for every row but may stop, plan for one part in so many
 _WORTHWHILE = 0.02  # forecast density from which a row is added although it may be wrong
 
@@ -108,18 +108,18 @@ def _certify(
     wrong, left = 1 - head.target, ledger.remaining
     if ledger.affords_all:
         left //= _SOON  # a plan for all labels would certify no head and be of no use until then
-    plan = plan_head(make_pictures(ledger, buckets), left, wrong, _FIRST * delta)
+    plan = plan_head(make_pictures(ledger, buckets), left, wrong, FIRST_LOOK * delta)
     if not plan.end:
         return
-    head.look(plan.end, plan.sample, _FIRST * delta, rng)
+    head.look(plan.end, plan.sample, FIRST_LOOK * delta, rng)
     if not ledger.remaining:
         return
     pictures = make_pictures(ledger, buckets)
     band = band_positives(pictures, head.end, ledger.remaining)
     if head.gap > 0.9 * band:  # verified positives below the head would not certify it
-        plan = plan_head(pictures, ledger.remaining, wrong, _SECOND * delta, head.end)
+        plan = plan_head(pictures, ledger.remaining, wrong, SECOND_LOOK * delta, head.end)
         if plan.end:
-            head.look(plan.end, plan.sample, _SECOND * delta, rng)
+            head.look(plan.end, plan.sample, SECOND_LOOK * delta, rng)
         else:
             head.shrink(0)
 

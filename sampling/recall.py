@@ -29,11 +29,18 @@ from thresher.sampling.recall_plan import (
 )
 from thresher.sampling.selection import Selection
 
-__all__ = ["certify_recall", "check_level", "cut_rank", "estimate_answer", "select_recall"]
+__all__ = [
+    "LAST_LOOK",
+    "certify_recall",
+    "check_level",
+    "cut_rank",
+    "estimate_answer",
+    "select_recall",
+]
 
 _PILOT = (0.015, 0.05)  # shares of the labels; the second where no census follows
 _NAMES: dict[RecallTest, str] = {"ratio": "T1", "fixed": "T2"}
-_LAST_LOOK = 0.8  # share of delta of the last look, if the labels may stop before it
+LAST_LOOK = 0.8  # share of delta of the last look, if the labels may stop before it
 
 
 def check_level(delta: float) -> None:
@@ -139,7 +146,7 @@ def select_recall(
         ledger.buy_all()
         return ledger.close(0, algorithm="exact")
     buckets = make_buckets(ledger)
-    last = _LAST_LOOK * delta if interruptible else delta
+    last = LAST_LOOK * delta if interruptible else delta
     plan = _prepare(ledger, buckets, recall, last, rng)
     size, rows = min(plan.sample, ledger.remaining), ledger.n_unknown
     early = early_looks(size, delta - last) if interruptible else ()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -35,18 +37,26 @@ def lines(con: thresher.Connection, sql: str) -> list[str]:
 
 
 def of(found: list[str], name: str) -> str:
-    (line,) = [line for line in found if line.startswith(f"{name} ")]
-    return line
+    """Return a named text with its further lines, as one line."""
+    (start,) = [i for i, line in enumerate(found) if line.startswith(f"{name} ")]
+    more = itertools.takewhile(lambda line: line.startswith(" "), found[start + 1 :])
+    return " ".join([found[start], *(line.strip() for line in more)])
+
+
+def flat(found: list[str]) -> str:
+    """Return the text without its line breaks."""
+    return " ".join(" ".join(found).replace("│", " ").split())
 
 
 def test_the_plan_is_a_tree_and_nothing_is_bought(con: thresher.Connection) -> None:
     found = lines(con, f"EXPLAIN {SELECT} ORDER BY id LIMIT 3 USING s RECALL TARGET 90%")
-    assert found[1:9] == [
+    assert found[3:13] == [
         "plan       answer: SELECT id ORDER BY id LIMIT 3",
-        "           └─ rows: recall >= 0.9, probability 0.95 WHERE (is_big(id) OR (kind = 'c'))",
-        "              ├─ method: a pilot plans; one uniform sample sets the cut (T1), or a census "
-        "of the best rows and a sample below it (T2)",
-        "              ├─ delta: 0.05: one test",
+        "           └─ rows: recall >= 0.9, probability 0.95 WHERE (is_big(id) OR (kind",
+        "              │   = 'c'))",
+        "              ├─ method: a pilot plans; one uniform sample sets the cut (T1),",
+        "              │      or a census of the best rows and a sample below it (T2)",
+        "              ├─ delta: 0.05: one test of recall",
         "              ├─ score: s",
         "              ├─ labels: at most 1,000 (thresher_default_budget)",
         "              │  └─ ask: is_big(id) -> BOOLEAN",
@@ -77,7 +87,7 @@ def test_every_kind_of_statement_is_explained(
     what = "count(*)" if "ERROR" in tail else "id"
     using = "USING s" if tail else ""
     found = lines(con, f"EXPLAIN SELECT {what} FROM t WHERE is_big(id) {using} {tail}")
-    assert step in "\n".join(found)
+    assert step in flat(found)
 
 
 def test_time_and_money_are_forecast_once_labels_have_been_bought(
@@ -148,3 +158,101 @@ def test_a_delta_is_the_complement_of_the_decimal_that_was_written(
     assert repr(certificate.delta) == repr(
         {"0.95": 0.05, "95%": 0.05, "0.9": 0.1, "99.9%": 0.001, "0.99999": 0.00001}[written]
     )
+
+
+KINDS = {
+    "recall": "SELECT id FROM t WHERE is_big(id) USING s RECALL TARGET .9 ORACLE LIMIT 900",
+    "stops": "SELECT id FROM t WHERE is_big(id) USING s RECALL TARGET .9 BUDGET 900 CALLS, 1e6 USD",
+    "precision": "SELECT id FROM t WHERE is_big(id) USING s PRECISION TARGET .9 ORACLE LIMIT 900",
+    "joint": "SELECT id FROM t WHERE is_big(id) USING s RECALL TARGET .9 PRECISION TARGET .9",
+    "accuracy": "SELECT is_big(id) FROM t USING s ACCURACY TARGET .9",
+    "groups": "SELECT kind, count(*), avg(id) FROM t WHERE is_big(id) GROUP BY kind USING s "
+    "ORACLE LIMIT 900",
+}
+
+
+def spent(levels: list[dict[str, Any]]) -> Iterator[tuple[float, float]]:
+    """Yield the least and the most of every level that no other is split from."""
+    for level in levels:
+        if level.get("parts"):
+            yield from spent(level["parts"])
+        else:
+            yield level["delta"], level.get("at_most", level["delta"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_split_of_delta_is_what_the_tests_spend(con: thresher.Connection, kind: str) -> None:
+    (block,) = json.loads("\n".join(lines(con, f"EXPLAIN (FORMAT json) {KINDS[kind]}")))["blocks"]
+    levels = block["delta"]
+    times = [level.get("times", 1) for level in levels]
+    least = sum(n * level["delta"] for n, level in zip(times, levels, strict=True))
+    most = sum(
+        n * level.get("at_most", level["delta"]) for n, level in zip(times, levels, strict=True)
+    )
+    assert least <= 0.05 * (1 + 1e-9)
+    assert most >= 0.05 * (1 - 1e-9)
+    certificate = con.execute(KINDS[kind]).certificate
+    assert certificate is not None
+    assert certificate.tests
+    ends = list(spent(levels))
+    for test in certificate.to_dict()["tests"]:
+        low, high = 1 - 1e-9, 1 + 1e-9
+        level = test["level"]
+        if kind == "stops":  # earlier looks share theirs
+            assert level <= max(most for _, most in ends) * high
+        else:
+            assert any(a * low <= level <= b * high for a, b in ends), (level, ends)
+
+
+def test_the_text_says_the_split_of_delta(con: thresher.Connection) -> None:
+    joint = flat(lines(con, f"EXPLAIN {KINDS['joint']}"))
+    assert "delta: 0.05 = 0.0375 to 0.046 recall + 0.004 to 0.0125 precision" in joint
+    groups = flat(lines(con, f"EXPLAIN {KINDS['groups']}"))
+    assert "delta: 0.05 = 4 x 0.00625 count_star() + 4 x 0.00625 avg(id)" in groups
+    two = lines(
+        con, f"EXPLAIN SELECT * FROM ({KINDS['recall']}) JOIN ({KINDS['recall']}) USING (id)"
+    )
+    assert "0.025: one test of recall; one of 2 parts of the statement" in flat(two)
+
+
+def test_blocks_have_the_names_that_the_statement_gives_them(con: thresher.Connection) -> None:
+    sql = f"WITH big AS ({KINDS['recall']}), c AS MATERIALIZED ({KINDS['precision']}) "
+    sql += f"FROM big JOIN c USING (id) JOIN ({KINDS['joint']}) AS both USING (id)"
+    found = lines(con, f"EXPLAIN {sql}")
+    titles = [line for line in found if line.startswith("block ")]
+    assert titles == ["block 1, big", "block 2, c", "block 3, both"]
+    assert "then WITH big AS (block 1), c AS MATERIALIZED (block 2) FROM big" in flat(found)
+    inner = f"SELECT id FROM t WHERE is_big(id) AND id IN ({KINDS['recall']}) RECALL TARGET .9"
+    for text in (flat(found), flat(lines(con, f"EXPLAIN {inner}"))):
+        assert "__thresher" not in text
+    parsed = json.loads("\n".join(lines(con, f"EXPLAIN (FORMAT json) {sql}")))
+    assert [block["name"] for block in parsed["blocks"]] == ["big", "c", "both"]
+    assert "__thresher" not in json.dumps(parsed)
+
+
+@pytest.mark.parametrize("kind", ["stops", "joint", "groups"])
+def test_no_line_is_wider_than_a_terminal(con: thresher.Connection, kind: str) -> None:
+    found = lines(con, f"EXPLAIN ANALYZE {KINDS[kind]}")
+    assert max(map(len, found)) <= 80, max(found, key=len)
+    assert "__thresher" not in flat(found)
+
+
+def test_an_answer_that_will_be_exact_is_said_to_be(con: thresher.Connection) -> None:
+    sql = "SELECT id FROM t WHERE is_big(id) AND id < 800 USING s RECALL TARGET .9"
+    found = flat(lines(con, f"EXPLAIN {sql}"))
+    assert "every row that is not known is labelled: the limit allows it" in found
+    assert "spends up to 800 labels" in found
+    certificate = con.execute(sql).certificate
+    assert certificate is not None
+    assert certificate.grade == "exact"
+
+
+def test_an_exact_query_above_the_cap_is_refused_as_was_said(con: thresher.Connection) -> None:
+    sql = "SELECT id FROM t WHERE is_big(id)"
+    assert not any(line.startswith("refused") for line in lines(con, f"EXPLAIN {sql}"))
+    con.execute("SET thresher_oracle_limit = 3999")
+    found = lines(con, f"EXPLAIN {sql}")
+    assert "more than the 3,999 labels allowed (thresher_oracle_limit)" in of(found, "refused")
+    with pytest.raises(thresher.Error, match="up to 4,000 labels"):
+        con.execute(sql)
+    assert con.execute("SELECT count(*) FROM thresher_labels()").fetchall() == [(0,)]

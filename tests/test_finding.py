@@ -283,7 +283,8 @@ def test_a_search_is_explained(films: Films) -> None:
     con, _, oracle = films
 
     def explained(sql: str) -> str:
-        return "\n".join(row[0] for row in con.execute(f"EXPLAIN {sql}").fetchall())
+        text = " ".join(row[0] for row in con.execute(f"EXPLAIN {sql}").fetchall())
+        return " ".join(text.replace("│", " ").split())
 
     text = explained(f"{SOME} LIMIT 20 GAP 3 ON year USING score")
     assert "rows: 20 positive rows, 3 apart WHERE is_pos(id)" in text

@@ -157,11 +157,9 @@ def test_mistakes_show_before_a_label_is_bought(
 def test_explain_tells_of_each_block_and_buys_nothing(ours: thresher.Connection) -> None:
     sql = f"SELECT kind, count(*) FROM (SELECT * FROM items WHERE is_odd(n) {TARGET}) GROUP BY kind"
     lines = [line for (line,) in ours.execute(f"EXPLAIN {sql}").fetchall()]
-    assert lines[0] == "block 1, into __thresher_b0"
-    assert "RECALL TARGET 0.9" in lines[1]
-    assert lines[-1] == (
-        "then       SELECT kind, count(*) FROM (SELECT * FROM __thresher_b0) GROUP BY kind"
-    )
+    assert lines[0] == "block 1"
+    assert "RECALL TARGET 0.9" in f"{lines[1]} {lines[2]}"
+    assert lines[-1] == "then       SELECT kind, count(*) FROM (block 1) GROUP BY kind"
     assert any(line.startswith("forecast") for line in lines)
     analyzed = [line for (line,) in ours.execute(f"EXPLAIN ANALYZE {sql}").fetchall()]
     assert any(line.startswith("labels") and "bought" in line for line in analyzed)

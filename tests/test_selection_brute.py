@@ -474,7 +474,7 @@ def many_looks(monkeypatch: pytest.MonkeyPatch, last: float) -> None:
     monkeypatch.setattr("thresher.sampling.ledger._LEAST_BATCH", 1)
     for module in ("recall", "head"):
         monkeypatch.setattr(f"thresher.sampling.{module}._LAST_LOOK", last)
-    monkeypatch.setattr("thresher.sampling.joint._EARLY", 1 - last)
+    monkeypatch.setattr("thresher.sampling.joint.EARLY", 1 - last)
 
 
 def plan_recall(monkeypatch: pytest.MonkeyPatch, sample: int, test: RecallTest) -> None:
