@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import duckdb
 import pytest
 
 from tests_support import Names, declared
 from thresher.errors import NotSupportedError, ProgrammingError
-from thresher.plan import Passthrough, SelectionQuery
-from thresher.sql import parse, split
+from thresher.plan import SelectionQuery
+from thresher.sql import parse
 from thresher.sql.selections import AGGREGATES
 from thresher.sql.tokens import RESERVED, identifier
 
@@ -362,25 +359,6 @@ def test_long_conditions_are_no_deep_trees() -> None:
     assert len(query.parts) == 3000
     query = where(" AND ".join(["is_pos(a)", *(f"x = {i}" for i in range(3000))]))
     assert query.formula == "__thresher_o0"
-
-
-def documented() -> list[str]:
-    text = (Path(__file__).parents[1] / "docs" / "dialect.md").read_text()
-    blocks = re.findall(r"^```sql\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-    return [fragment.text for block in blocks for fragment in split(block)]
-
-
-@pytest.mark.parametrize("sql", documented(), ids=lambda sql: sql[:50])
-def test_documented_statements_are_ours(sql: str) -> None:
-    names = Names(
-        known_settings=["oracle_limit"],
-        is_positive=declared("BOOLEAN", "VARCHAR"),
-        stars=declared("DECIMAL(3, 1)", "VARCHAR", "VARCHAR"),
-        n_cars=declared("INTEGER", "BLOB"),
-        is_spam=declared("BOOLEAN", "VARCHAR"),
-        topic=declared("VARCHAR", "VARCHAR"),
-    )
-    assert not isinstance(parse(sql, names), Passthrough)
 
 
 def test_calls_outside_where_are_apart_from_the_formula() -> None:
