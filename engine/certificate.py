@@ -53,7 +53,8 @@ class Certificate:
     note : str or None
         What the reader must know besides: a shortfall, a vacuous answer.
     n_rows, n_returned : int
-        Rows of the population (those that satisfy the plain conditions), and rows returned.
+        Rows of the population (those that satisfy the plain conditions), and rows selected of
+        them, on which the SELECT list, GROUP BY and LIMIT then work: see `answer`.
     n_labels, n_reused : int
         Distinct inputs the oracle was asked in this query, and labels taken from the store.
     cost_usd, elapsed_s : float
@@ -85,6 +86,12 @@ class Certificate:
     outputs : tuple of OutputReport
         Answers that the rows returned show or are ordered by. Their labels are among `n_labels`;
         no promise rests on them, and the label log is without them.
+    answer : str or None
+        What comes back of the rows that were selected, where that is not all of them as they are:
+        LIMIT cuts them, or GROUP BY makes other rows of them.
+    understood : tuple of str
+        How the statement was read: a sentence for each form of another system that it is written
+        in, and for each setting that gives it a clause.
     log : pyarrow.Table or None
         The label log, where it is at hand; it is no part of the certificate's text or identity.
     """
@@ -115,6 +122,8 @@ class Certificate:
     intervals: tuple[Interval, ...] = ()
     session: str | None = None
     outputs: tuple[OutputReport, ...] = ()
+    answer: str | None = None
+    understood: tuple[str, ...] = ()
     log: pa.Table | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -133,12 +142,13 @@ class Certificate:
         """The promise in words."""
         if self.targets.estimated:
             return self._estimates_statement()
-        rows = f"the {_plural(self.n_returned, 'row')} returned"
+        rows = f"the {_plural(self.n_returned, 'row')} {'selected' if self.answer else 'returned'}"
         if self.targets.kind == "rows":
             return self._rows_statement()
         if self.grade == "exact":
             if self.algorithm == "plain":
-                return f"The {_plural(self.n_returned, 'row')} of WHERE, no oracle decides on them."
+                selected = f"Plain SQL selects the {_plural(self.n_returned, 'row')}"
+                return f"{selected}; oracles only give what they show, or their order."
             if self.targets.accuracy is not None:
                 return f"Each of the {_plural(self.n_rows, 'row')} has the oracle's own label."
             return f"Every candidate is labelled: {rows} are exactly the positive ones."
@@ -167,6 +177,8 @@ class Certificate:
         if self.assumption is None:
             return "nothing is assumed of the proxy"
         text = f"this assumes that {self.assumption}"
+        if self.grade == "asymptotic":
+            text += ", and is no finite-sample guarantee: with few labels it may fail more often"
         if self.bounds.free_recall is not None:
             text += f" (without it, recall is at least {_percent(self.bounds.free_recall)})"
         return text
@@ -206,11 +218,13 @@ class Certificate:
         elif self.grade == "exact":
             promise = "exact"
         else:
-            promise = f"{self.targets} with probability {1 - self.delta:.4g}"
+            about = "about " if self.grade == "asymptotic" else ""
+            promise = f"{self.targets} with probability {about}{1 - self.delta:.4g}"
             promise = promise if self.met else f"NOT CERTIFIED: {promise}"
         parts = [
             promise,
-            f"{self.n_returned:,} of {_plural(self.n_rows, 'row')}",
+            f"{self.n_returned:,} of {_plural(self.n_rows, 'row')}"
+            + (f" selected, {self.answer}" if self.answer else ""),
             f"{_plural(self.n_labels, 'label')} bought, {self.n_reused:,} reused",
         ]
         if self.assumption is not None:
@@ -234,10 +248,10 @@ class Certificate:
         return {**derived, **self._fields()}
 
     def _fields(self) -> dict[str, Any]:
-        """Every field but the log, as plain values."""
+        """Every field but the log, as plain values; what few statements need only where it is."""
         fields = asdict(replace(self, log=None))
-        del fields["log"]
-        return fields
+        spared = {"log", *(name for name in ("answer", "understood") if not fields[name])}
+        return {name: value for name, value in fields.items() if name not in spared}
 
     def verify(self, log: pa.Table | None = None) -> Verification:
         """Derive every bound again from the label log alone.
@@ -276,7 +290,7 @@ class Certificate:
             ("grade", self.grade),
             ("assumes", self.assumption or "nothing"),
             ("population", _plural(self.n_rows, "row")),
-            ("returned", _plural(self.n_returned, "row")),
+            ("selected" if self.answer else "returned", self._returned),
             ("labels", f"{self.n_labels:,} bought, {self.n_reused:,} reused"),
             *self._bound_facts(),
             ("algorithm", self.algorithm),
@@ -288,12 +302,20 @@ class Certificate:
             ("oracles", ", ".join(f"{k} {v[:12]}" for k, v in self.oracles.items())),
             ("versions", ", ".join(f"{k} {v}" for k, v in self.versions.items())),
         ]
-        more = (("session", self.session), ("note", self.note))
+        read = (("understood", sentence) for sentence in self.understood)
+        more = (("session", self.session), ("note", self.note), *read)
         return [*facts, *((name, text) for name, text in more if text)]
+
+    @property
+    def _returned(self) -> str:
+        rows = _plural(self.n_returned, "row")
+        return f"{rows}; {self.answer}" if self.answer else rows
 
     def _bound_facts(self) -> list[tuple[str, str]]:
         """Rows of the text and HTML forms that say what holds of the answer."""
         bounds = self.bounds
+        if self.algorithm == "plain":
+            return []
         if self.targets.estimated:
             return [(f"  {_interval_name(i)}", _interval_text(i)) for i in self.intervals[:20]]
         if self.targets.accuracy is not None:

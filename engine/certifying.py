@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,16 @@ from thresher.running import VERSION, Running
 from thresher.sampling import Grade, Step
 
 __all__ = ["certify", "finite", "with_outputs"]
+
+_LIMIT = re.compile(
+    r"(?:OFFSET (?P<first>\d+)(?: ROWS?)? ?)?"
+    r"(?:LIMIT (?P<most>\d+)|FETCH (?:FIRST|NEXT) (?P<fetched>\d+) ROWS? ONLY)?"
+    r"(?: ?OFFSET (?P<skipped>\d+)(?: ROWS?)?)?",
+    re.IGNORECASE,
+)
+_SEVERAL = re.compile(r"\b(?:unnest|unlist|generate_subscripts)\s*\(", re.IGNORECASE)
+_CLAUSES = re.compile(r"\b(?:GROUP BY|HAVING|QUALIFY|LIMIT|OFFSET|FETCH)\b")
+_DISTINCT = re.compile(r"SELECT\s+DISTINCT\b", re.IGNORECASE)
 
 
 def certify(
@@ -70,6 +81,7 @@ def certify(
         met=met,
         note=note,
         n_returned=n_returned,
+        answer=_answer(run, n_returned),
         cut=cut,
         bounds=bounds or Bounds(),
         algorithm=algorithm,
@@ -92,6 +104,7 @@ def _asked(run: Running) -> dict[str, Any]:
         "canonical": run.query.canonical,
         "targets": run.targets,
         "n_rows": run.population.n_rows,
+        "understood": run.query.understood,
         "proxies": run.reports,
         "seed": run.seed,
         "oracles": {name: bound.version for name, bound in run.env.oracles.items()},
@@ -111,6 +124,35 @@ def _spent(run: Running) -> dict[str, Any]:
         "cost_usd": run.labeller.cost_usd,
         "elapsed_s": time.perf_counter() - run.began,
     }
+
+
+def _answer(run: Running, n_selected: int) -> str | None:
+    """Say what comes back of the rows selected, None where it is every one of them."""
+    answer = run.query.answer
+    if run.query.estimation is not None:
+        return None
+    cuts, made = _CLAUSES.findall(answer.limit.upper()), _CLAUSES.findall(answer.grouping.upper())
+    if _DISTINCT.match(answer.select):
+        made.insert(0, "DISTINCT")
+    elif not made and (answer.aggregates or not run.population.answering.one_to_one):
+        made = ["aggregates"] if answer.aggregates else ["a macro"]
+    elif not made and _SEVERAL.search(answer.select):
+        made = ["unnest"]
+    if made:
+        words = [*made, *cuts]
+        listed = " and ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words)
+        plural = len(words) > 1 or words == ["aggregates"]
+        return f"{listed} {'make' if plural else 'makes'} the answer of them"
+    if not cuts:
+        return None
+    after = f"back after {' and '.join(cuts)}"
+    found = _LIMIT.fullmatch(" ".join(answer.limit.split()))
+    if found is None:
+        return f"some come {after}"
+    left = max(0, n_selected - int(found["skipped"] or found["first"] or 0))
+    most = found["most"] or found["fetched"]
+    left = left if most is None else min(left, int(most))
+    return None if left == n_selected else f"{left:,} come{'s' if left == 1 else ''} {after}"
 
 
 def with_outputs(

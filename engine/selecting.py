@@ -56,7 +56,9 @@ def select(run: Running) -> tuple[npt.NDArray[np.bool_], Certificate]:
         duplicates=duplicates,
         algorithm=selection.algorithm if run.query.calls else "plain",
         cut=finite(selection.cut),
-        bounds=Bounds(
+        bounds=Bounds()
+        if not run.query.calls
+        else Bounds(
             recall=finite(selection.recall_bound),
             precision=finite(selection.precision_bound),
             recall_estimate=finite(selection.recall_estimate),

@@ -66,8 +66,10 @@ def test_rows_that_limit_leaves_out_are_asked_only_where_the_order_needs_them(
     assert sorted(oracle.asked) == sorted(row[0] for row in found)
     assert cursor.certificate is not None
     assert cursor.certificate.statement == (
-        f"The {n_rows:,} rows of WHERE, no oracle decides on them."
+        f"Plain SQL selects the {n_rows:,} rows; oracles only give what they show, or their order."
     )
+    assert f"| {n_rows:,} of {n_rows:,} rows selected, 5 come back" in cursor.certificate.summary
+    assert "recall" not in str(cursor.certificate)
     assert cursor.certificate.verify()
 
 
@@ -374,11 +376,103 @@ def test_answers_can_be_kept_and_grouped(films: Films, stars: Stars) -> None:
     assert len(stars.asked) == 110
 
 
+ANSWERS = [
+    ("SELECT id FROM t WHERE is_pos(id) AND id < 99", "", 99),
+    ("SELECT stars(id) FROM t WHERE id < 9 LIMIT 20", "", 9),
+    ("SELECT stars(id) FROM t WHERE id < 9 LIMIT 5 OFFSET 2",
+     "5 come back after LIMIT and OFFSET", 9),
+    ("SELECT stars(id) FROM t WHERE id < 9 OFFSET 8 LIMIT 2",
+     "1 comes back after OFFSET and LIMIT", 9),
+    ("SELECT stars(id) FROM t WHERE id < 9 OFFSET 2", "7 come back after OFFSET", 9),
+    ("SELECT stars(id) FROM t WHERE id < 9 OFFSET 2 ROWS FETCH NEXT 3 ROWS ONLY",
+     "3 come back after OFFSET and FETCH", 9),
+    ("SELECT stars(id) FROM t WHERE id < 9 LIMIT 50%", "some come back after LIMIT", 9),
+    ("SELECT id FROM t WHERE is_pos(id) LIMIT 5 OFFSET 2", "5 come back after LIMIT and OFFSET", 7),
+    ("SELECT stars(id), count(*) FROM t WHERE id < 9 GROUP BY 1 HAVING count(*) > 1 LIMIT 1",
+     "GROUP BY, HAVING and LIMIT make the answer of them", 9),
+    ("SELECT DISTINCT stars(id) FROM t WHERE id < 9", "DISTINCT makes the answer of them", 9),
+    ("SELECT count(*) FROM t WHERE is_pos(id)", "aggregates make the answer of them", None),
+    ("SELECT unnest([1, stars(id)]) FROM t WHERE id < 9", "unnest makes the answer of them", 9),
+    ("SELECT stars(id) FROM t WHERE id < 9 QUALIFY row_number() OVER (ORDER BY id) < 3",
+     "QUALIFY makes the answer of them", 9),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sql", "answer", "n_selected"), ANSWERS)
+def test_a_certificate_says_what_becomes_of_the_rows_selected(
+    films: Films, stars: Stars, sql: str, answer: str, n_selected: int | None
+) -> None:
+    con, truth, _ = films
+    cursor = con.execute(sql)
+    certificate = cursor.certificate
+    assert certificate is not None
+    assert (certificate.answer or "") == answer
+    facts = certificate.to_dict()
+    assert ("answer" in facts) == bool(answer)
+    said = f"selected, {answer} |" if answer else " rows |"
+    assert said in certificate.summary
+    if answer[:1].isdigit():
+        assert int(answer.split()[0]) == len(cursor.fetchall())
+    if "is_pos" not in sql or "LIMIT" in sql:
+        assert certificate.n_returned == n_selected
+    assert certificate.verify()
+
+
+def test_a_target_speaks_of_the_rows_selected_where_limit_cuts_them(films: Films) -> None:
+    con, _, _ = films
+    sql = "SELECT id FROM t WHERE is_pos(id) {} USING score RECALL TARGET 80% SEED 1"
+    whole = con.execute(sql.format("")).certificate
+    assert whole is not None
+    assert " rows returned hold at least" in whole.statement
+    part = con.execute(sql.format("LIMIT 3")).certificate
+    assert part is not None
+    assert " rows selected hold at least" in part.statement
+    assert "rows; 3 come back after LIMIT" in str(part)
+    assert part._repr_html_().count("3 come back after LIMIT") == 1
+
+
+def test_a_certificate_says_how_a_statement_was_read(films: Films) -> None:
+    con, _, _ = films
+    con.create_oracle(
+        "write", lambda texts: [text.upper() for text in texts], {"prompt": "VARCHAR"}, "VARCHAR"
+    )
+    con.execute("SET thresher_default_oracle = 'write'")
+    certificate = con.execute("SELECT AI_COMPLETE('m', text) AS a FROM t WHERE id < 3").certificate
+    assert certificate is not None
+    read = "AI_COMPLETE(...) is read as a call of the oracle write, of thresher_default_oracle"
+    assert certificate.understood[0] == read
+    assert read in str(certificate)
+    assert json.loads(certificate.to_json())["understood"][0] == read
+    assert certificate.verify()
+    plain = con.execute("SELECT write(text) FROM t WHERE id < 3").certificate
+    assert plain is not None
+    assert "understood" not in plain.to_dict()
+    assert "understood" not in str(plain)
+
+
+def test_a_normal_approximation_says_that_it_is_one(films: Films) -> None:
+    con, _, _ = films
+    for sql in (
+        "SELECT id FROM t WHERE is_pos(id) USING score RECALL TARGET 80% ORACLE LIMIT 400",
+        "SELECT count(*) FROM t WHERE is_pos(id) USING score ORACLE LIMIT 400",
+    ):
+        certificate = con.execute(f"{sql} ASSUMING NORMALITY").certificate
+        assert certificate is not None
+        assert certificate.grade == "asymptotic"
+        assert "With probability about 95" in certificate.statement
+        assert "no finite-sample guarantee: with few labels it may fail" in certificate.statement
+        assert "with probability about 0.95" in certificate.summary
+        free = con.execute(sql).certificate
+        assert free is not None
+        assert "about 0.95" not in free.summary
+        assert "no finite-sample guarantee" not in free.statement
+
+
 def test_an_audit_needs_a_condition_or_claims_nothing(films: Films, stars: Stars) -> None:
     con, _, _ = films
     certificate = con.execute("SELECT id, stars(id) FROM t WHERE id < 30").certificate
     assert certificate is not None
     found = con.execute(f"AUDIT CERTIFICATE '{certificate.id}'").fetchall()
-    assert {row[6] for row in found} <= {"supported", "no claim"}
+    assert {row[6] for row in found} == {"no claim"}
     with pytest.raises(thresher.Error):
         con.audit("SELECT stars(id) FROM t", "SELECT 1 AS id", key="id")
