@@ -7,23 +7,15 @@ of its inputs; what table the inputs came from does not matter.
 
 from __future__ import annotations
 
-import json
 import sqlite3
-import threading
 import time
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-
-from thresher.errors import OperationalError
-from thresher.label_log import pack_log, unpack_log
+from thresher.store_file import StoreFile
+from thresher.stored_certificates import CERTIFICATE_COLUMNS, StoredAnswer, StoredCertificates
 from thresher.stored_labels import (
     FoundLabels,
     Label,
@@ -41,41 +33,10 @@ __all__ = [
     "Pace",
     "Run",
     "StoredAnswer",
+    "last_label",
+    "oracle_number",
 ]
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS oracles (
-    id INTEGER PRIMARY KEY, version TEXT NOT NULL UNIQUE, name TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS labels (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    oracle INTEGER NOT NULL REFERENCES oracles (id),
-    key BLOB NOT NULL,
-    answer NOT NULL,
-    confidence REAL,
-    cost_usd REAL NOT NULL,
-    bought_at REAL NOT NULL,
-    UNIQUE (oracle, key));
-CREATE TABLE IF NOT EXISTS runs (
-    id TEXT PRIMARY KEY,
-    seed INTEGER NOT NULL,
-    known_until INTEGER NOT NULL,
-    begun_at REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS run_prices (
-    run TEXT NOT NULL, version TEXT NOT NULL, price REAL NOT NULL, PRIMARY KEY (run, version));
-CREATE TABLE IF NOT EXISTS paces (
-    oracle INTEGER PRIMARY KEY REFERENCES oracles (id),
-    n_labels INTEGER NOT NULL,
-    seconds REAL NOT NULL,
-    cost_usd REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS certificates (
-    id TEXT PRIMARY KEY, made_at REAL NOT NULL, summary TEXT NOT NULL, json TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS certificate_labels (
-    certificate TEXT NOT NULL, step INTEGER NOT NULL, stage TEXT NOT NULL,
-    rows BLOB NOT NULL, truth BLOB, value BLOB, PRIMARY KEY (certificate, step));
-CREATE TABLE IF NOT EXISTS answers (
-    certificate TEXT PRIMARY KEY, n_rows INTEGER NOT NULL, keys_sha256 TEXT NOT NULL,
-    returned BLOB NOT NULL);
-"""
 LABEL_COLUMNS = (
     ("oracle", "VARCHAR"),
     ("version", "VARCHAR"),
@@ -84,12 +45,6 @@ LABEL_COLUMNS = (
     ("confidence", "DOUBLE"),
     ("cost_usd", "DOUBLE"),
     ("bought_at", "DOUBLE"),  # Unix time in seconds
-)
-CERTIFICATE_COLUMNS = (
-    ("id", "VARCHAR"),
-    ("made_at", "DOUBLE"),  # Unix time in seconds
-    ("summary", "VARCHAR"),
-    ("certificate", "VARCHAR"),  # JSON
 )
 SPEND_COLUMNS = (
     ("oracle", "VARCHAR"),
@@ -100,7 +55,6 @@ SPEND_COLUMNS = (
     ("first_bought_at", "DOUBLE"),  # Unix time in seconds
     ("last_bought_at", "DOUBLE"),
 )
-_CACHE_KIB = 65_536  # of SQLite: keys come in random order, and so do the pages of their index
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,22 +96,7 @@ class Pace:
     cost_usd: float
 
 
-@dataclass(frozen=True, slots=True)
-class StoredAnswer:
-    """The rows that a certified query returned.
-
-    Parameters
-    ----------
-    keys_sha256 : str
-        Hash of the keys of all rows, to see whether they are still the same.
-    returned : ndarray of bool, shape (n_rows,)
-    """
-
-    keys_sha256: str
-    returned: npt.NDArray[np.bool_]
-
-
-class LabelStore:
+class LabelStore(StoredCertificates):
     """Labels, runs and certificates in one SQLite file or in memory.
 
     Parameters
@@ -172,69 +111,23 @@ class LabelStore:
     """
 
     def __init__(self, path: str | Path | None) -> None:
-        self.path = None if path is None else Path(path)
-        self._lock = threading.RLock()
-        self._ids: dict[str, int] = {}
-        with self._translated():
-            self._db = sqlite3.connect(
-                ":memory:" if path is None else str(path),
-                timeout=60.0,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            self._db.executescript(_SCHEMA)
-            self._db.execute("SELECT seq, oracle, key, answer FROM labels LIMIT 0")
+        super().__init__(StoreFile(path))
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Turn SQLite's errors into one that says what to do."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise OperationalError(
-                f"the label store {self.path or 'in memory'} fails: {error}. Give another place "
-                "with connect(labels='path'), or connect(labels=None) to keep labels in memory."
-            ) from error
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """Commit what is done inside, or nothing of it."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+    @property
+    def path(self) -> Path | None:
+        """The file, None in memory."""
+        return self.file.path
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._db.close()
-
-    def _oracle_id(self, version: str, name: str) -> int:
-        if version not in self._ids:
-            self._db.execute(
-                "INSERT OR IGNORE INTO oracles (version, name) VALUES (?, ?)", (version, name)
-            )
-            row = self._db.execute("SELECT id FROM oracles WHERE version = ?", (version,))
-            self._ids[version] = row.fetchone()[0]
-        return self._ids[version]
+        self.file.close()
 
     @contextmanager
-    def _snapshot(self, version: str) -> Iterator[int]:
+    def _snapshot(self, version: str) -> Iterator[tuple[sqlite3.Connection, int]]:
         """Read one state of the store; gives the version's number, 0 where it has no label."""
-        with self._lock, self._translated():
-            self._db.execute("BEGIN")
-            try:
-                known = self._db.execute("SELECT id FROM oracles WHERE version = ?", (version,))
-                row = known.fetchone()
-                yield 0 if row is None else row[0]
-            finally:
-                self._db.execute("COMMIT")
+        with self.file.reading() as db:
+            row = db.execute("SELECT id FROM oracles WHERE version = ?", (version,)).fetchone()
+            yield db, 0 if row is None else row[0]
 
     def get(self, version: str, keys: Sequence[str]) -> dict[str, tuple[Label, int]]:
         """Return the stored answers among `keys` (SHA-256 in hex), with their sequence numbers."""
@@ -244,8 +137,8 @@ class LabelStore:
 
     def find(self, version: str, keys: Sequence[str]) -> FoundLabels:
         """Return the stored labels among distinct `keys` (SHA-256 in hex), by the column."""
-        with self._snapshot(version) as oracle:
-            return find_labels(self._db, oracle, keys, self.last())
+        with self._snapshot(version) as (db, oracle):
+            return find_labels(db, oracle, keys, last_label(db))
 
     def put(
         self,
@@ -263,29 +156,29 @@ class LabelStore:
         """
         each = cost_usd / max(len(keys), 1)
         now = time.time()
-        with self._lock, self._translated():
-            oracle = self._oracle_id(version, name)
+        packed = [bytes.fromhex(key) for key in keys]
+        with self.file.writing() as db:
+            oracle = oracle_number(db, version, name)
             rows = [
-                (oracle, bytes.fromhex(key), answer, sure, each, now)
-                for key, answer, sure in zip(keys, answers, confidence, strict=True)
+                (oracle, key, answer, sure, each, now)
+                for key, answer, sure in zip(packed, answers, confidence, strict=True)
             ]
-            with self._transaction():
-                self._db.executemany(
-                    "INSERT OR IGNORE INTO labels (oracle, key, answer, confidence, cost_usd, "
-                    "bought_at) VALUES (?, ?, ?, ?, ?, ?)",
-                    rows,
-                )
-                self._db.execute(
-                    "INSERT INTO paces VALUES (?, ?, ?, ?) ON CONFLICT (oracle) DO UPDATE SET "
-                    "n_labels = n_labels + excluded.n_labels, seconds = seconds + "
-                    "excluded.seconds, cost_usd = cost_usd + excluded.cost_usd",
-                    (oracle, len(keys), seconds, cost_usd),
-                )
+            db.executemany(
+                "INSERT OR IGNORE INTO labels (oracle, key, answer, confidence, cost_usd, "
+                "bought_at) VALUES (?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+            db.execute(
+                "INSERT INTO paces (oracle, n_labels, seconds, cost_usd) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (oracle) DO UPDATE SET n_labels = n_labels + excluded.n_labels, "
+                "seconds = seconds + excluded.seconds, cost_usd = cost_usd + excluded.cost_usd",
+                (oracle, len(keys), seconds, cost_usd),
+            )
 
     def pace(self, version: str) -> Pace | None:
         """Return what labels of an oracle version have taken, None where none was bought."""
-        with self._lock, self._translated():
-            row = self._db.execute(
+        with self.file.using() as db:
+            row = db.execute(
                 "SELECT n_labels, seconds, cost_usd FROM paces "
                 "WHERE oracle = (SELECT id FROM oracles WHERE version = ?)",
                 (version,),
@@ -294,13 +187,13 @@ class LabelStore:
 
     def facts(self, version: str, known_until: int) -> StoredLabels:
         """Return the labels of one oracle version up to a sequence number."""
-        with self._snapshot(version) as oracle:
-            return read_labels(self._db, oracle, known_until)
+        with self._snapshot(version) as (db, oracle):
+            return read_labels(db, oracle, known_until)
 
     def last(self) -> int:
         """Return the sequence number of the newest label, 0 when there is none."""
-        with self._lock, self._translated():
-            return int(self._db.execute("SELECT coalesce(max(seq), 0) FROM labels").fetchone()[0])
+        with self.file.using() as db:
+            return last_label(db)
 
     def begin(self, run: str, seed: int, prices: Mapping[str, float]) -> Run:
         """Open a run by its identity; one that began before keeps its seed, facts and prices.
@@ -308,93 +201,27 @@ class LabelStore:
         So a query that was cut off, or is simply repeated, draws the same rows again, finds their
         labels in the store and goes on where it stopped.
         """
-        with self._lock, self._translated(), self._transaction():
-            begun = self._db.execute(
-                "INSERT OR IGNORE INTO runs VALUES (?, ?, "
-                "(SELECT coalesce(max(seq), 0) FROM labels), ?)",
-                (run, seed, time.time()),
+        with self.file.writing() as db:
+            begun = db.execute(
+                "INSERT OR IGNORE INTO runs (id, seed, known_until, begun_at) VALUES (?, ?, ?, ?)",
+                (run, seed, last_label(db), time.time()),
             )
             if begun.rowcount:
-                self._db.executemany(
-                    "INSERT INTO run_prices VALUES (?, ?, ?)",
+                db.executemany(
+                    "INSERT INTO run_prices (run, version, price) VALUES (?, ?, ?)",
                     [(run, version, price) for version, price in prices.items()],
                 )
-            row = self._db.execute("SELECT seed, known_until FROM runs WHERE id = ?", (run,))
+            row = db.execute("SELECT seed, known_until FROM runs WHERE id = ?", (run,))
             first_seed, known_until = row.fetchone()
-            first_prices = self._db.execute(
+            first_prices = db.execute(
                 "SELECT version, price FROM run_prices WHERE run = ?", (run,)
             ).fetchall()
         return Run(int(first_seed), int(known_until), dict(first_prices))
 
-    def keep_certificate(
-        self,
-        identity: str,
-        summary: str,
-        facts: Mapping[str, object],
-        log: pa.Table | None = None,
-    ) -> None:
-        """Store one certificate, and the log of its labels, in one transaction."""
-        packed = [] if log is None else pack_log(log)
-        text = json.dumps(facts, default=str)
-        with self._lock, self._translated(), self._transaction():
-            self._db.execute(
-                "INSERT OR REPLACE INTO certificates VALUES (?, ?, ?, ?)",
-                (identity, time.time(), summary, text),
-            )
-            self._db.execute("DELETE FROM certificate_labels WHERE certificate = ?", (identity,))
-            self._db.executemany(
-                "INSERT INTO certificate_labels VALUES (?, ?, ?, ?, ?, ?)",
-                [(identity, *record) for record in packed],
-            )
-
-    def certificate_labels(self, identity: str) -> pa.Table:
-        """Return the log of a certificate (`label_log.LOG_SCHEMA`), empty if there is none."""
-        with self._lock, self._translated():
-            packed = self._db.execute(
-                "SELECT step, stage, rows, truth, value FROM certificate_labels "
-                "WHERE certificate = ? ORDER BY step",
-                (identity,),
-            ).fetchall()
-        return unpack_log(packed)
-
-    def certificate(self, identity: str) -> dict[str, Any] | None:
-        """Return the facts of a certificate, None where there is no such."""
-        with self._lock, self._translated():
-            row = self._db.execute(
-                "SELECT json FROM certificates WHERE id = ?", (identity,)
-            ).fetchone()
-        return None if row is None else dict(json.loads(row[0]))
-
-    def keep_answer(self, identity: str, answer: StoredAnswer) -> None:
-        """Store which rows a certificate is about."""
-        packed = zlib.compress(np.packbits(answer.returned).tobytes(), 1)
-        with self._lock, self._translated():
-            self._db.execute(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)",
-                (identity, len(answer.returned), answer.keys_sha256, packed),
-            )
-
-    def answer(self, identity: str) -> StoredAnswer | None:
-        """Return which rows a certificate is about, None where it is about none."""
-        with self._lock, self._translated():
-            row = self._db.execute(
-                "SELECT n_rows, keys_sha256, returned FROM answers WHERE certificate = ?",
-                (identity,),
-            ).fetchone()
-        if row is None:
-            return None
-        bits = np.unpackbits(np.frombuffer(zlib.decompress(row[2]), np.uint8), count=row[0])
-        return StoredAnswer(row[1], bits.astype(np.bool_))
-
-    def certificates(self) -> list[tuple[str, float, str, str]]:
-        """Return a row per certificate, oldest first: `CERTIFICATE_COLUMNS`."""
-        with self._lock, self._translated():
-            return self._db.execute("SELECT * FROM certificates ORDER BY made_at, id").fetchall()
-
     def labels(self) -> list[tuple[str, str, str, str, float | None, float, float]]:
         """Return a row per label, in the order they were bought: `LABEL_COLUMNS`."""
-        with self._lock, self._translated():
-            return self._db.execute(
+        with self.file.using() as db:
+            return db.execute(
                 "SELECT o.name, o.version, lower(hex(l.key)), CAST(l.answer AS TEXT), "
                 "l.confidence, l.cost_usd, l.bought_at FROM labels l "
                 "JOIN oracles o ON o.id = l.oracle ORDER BY l.seq"
@@ -402,9 +229,21 @@ class LabelStore:
 
     def spend(self) -> list[tuple[str, str, int, float, float, float | None, float | None]]:
         """Return a row per oracle version that labels were bought of: `SPEND_COLUMNS`."""
-        with self._lock, self._translated():
-            return self._db.execute(
+        with self.file.using() as db:
+            return db.execute(
                 "SELECT o.name, o.version, p.n_labels, p.seconds, p.cost_usd, min(l.bought_at), "
                 "max(l.bought_at) FROM paces p JOIN oracles o ON o.id = p.oracle "
                 "LEFT JOIN labels l ON l.oracle = o.id GROUP BY o.id ORDER BY o.id"
             ).fetchall()
+
+
+def last_label(db: sqlite3.Connection) -> int:
+    """Return the sequence number of the newest label, 0 when there is none."""
+    return int(db.execute("SELECT coalesce(max(seq), 0) FROM labels").fetchone()[0])
+
+
+def oracle_number(db: sqlite3.Connection, version: str, name: str) -> int:
+    """Return the number of an oracle version, which gets one where it has none."""
+    db.execute("INSERT OR IGNORE INTO oracles (version, name) VALUES (?, ?)", (version, name))
+    found = db.execute("SELECT id FROM oracles WHERE version = ?", (version,))
+    return int(found.fetchone()[0])
