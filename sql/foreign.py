@@ -7,16 +7,18 @@ that an error points at the text of the user. Nothing is ever printed from a par
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 from thresher.plan import Composed, SelectionQuery
+from thresher.sql.clauses import find_tail
 from thresher.sql.default_targets import add_targets, targets_set
 from thresher.sql.foreign_aggregates import rewrite_aggregates
-from thresher.sql.foreign_blocks import in_blocks
+from thresher.sql.foreign_blocks import Edit, edited, in_blocks, put, sections
 from thresher.sql.foreign_calls import NAMES, Calls
 from thresher.sql.foreign_clauses import foreign_clause_at, rewrite_clauses
 from thresher.sql.foreign_columns import column_oracles, rewrite_columns
+from thresher.sql.foreign_statements import refusal
 from thresher.sql.formula import call_at
 from thresher.sql.join_conditions import move_conditions
 from thresher.sql.names import Names
@@ -27,24 +29,18 @@ __all__ = ["is_foreign", "may_be_foreign", "rewrite", "with_notes"]
 
 _WORDS = (
     "nlfilter", "nljoin", "llm_", "ai_", "ai.", "ml.", "cortex", "prompt", "fusion_", "flock_",
-    "mindsdb", "model", "function",
+    "mindsdb", "model", "function", "max_", "vector_", "to_file", "embedding",
 )  # fmt: skip
 _CALLS = re.compile(
-    r"""(?<![\w$]) (?: nlfilter | nljoin | llm_\w+ | ai_\w+ | prompt | fusion_\w+ | flock_\w+
+    r"""(?<![\w$]) (?: nlfilter | nljoin | vector_search | to_file | embedding | prompt
+                     | (?: llm | ai | fusion | flock ) _\w+
                      | (?: ai | ml | snowflake \. \s* cortex ) \s* \. \s* \w+ )
         \s* (?: \( | -- | /\* )
       | ^ [^'"]{0,40}? \b create \b [^'"]{0,40}? \b (?: model | prompt | function ) \b
+      | ^ \s* (?: get | delete | update ) \s+ (?: model | prompt ) s? \b
+      | ^ \s* set \s+ max_(?: error | seconds | calls | tokens ) \b
       | (?<![\w$]) mindsdb \s* \.""",
     re.VERBOSE,
-)
-_DECLARING = (
-    "{what} declares a model or a prompt of another system: here both are an oracle. Write CREATE "
-    "ORACLE name(prompt VARCHAR) RETURNS BOOLEAN USING huggingface WITH (model = '...', "
-    "prompt = '... {{prompt}}'); and SET thresher_default_oracle = 'name'."
-)
-_JOINED = (
-    "a model as a joined table is not supported: call it as an oracle. Write CREATE ORACLE "
-    "{model}(...) ...; and a condition such as WHERE {model}(text) = 'positive'."
 )
 
 
@@ -58,7 +54,7 @@ def may_be_foreign(text: str, names: Names) -> bool:
 
 def is_foreign(source: Source, first: int, names: Names) -> bool:
     """Whether the statement from a token on must be rewritten, or refused, before it is bound."""
-    if _declared_elsewhere(source, first, names) or _joined_model(source, first, names) is not None:
+    if refusal(source, first, names) is not None:
         return True
     if any(foreign_clause_at(source, i) for i in range(first, len(source.tokens))):
         return True
@@ -96,10 +92,8 @@ def rewrite(source: Source, first: int, names: Names) -> tuple[Source, tuple[str
     NotSupportedError
         It has no meaning here; the message names what comes nearest.
     """
-    if what := _declared_elsewhere(source, first, names):
-        raise source.refuse(_DECLARING.format(what=what), first, first + 2)
-    if (at := _joined_model(source, first, names)) is not None:
-        raise source.refuse(_JOINED.format(model=source.tokens[at + 2].name.lower()), at, at + 3)
+    if (refused := refusal(source, first, names)) is not None:
+        raise refused
     notes: list[str] = []
     tokens = rewrite_clauses(Source(source.sql, source.tokens[first:]), notes)
     oracles = frozenset(name.lower() for name in names.oracle_names())
@@ -115,6 +109,7 @@ def rewrite(source: Source, first: int, names: Names) -> tuple[Source, tuple[str
         if columns:
             block = Source(block.sql, rewrite_columns(block, names, columns, ctes, notes))
         block = Source(block.sql, Calls(block, names, notes).rewritten())
+        block = Source(block.sql, _over_one_row(block, called))
         block = Source(block.sql, move_conditions(block, called, notes))
         block = Source(block.sql, rewrite_aggregates(block, names, holds, notes))
         return add_targets(block, targets, called, notes) if targets else block.tokens
@@ -138,33 +133,14 @@ def with_notes(
     return replace(query, blocks=(noted, *query.blocks[1:]))
 
 
-def _declared_elsewhere(source: Source, first: int, names: Names) -> str:
-    """Return the words of a statement that declares a model elsewhere, or an empty string."""
-    if source.word(first) != "create":
-        return ""
-    i = first + 1
-    while source.word(i) in ("or", "replace", "global", "local"):
-        i += 1
-    kind = source.word(i)
-    if kind == "function" and source.word(i + 2) == "type":
-        return "CREATE FUNCTION"
-    if kind in ("model", "prompt") and not names.has_function("llm_filter"):
-        return f"CREATE {kind.upper()}"
-    return ""
-
-
-def _joined_model(source: Source, first: int, names: Names) -> int | None:
-    """Return where a model of MindsDB stands as a relation, or None."""
-    found: Iterator[int] = (
-        i
-        for i in range(first, len(source.tokens) - 2)
-        if source.word(i) == "mindsdb"
-        and source.mark(i + 1, ".")
-        and (source.word(i - 1) in ("from", "join") or source.mark(i - 1, ","))
-    )
-    at = next(found, None)
-    return at if at is not None and not names.columns(_relation(source, at), "") else None
-
-
-def _relation(source: Source, i: int) -> str:
-    return source.text(i, min(i + 3, len(source.tokens)))
+def _over_one_row(block: Source, called: Callable[[Source, int], bool]) -> list[Token]:
+    """Give ``SELECT oracle('some text')`` the one row that it is about."""
+    if any(name == "from" for name, _, _ in sections(block)):
+        return block.tokens
+    end = find_tail(block, 0, len(block.tokens), ours=True)
+    found = sections(Source(block.sql, block.tokens[:end]))
+    first, last = next(((a, b) for name, a, b in found if name == "select"), (0, 0))
+    if not any(called(block, i) for i in outer_tokens(block, first, last)):
+        return block.tokens
+    at = put("FROM (SELECT 1) AS single_row", block.tokens[last - 1])
+    return edited(block, [Edit(last, last, at)])

@@ -87,11 +87,16 @@ class Call:
         return texts
 
     def _label(self, item: Range) -> str | None:
-        """Read one of several texts; of a struct its label, and its description in brackets."""
-        if not self.source.mark(item[0], "{"):
+        """Read one of several texts; of a struct or pair the label, its description in brackets."""
+        source, (first, last) = self.source, item
+        if source.mark(first, "(") and source.partner[first] == last - 1:
+            pair = [string_value(self.tokens(at)) for at in source.split(first + 1, last - 1)]
+            label, description = [*pair, None, None][:2]
+        elif source.mark(first, "{"):
+            found = {key: string_value(self.tokens(at)) for key, at in self.struct(item).items()}
+            label, description = found.get("label"), found.get("description")
+        else:
             return string_value(self.tokens(item))
-        found = {key: string_value(self.tokens(at)) for key, at in self.struct(item).items()}
-        label, description = found.get("label"), found.get("description")
         return f"{label} ({description})" if label and description else label
 
     def struct(self, item: Range) -> dict[str, Range]:

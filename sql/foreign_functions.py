@@ -14,6 +14,7 @@ from thresher.sql.foreign_prompts import Piece, pieces_of, prompt_of, question, 
 __all__ = ["FORMS"]
 
 _STRUCT_KEYS = ("model_name", "prompt", "context_columns")
+_FIELDS = ("struct", "struct_descr", "json_schema", "output_schema")
 _TYPES = {
     **dict.fromkeys(("BOOLEAN", "BOOL"), "BOOLEAN"),
     **dict.fromkeys(("VARCHAR", "STRING", "TEXT"), "VARCHAR"),
@@ -42,6 +43,12 @@ def _whole(call: Call, returns: str) -> Asked:
             f"{call.name} over a list of messages is not supported: write the prompt as one text, "
             "as in PROMPT('... {0}', text)", *item
         )  # fmt: skip
+    for name in _FIELDS:
+        if name in call.named:
+            raise call.source.refuse(
+                f"{call.name} with {name} answers several values, an oracle one. Ask for each "
+                "field apart, without it.", *call.named[name]
+            )  # fmt: skip
     prompt = call.prompt(item)
     model = call.text("model", "endpoint")
     wanted = call.text("return_type", "returntype")

@@ -30,11 +30,11 @@ _TABLE = (
     "text)).result FROM t, or WHERE AI.IF(('...', text))"
 )
 
-TABLES: dict[str, str] = dict.fromkeys(
+TABLES: dict[str, str] = {"vector_search": _VECTORS, **dict.fromkeys(
     ("ai.generate_table", "ai.generate_text", "ai.generate_embedding", "ml.generate_text",
      "ml.generate_table", "ml.generate_embedding", "ml.predict"),
     f"it is {_TABLE}",
-)  # fmt: skip
+)}  # fmt: skip
 """Those that stand in FROM."""
 
 REFUSED: dict[str, str] = {
@@ -43,16 +43,17 @@ REFUSED: dict[str, str] = {
     "ai.agg": _ROWS.format("AI.IF(...)"),
     **dict.fromkeys(("llm_rerank", "llm_first", "llm_last"), _ORDER),
     **dict.fromkeys(
-        ("llm_embedding", "ai_similarity", "ai_embed", "ai.similarity", "ai.embed", "fusion_rrf",
-         "fusion_combsum", "snowflake.cortex.embed_text_768", "snowflake.cortex.embed_text_1024"),
+        ("llm_embedding", "embedding", "ai_similarity", "ai_embed", "ai.similarity", "ai.embed",
+         "fusion_rrf", "fusion_combsum", "snowflake.cortex.embed_text_768",
+         "snowflake.cortex.embed_text_1024"),
         _VECTORS,
     ),
     **dict.fromkeys(("ai_extract", "llm_complete_json"), _FIELDS),
     **dict.fromkeys(
-        ("ai_parse_document", "ai_transcribe", "snowflake.cortex.parse_document"), _FILES
+        ("ai_parse_document", "ai_transcribe", "to_file", "snowflake.cortex.parse_document"), _FILES
     ),
     **dict.fromkeys(
-        ("flock_get_metrics", "flock_reset_metrics", "ai_count_tokens",
+        ("flock_get_metrics", "flock_reset_metrics", "flock_get_debug_metrics", "ai_count_tokens",
          "snowflake.cortex.count_tokens"),
         _SPENT,
     ),

@@ -55,6 +55,8 @@ def move_conditions(
     NotSupportedError
         The call stands in ON of an outer, semi or anti join, or of a join inside one.
     """
+    if not any(token.word == "join" for token in source.tokens):
+        return source.tokens
     n = len(source.tokens)
     end = find_tail(source, 0, n, ours=True)
     found = {name: (a, b) for name, a, b in sections(Source(source.sql, source.tokens[:end]))}

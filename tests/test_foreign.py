@@ -207,6 +207,17 @@ def test_one_minus_a_rate_is_exact(rate: decimal.Decimal, percent: bool) -> None
     assert f"RECALL TARGET {1 - rate if not percent else 100 - rate * 100:f}" in query.understood[0]
 
 
+def test_a_call_without_from_is_about_one_row(video: thresher.Connection) -> None:
+    video.create_oracle("judge", lambda asked: ["7" in text for text in asked], ["VARCHAR"])
+    video.execute("SET thresher_default_oracle = 'judge'")
+    assert video.execute("SELECT AI_FILTER('Is it 7?') AS seven, 1 AS one").fetchall() == [
+        (True, 1)
+    ]
+    assert video.execute("SELECT judge('8') WHERE 1 = 1 LIMIT 3").fetchall() == [(False,)]
+    assert video.execute("SELECT (SELECT judge('7'))").fetchall() == [(True,)]
+    assert video.execute("SELECT judge('7') WHERE 1 = 2").fetchall() == []
+
+
 def test_rates_are_bound_as_parameters() -> None:
     query = parse(
         "SELECT * FROM t WHERE AI_FILTER(?, a) FNR WITHIN ? ERROR_TARGET ?".rpartition(" ERR")[0],
@@ -228,6 +239,17 @@ REFUSED = [
     ("CREATE PROMPT('p','...')", "Write CREATE ORACLE", "CREATE PROMPT"),
     ("CREATE GLOBAL MODEL('m')", "Write CREATE ORACLE", "CREATE GLOBAL"),
     ("CREATE FUNCTION f TYPE HuggingFace TASK 'a' MODEL 'b'", "Write CREATE ORACLE", "CREATE"),
+    ("set max_error=0.1", "Write ERROR WITHIN 10%", "set max_error"),
+    ("set max_seconds=10", "Write BUDGET 30 SECONDS", "set max_seconds"),
+    ("SET max_calls = 100", "SET thresher_oracle_limit", "SET max_calls"),
+    ("set max_tokens=1000", "Write BUDGET 2 USD", "set max_tokens"),
+    ("GET MODELS", "SHOW ORACLES", "GET MODELS"),
+    ("DELETE PROMPT 'p'", "DROP ORACLE name", "DELETE PROMPT"),
+    ("UPDATE MODEL('m', 'gpt-4o', 'openai')", "CREATE OR REPLACE ORACLE", "UPDATE MODEL"),
+    ("SELECT TO_FILE('@s/a.png')", "keep the texts", "TO_FILE"),
+    ("SELECT embedding(a) FROM t", "similarities rank", "embedding"),
+    ("SELECT a FROM VECTOR_SEARCH(TABLE t, 'a', TABLE q)", "similarities rank", "VECTOR_SEARCH"),
+    ("SELECT prompt('x', struct := {a: 'VARCHAR'}) FROM t", "for each field apart", "{a"),
     ("SELECT flock_get_metrics()", "thresher_certificates()", "flock_get_metrics"),
     ("SELECT flock_reset_metrics()", "thresher_labels()", "flock_reset_metrics"),
     ("SELECT llm_embedding({'model_name': 'm'}, {'a': b}) FROM t", "USING embedding", "llm_emb"),
@@ -379,10 +401,12 @@ def test_without_an_oracle_the_error_says_what_to_declare() -> None:
 @pytest.mark.parametrize(
     "sql",
     [
-        "set max_error=0.1",
-        "set max_seconds=10",
-        "set max_calls=100",
-        "set max_tokens=1000",
+        "SET max_memory = '1GB'",
+        "UPDATE model SET a = 1",
+        "DELETE FROM prompt WHERE a = 1",
+        "INSERT INTO embedding(a) SELECT 1",
+        "SELECT e.embedding FROM prompt AS e",
+        "SELECT 1 WHERE 1 = 2",
         "SELECT l[AI:b], ai.x, ml.generate_text(a), cortex.complete(b) FROM t",
         "SELECT class FROM suv WHERE class = 'small'",
         "SELECT s.class FROM suv AS s",

@@ -280,3 +280,13 @@ SELECT a.x FROM a CROSS JOIN b WHERE judge('Are ' || a.x || ' and ' || b.x || ' 
 SELECT a.x FROM a INNER JOIN b ON (a.k = b.k OR a.k = 1) AND NLjoin(a.x, b.x, 'are one') AND b.y > 3 WHERE a.y OR b.y
 -- ours
 SELECT a.x FROM a INNER JOIN b ON (a.k = b.k OR a.k = 1) AND b.y > 3 WHERE (a.y OR b.y) AND judge('are one: ' || a.x || ' ' || b.x)
+
+-- BigQuery
+SELECT AI.CLASSIFY(body, [('tech', 'on computers'), ('sport')]) AS kind FROM t
+-- ours
+SELECT write('Answer with one of: tech (on computers), sport. ' || body) AS kind FROM t
+
+-- Snowflake, on no table
+SELECT AI_COMPLETE('m', 'What is a join?') AS said
+-- ours
+SELECT write('What is a join?') AS said FROM (SELECT 1) AS single_row
