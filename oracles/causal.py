@@ -160,7 +160,7 @@ class AnswerScorer:
         """
         import torch
 
-        width = max(self._tokens.prompt.fields) + 1
+        width = self._tokens.prompt.n_values
         examples = self._tokens.of_rows([(text,) * width for text in _EXAMPLES])
         columns = zip(*examples, strict=False)
         n_shared = sum(1 for _ in itertools.takewhile(lambda ids: len(set(ids)) == 1, columns))

@@ -55,7 +55,7 @@ def chat_prompt(
             f"{who}: the model has no chat template. Leave chat and system out, and write the whole"
             " text in prompt."
         )
-    marked = prompt.render([f"\ue000{i}\ue001" for i in range(max(prompt.fields) + 1)])
+    marked = prompt.render([f"\ue000{i}\ue001" for i in range(prompt.n_values)])
     content: object = marked
     if before:
         content = [*({"type": kind} for kind in before), {"type": "text", "text": marked}]

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from thresher.oracles.causal import AnswerScorer, Question
+from thresher.oracles.context import Context
 from thresher.oracles.decisions import answer_by_odds, check_finite, returned_type
+from thresher.oracles.media import require_text
 from thresher.oracles.options import Options
 from thresher.oracles.prompts import parse_prompt, unescape
 from thresher.oracles.protocols import Answers, Signature
@@ -135,9 +137,10 @@ def answer_texts(returns: pa.DataType, options: Options, blank: str) -> tuple[st
     return texts
 
 
-def choosing_task(signature: Signature, options: Options) -> ChoosingTask:
+def choosing_task(signature: Signature, options: Options, _context: Context) -> ChoosingTask:
     """Make the task of ``task = 'causal-lm'`` from checked options."""
     returns = returned_type(signature, options, "causal-lm")
+    require_text(signature.arguments, options, "causal-lm")
     names = [argument.name for argument in signature.arguments]
     system = options.text("system")
     chat = options.boolean("chat", system is not None)

@@ -5,28 +5,39 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from thresher.oracles.choosing import choosing_task
+from thresher.oracles.classifying import media_classification, text_classification
 from thresher.oracles.context import Context
 from thresher.oracles.local_oracles import LocalOracle, Task
 from thresher.oracles.options import Option, Options
 from thresher.oracles.protocols import Signature
 from thresher.oracles.runtime import RUNTIME_OPTIONS, require_models
 from thresher.oracles.weights import SOURCE_OPTIONS, find_source
+from thresher.oracles.zero_shot import image_text_task, zero_shot_task
 
 __all__ = ["OPTIONS", "create_oracle"]
 
 _DEFAULT = "causal-lm"
 _CHOICE = ("yes", "no", "answers", "threshold", "max_tokens", "chat", "system")
+_LABEL = ("label", "threshold")
 # task -> what makes it, the options it takes, and those it needs
 _TASKS: Mapping[
     str, tuple[Callable[[Signature, Options, Context], Task], tuple[str, ...], tuple[str, ...]]
 ] = {
-    "causal-lm": (lambda s, o, _: choosing_task(s, o), _CHOICE, ("prompt",)),
+    "audio-classification": (media_classification, _LABEL, ()),
+    "causal-lm": (choosing_task, _CHOICE, ("prompt",)),
+    "image-classification": (media_classification, _LABEL, ()),
+    "image-text": (image_text_task, (*_LABEL, "hypothesis"), ("labels",)),
+    "text-classification": (text_classification, (*_LABEL, "prompt", "max_tokens"), ()),
+    "zero-shot": (zero_shot_task, (*_LABEL, "prompt", "hypothesis"), ("labels",)),
 }
 OPTIONS = {
     **SOURCE_OPTIONS,
     **RUNTIME_OPTIONS,
     "task": Option("text", choices=tuple(_TASKS)),
     "prompt": Option("text"),
+    "label": Option("text"),
+    "labels": Option("texts"),
+    "hypothesis": Option("text"),
     "yes": Option("text"),
     "no": Option("text"),
     "answers": Option("texts"),

@@ -9,7 +9,7 @@ import pyarrow as pa
 from thresher.errors import OracleError
 from thresher.oracles.options import Options
 from thresher.oracles.protocols import Answers
-from thresher.oracles.runtime import Runtime, resolve_runtime
+from thresher.oracles.runtime import Runtime, quiet, resolve_runtime
 from thresher.oracles.versions import digest
 from thresher.oracles.weights import Source
 
@@ -110,7 +110,8 @@ class LocalOracle:
             runtime = self._resolved()
             self._loaded = self._task.load(self._source, self._weights_version(), runtime)
         try:
-            return self._loaded.answer(batch)
+            with quiet():
+                return self._loaded.answer(batch)
         except RuntimeError as error:  # torch: out of memory, an operation the device lacks
             reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
             raise OracleError(

@@ -45,6 +45,11 @@ class Prompt:
     literals: tuple[str, ...]
     fields: tuple[int, ...]
 
+    @property
+    def n_values(self) -> int:
+        """How many values `render` reads."""
+        return max(self.fields, default=-1) + 1
+
     def render(self, values: Sequence[str]) -> str:
         """Return the prompt for the arguments of one row."""
         pieces = [self.literals[0]]
@@ -54,7 +59,7 @@ class Prompt:
 
     def example(self) -> str:
         """Return a prompt whose arguments are all ``x``."""
-        return self.render(["x"] * (max(self.fields) + 1))
+        return self.render(["x"] * self.n_values)
 
     def rows(self, batch: pa.Table) -> list[tuple[str, ...]]:
         """Return the arguments of each row as text."""

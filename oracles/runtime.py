@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from thresher.errors import InterfaceError, OperationalError
@@ -129,19 +130,43 @@ def resolve_runtime(options: Options) -> Runtime:
     )
 
 
+class _Quiet:
+    """What was set before the first of the blocks that are quiet now, in whatever threads."""
+
+    def __init__(self) -> None:
+        self._lock, self._n_inside = threading.Lock(), 0
+        self._before = ExitStack()
+
+    def enter(self) -> None:
+        from transformers.utils import logging
+
+        with self._lock:
+            self._n_inside += 1
+            if self._n_inside > 1:
+                return
+            self._before.callback(logging.set_verbosity, logging.get_verbosity())
+            if logging.is_progress_bar_enabled():
+                self._before.callback(logging.enable_progress_bar)
+            logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+            logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+            self._before.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+
+    def leave(self) -> None:
+        with self._lock:
+            self._n_inside -= 1
+            if not self._n_inside:
+                self._before.close()
+
+
+_QUIET = _Quiet()
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence transformers' log lines, warnings and progress bars for a while."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    """Silence transformers' log lines, warnings and progress bars; several threads may at once."""
+    _QUIET.enter()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+        _QUIET.leave()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,153 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
         initializer_range=0.4,
     )
     return _save(tmp_path_factory.mktemp("bert"), "BertModel", config)
+
+
+def _encoder_tokenizer() -> object:
+    """With a token in front and one behind each text, as encoders have them."""
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    inner = _tokenizer().backend_tokenizer
+    inner.post_processor = TemplateProcessing(
+        single="<s> $A </s>",
+        pair="<s> $A </s> $B:1 </s>:1",
+        special_tokens=[("<s>", 0), ("</s>", 1)],
+    )
+    names = {"bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>"}
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, pad_token="</s>", model_input_names=inputs, **names
+    )
+
+
+def _tiny_bert_config(labels: tuple[str, ...], **more: object) -> object:
+    from transformers import BertConfig
+
+    return BertConfig(
+        vocab_size=360,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+        initializer_range=0.6,
+        pad_token_id=1,
+        id2label=dict(enumerate(labels)),
+        label2id={name: i for i, name in enumerate(labels)},
+        **more,
+    )
+
+
+def _save_with(folder: Path, model: object, *others: object) -> Path:
+    for one in (model, *others):
+        one.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Make a random BERT with the labels given; the same folder for the same labels."""
+    import torch
+    from transformers import BertForSequenceClassification
+
+    made: dict[str, Path] = {}
+
+    def make(*labels: str, **more: object) -> Path:
+        key = repr((labels, more))
+        if key not in made:
+            with torch.random.fork_rng():
+                torch.manual_seed(11)
+                model = BertForSequenceClassification(_tiny_bert_config(labels, **more))
+                torch.nn.init.normal_(model.classifier.weight, std=2.0)
+            folder = tmp_path_factory.mktemp("classifier")
+            made[key] = _save_with(folder, model, _encoder_tokenizer())
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random vision transformer for images of 32 x 32 with three labels."""
+    import torch
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+
+    config = ViTConfig(
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=32,
+        patch_size=8,
+        initializer_range=0.5,
+        id2label={0: "cat", 1: "dog", 2: "Shirt"},
+        label2id={"cat": 0, "dog": 1, "Shirt": 2},
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = ViTForImageClassification(config)
+        torch.nn.init.normal_(model.classifier.weight, std=2.0)
+    size = {"height": 32, "width": 32}
+    return _save_with(tmp_path_factory.mktemp("vit"), model, ViTImageProcessor(size=size))
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random CLIP for images of 32 x 32."""
+    import torch
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
+
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
+    shape |= {"num_attention_heads": 2, "initializer_range": 0.5}
+    ends = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    config = CLIPConfig(
+        text_config={**shape, **ends, "vocab_size": 360, "max_position_embeddings": 32},
+        vision_config={**shape, "image_size": 32, "patch_size": 8},
+        projection_dim=16,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        model = CLIPModel(config)
+    size = {"height": 32, "width": 32}
+    images = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size)
+    tokenizer = _encoder_tokenizer()
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    tokenizer.model_max_length = 32
+    processor = CLIPProcessor(image_processor=images, tokenizer=tokenizer)
+    return _save_with(tmp_path_factory.mktemp("clip"), model, processor)
+
+
+@pytest.fixture(scope="session")
+def tiny_audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Wav2Vec2 with two labels, which hears 16,000 samples a second."""
+    import torch
+    from transformers import (
+        Wav2Vec2Config,
+        Wav2Vec2FeatureExtractor,
+        Wav2Vec2ForSequenceClassification,
+    )
+
+    config = Wav2Vec2Config(
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        conv_dim=(16, 16),
+        conv_kernel=(10, 3),
+        conv_stride=(5, 2),
+        num_feat_extract_layers=2,
+        num_conv_pos_embeddings=8,
+        num_conv_pos_embedding_groups=2,
+        classifier_proj_size=16,
+        id2label={0: "speech", 1: "music"},
+        label2id={"speech": 0, "music": 1},
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        model = Wav2Vec2ForSequenceClassification(config)
+        torch.nn.init.normal_(model.classifier.weight, std=4.0)
+    return _save_with(tmp_path_factory.mktemp("audio"), model, Wav2Vec2FeatureExtractor())
 
 
 @pytest.fixture(scope="session")
