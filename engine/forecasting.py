@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,10 @@ from thresher.environment import Environment
 from thresher.estimands import group_codes
 from thresher.labelling import learn
 from thresher.labels import Pace
+from thresher.paces import paces_of, taking
 from thresher.plan import SelectionQuery
 from thresher.population import Population
+from thresher.rehearsing import basis_of, rehearsed
 from thresher.sampling import LabelForecast, excludable_rows, sufficient_labels
 from thresher.sampling.bounds import Share
 from thresher.scoring import FloatArray
@@ -23,11 +25,14 @@ __all__ = ["HARD_SPACE", "Outlook", "forecast", "helps"]
 
 HARD_SPACE = "\N{NO-BREAK SPACE}"  # where lines of the text form may not break
 _CURVE = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)  # targets
+_ERRORS = (2.0, 1.0, 0.5, 0.25)  # of the error target
+_LEAST = 100  # labels before the limits are looked at
 _GOALS: dict[QueryKind, str] = {
     "recall": "to leave out half of the rows",
     "precision": "to return half of the positive rows",
     "joint": "to meet both targets",
     "accuracy": "to certify the labels",
+    "estimate": "to keep the error",
 }
 # Which methods the least number of labels binds: docs/guarantees-limits.md.
 _RANKING = "a method that cuts a ranking and assumes nothing"
@@ -48,6 +53,12 @@ class Outlook:
         What the labels are forecast for; empty where nothing is forecast.
     labels : LabelForecast or None
         How many; None where nothing can be forecast.
+    fitting : int
+        Labels among them that proxies are fitted on first.
+    given : str
+        What the forecast supposes; empty where nothing.
+    absolute : bool
+        Whether targets are distances in units of the aggregate, and no shares.
     spends : int
         Labels that it will buy where it has no reason to stop before its limit; 0 where it stops as
         soon as it can.
@@ -76,6 +87,9 @@ class Outlook:
     n_free: int
     goal: str
     labels: LabelForecast | None
+    fitting: int
+    given: str
+    absolute: bool
     spends: int
     shows: int
     curve: tuple[tuple[float, int], ...]
@@ -95,7 +109,9 @@ class Outlook:
             rows += f"; {self.n_free:,} are decided without one"
         found = [("rows", rows)]
         if self.spends:
-            found.append(("spends", f"up to {self.spends:,} labels{self._takes(self.spends)}"))
+            found.append(
+                ("spends", f"up to {self.spends:,} labels{taking(self.paces, self.spends)}")
+            )
         if self.refused:
             found.append(("refused", self.refused))
         if self.shows:
@@ -103,16 +119,22 @@ class Outlook:
             found.append(("shows", text))
         if (labels := self.labels) is not None:
             ends = f" ({labels.low:,} to {labels.high:,})" if labels.low < labels.high else ""
-            takes = "" if self.spends else self._takes(labels.low, labels.high)
-            read = "" if self.n_stored else ", if scores are probabilities"
+            takes = "" if self.spends else taking(self.paces, labels.low, labels.high)
+            read = f", {self.given}" if self.given else ""
             text = f"about {labels.expected:,} labels{ends} {self.goal}{takes}{read}"
+            if self.fitting:
+                text += f"; {self.fitting:,} or more of them first, to fit proxies"
             if 0 < self.spends < labels.low:
                 text += f"; that is more than the {self.spends:,} it may buy"
             found.append(("forecast", text))
-            if self.goal != _GOALS["accuracy"]:
+            if labels.least and self.goal != _GOALS["accuracy"]:
                 found.append(("limit", self._limit(labels)))
         if self.curve:
-            points = ", ".join(f"{target:.0%}:{HARD_SPACE}{n:,}" for target, n in self.curve)
+            write = "{:.4g}" if self.absolute else "{:.4g}%"
+            scale = 1 if self.absolute else 100
+            points = ", ".join(
+                f"{write.format(scale * target)}:{HARD_SPACE}{n:,}" for target, n in self.curve
+            )
             found.append(("curve", f"labels {self.goal}, by target: {points}"))
         return found
 
@@ -129,16 +151,6 @@ class Outlook:
             "the rows that are not labelled yet"
         )
 
-    def _takes(self, *labels: int) -> str:
-        """Say what some labels will take, by what labels took until now."""
-        if not self.paces:
-            return ""
-        seconds = sum(pace.seconds / pace.n_labels for pace in self.paces.values())
-        usd = sum(pace.cost_usd / pace.n_labels for pace in self.paces.values())
-        texts = [dict.fromkeys(_duration(seconds * n) for n in labels)]
-        texts += [dict.fromkeys(f"${usd * n:,.2f}" for n in labels)] if usd else []
-        return "".join(f", {' to '.join(ends)}" for ends in texts)
-
     def to_dict(self) -> dict[str, object]:
         """Return every figure as plain values."""
         labels = self.labels
@@ -153,6 +165,8 @@ class Outlook:
             if labels is None
             else {
                 "goal": self.goal,
+                "given": self.given or None,
+                "fitting": self.fitting,
                 "labels": {"expected": labels.expected, "low": labels.low, "high": labels.high},
                 "least_labels": labels.least,
                 "most_rows_left_out": self.excluded,
@@ -189,8 +203,9 @@ def forecast(env: Environment, query: SelectionQuery, targets: Targets, limit: i
 
     Notes
     -----
-    A forecast needs a score that is a SQL expression; proxies that learn have none before the first
-    labels. Under a declared assumption the labels are those that the statement allows.
+    Scores of a SQL expression are taken as they are. A proxy that learns is fitted to the labels in
+    the store, as the query would; where there are none, the forecast is for proxies between a good
+    and a weak one. Under a declared assumption the labels are those that the statement allows.
     """
     with Population(env.connection, query, [None] * len(query.calls)) as population:
         if env.settings.get("reuse_labels"):
@@ -200,22 +215,27 @@ def forecast(env: Environment, query: SelectionQuery, targets: Targets, limit: i
         curve: tuple[tuple[float, int], ...] = ()
         n_unknown = int(np.count_nonzero(known < 0))
         forecasts = targets.kind in _GOALS and query.tail.assuming is None
+        forecasts &= targets.kind != "estimate" or targets.error is not None
         settings = env.settings
         stops = bool(query.tail.budget) or settings.get("on_interrupt") == "ANSWER"
         n_most = n_unknown * len(query.calls)
         exact = n_most <= limit and not stops and _may_be_exact(targets)
-        if population.scores and n_unknown and forecasts and not exact:
-            asked = _Asked(targets, population.scores[0], known)
-            labels = asked.labels()
-            if labels is not None:
-                curve = asked.curve()
-            if labels is not None and targets.kind == "recall":
+        given, fitting = "", 0
+        if n_unknown and forecasts and not exact:
+            basis = basis_of(env, query, targets, population, limit)
+            given, fitting = basis.given, basis.fitting
+            asked = _Asked(targets, basis.scores[0], known)
+            if targets.kind == "estimate":
+                labels = _combined(
+                    [rehearsed(env, query, targets, population, s) for s in basis.scores], fitting
+                )
+                curve = _error_curve(targets, labels)
+            else:
+                found = [_Asked(targets, scores, known).labels() for scores in basis.scores]
+                labels = _combined(found, fitting)
+                curve = asked.curve(fitting) if labels is not None else ()
+            if labels is not None and targets.kind == "recall" and len(basis.scores) == 1:
                 excluded = asked.excluded(limit)
-        paces = {
-            name: pace
-            for name, bound in env.oracles.items()
-            if (pace := env.store.pace(bound.version)) is not None and pace.n_labels
-        }
         return Outlook(
             n_rows=population.n_rows,
             n_unknown=n_unknown,
@@ -223,6 +243,9 @@ def forecast(env: Environment, query: SelectionQuery, targets: Targets, limit: i
             n_free=int(np.count_nonzero(free >= 0)),
             goal=_GOALS.get(targets.kind, ""),
             labels=labels,
+            fitting=fitting,
+            given=given,
+            absolute=targets.error is not None and not targets.error.relative,
             spends=_spends(query, targets, n_unknown, limit),
             shows=population.n_rows * len(query.outputs.calls) if query.outputs else 0,
             curve=curve,
@@ -231,8 +254,41 @@ def forecast(env: Environment, query: SelectionQuery, targets: Targets, limit: i
             n_groups=_open_groups(query, population),
             refused=_refused(query, targets, n_most, limit),
             excluded=excluded,
-            paces=paces,
+            paces=paces_of(env.store, env.oracles),
         )
+
+
+def _combined(found: Sequence[LabelForecast | None], fitting: int) -> LabelForecast | None:
+    """Return the first forecast with the range of all, and the labels bought before."""
+    there = [one for one in found if one is not None]
+    if len(there) < len(found):
+        return None
+    most = there[0].candidates
+    expected, low, high = (
+        min(most, fitting + n)
+        for n in (
+            there[0].expected,
+            min(one.low if len(there) == 1 else one.expected for one in there),
+            max(one.high if len(there) == 1 else one.expected for one in there),
+        )
+    )
+    least = there[0].least if len(there) == 1 else 0  # of proxies that are only supposed
+    return LabelForecast(least, expected, most, min(low, expected), max(high, expected))
+
+
+def _error_curve(targets: Targets, labels: LabelForecast | None) -> tuple[tuple[float, int], ...]:
+    """Forecast the labels for other error targets: they go with its square, up to all rows."""
+    error = targets.error
+    if error is None or labels is None or labels.expected >= labels.candidates:
+        return ()
+    endless = labels.expected / (1 - labels.expected / labels.candidates)
+    found = []
+    for factor in _ERRORS:
+        wanted, within = endless / factor**2, error.within * factor
+        if not error.relative or within < 1:
+            n_labels = max(_LEAST, round(wanted / (1 + wanted / labels.candidates)))
+            found.append((within, min(n_labels, labels.candidates)))
+    return tuple(found)
 
 
 def _spends(query: SelectionQuery, targets: Targets, n_unknown: int, limit: int) -> int:
@@ -309,9 +365,9 @@ class _Asked:
             "accuracy", sure, delta=self.targets.delta, target=target, known=wrong.astype(np.int8)
         )
 
-    def curve(self) -> tuple[tuple[float, int], ...]:
+    def curve(self, fitting: int) -> tuple[tuple[float, int], ...]:
         """Forecast the labels for other targets."""
-        found = [(target, self.labels(target)) for target in _CURVE]
+        found = [(target, _combined([self.labels(target)], fitting)) for target in _CURVE]
         return tuple((target, labels.expected) for target, labels in found if labels is not None)
 
     def excluded(self, limit: int) -> int | None:
@@ -325,15 +381,6 @@ class _Asked:
             min(limit, len(unknown)), n_rows=len(unknown), n_positive=n_positive,
             target=self.targets.recall or 1.0, delta=self.targets.delta,
         )  # fmt: skip
-
-
-def _duration(seconds: float) -> str:
-    """Write seconds as people say them."""
-    if seconds < 60:
-        return f"{seconds:.2g} s"
-    if seconds < 3600:
-        return f"{seconds / 60:.2g} min"
-    return f"{seconds / 3600:,.2g} h"
 
 
 def helps(targets: Targets, scores: FloatArray, known: npt.NDArray[np.int8]) -> str:

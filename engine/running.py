@@ -18,6 +18,7 @@ from thresher.environment import Environment
 from thresher.errors import BudgetError, Error
 from thresher.labelling import Labeller, learn
 from thresher.labels import Run
+from thresher.paces import paces_of, taking
 from thresher.plan import SelectionQuery
 from thresher.population import Population
 from thresher.progress import ProgressEvent
@@ -274,8 +275,9 @@ class Running:
         sample = "RECALL TARGET 90%" + (f" ORACLE LIMIT {few}" if asked is None else "")
         if self.query.estimation is not None or self.query.answer.aggregates:
             sample = f"ORACLE LIMIT {few}"
+        price = taking(paces_of(self.env.store, self.env.oracles), needed)
         error = BudgetError(
-            f"to label every candidate would take up to {needed:,} labels, but at most "
+            f"to label every candidate would take up to {needed:,} labels{price}, but at most "
             f"{allowed:,} may be bought. Three ways on: add {sample} to label a sample only; "
             f"{' and '.join(pay)} to pay for all; or narrow WHERE with conditions that need no "
             "oracle."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -217,7 +218,7 @@ def test_the_text_says_the_split_of_delta(con: thresher.Connection) -> None:
 
 def test_blocks_have_the_names_that_the_statement_gives_them(con: thresher.Connection) -> None:
     sql = f"WITH big AS ({KINDS['recall']}), c AS MATERIALIZED ({KINDS['precision']}) "
-    sql += f"FROM big JOIN c USING (id) JOIN ({KINDS['joint']}) AS both USING (id)"
+    sql += f"FROM big JOIN c USING (id) JOIN ({KINDS['stops']}) AS both USING (id)"
     found = lines(con, f"EXPLAIN {sql}")
     titles = [line for line in found if line.startswith("block ")]
     assert titles == ["block 1, big", "block 2, c", "block 3, both"]
@@ -253,6 +254,51 @@ def test_an_exact_query_above_the_cap_is_refused_as_was_said(con: thresher.Conne
     con.execute("SET thresher_oracle_limit = 3999")
     found = lines(con, f"EXPLAIN {sql}")
     assert "more than the 3,999 labels allowed (thresher_oracle_limit)" in of(found, "refused")
-    with pytest.raises(thresher.Error, match="up to 4,000 labels"):
+    with pytest.raises(thresher.BudgetError, match="up to 4,000 labels, but"):
         con.execute(sql)
     assert con.execute("SELECT count(*) FROM thresher_labels()").fetchall() == [(0,)]
+    con.execute(f"{sql} AND id < 100")
+    con.execute("SET thresher_oracle_limit = 3000")
+    price = re.search(r"up to 3,900 labels, (\S+ s)", of(lines(con, f"EXPLAIN {sql}"), "spends"))
+    assert price
+    with pytest.raises(thresher.BudgetError, match=f"up to 3,900 labels, {price[1]}, but"):
+        con.execute(sql)
+
+
+def test_error_targets_have_a_forecast_and_a_curve(con: thresher.Connection) -> None:
+    sql = "SELECT kind, count(*) FROM t WHERE is_big(id) GROUP BY kind USING s ERROR WITHIN 30%"
+    found = lines(con, f"EXPLAIN {sql}")
+    assert "to keep the error, if scores are probabilities" in of(found, "forecast")
+    assert "by target: 60%: " in of(found, "curve")
+    (block,) = json.loads("\n".join(lines(con, f"EXPLAIN (FORMAT json) {sql}")))["blocks"]
+    labels = block["outlook"]["forecast"]["labels"]
+    assert 100 <= labels["low"] <= labels["expected"] <= labels["high"] <= 4000
+    curve = [point["labels"] for point in block["outlook"]["curve"]]
+    assert curve == sorted(curve)
+    assert not any(
+        line.startswith("forecast")
+        for line in lines(con, "EXPLAIN SELECT max(s) FROM t WHERE is_big(id) ERROR WITHIN 9%")
+    )
+
+
+def test_a_proxy_that_is_fitted_in_the_query_has_a_range(con: thresher.Connection) -> None:
+    con.execute("ALTER TABLE t ADD COLUMN note VARCHAR")
+    con.execute(
+        "UPDATE t SET note = CASE WHEN id * 7919 % 4000 > 3300 THEN 'a good one, ' ELSE "
+        "'a bad one, ' END || 'number ' || id"
+    )
+    con.create_oracle(
+        "is_good", lambda texts: ["good" in text for text in texts], ["VARCHAR"], "BOOLEAN"
+    )
+    sql = "SELECT id FROM t WHERE is_good(note) RECALL TARGET .9 PRECISION TARGET .9"
+    supposed = of(lines(con, f"EXPLAIN {sql}"), "forecast")
+    assert "if 10% of the rows are positive and the fitted proxy has an AUC" in supposed
+    assert "100 or more of them first, to fit proxies" in supposed
+    con.execute("SELECT id FROM t WHERE is_good(note) AND id < 300")
+    (block,) = json.loads("\n".join(lines(con, f"EXPLAIN (FORMAT json) {sql}")))["blocks"]
+    forecast = block["outlook"]["forecast"]
+    assert forecast["given"] == "by proxies fitted to the 300 labels in the store"
+    assert forecast["fitting"] == 0
+    certificate = con.execute(sql).certificate
+    assert certificate is not None
+    assert 0.5 < forecast["labels"]["expected"] / certificate.n_labels < 2
