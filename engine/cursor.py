@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,10 @@ __all__ = ["Cursor"]
 class Cursor:
     """Runs statements and holds the last result.
 
+    Fetching after a statement without a result, such as SET or CREATE ORACLE, is an
+    `InterfaceError`, as PEP 249 asks. What DuckDB answers to its own statements can be fetched: the
+    number of rows that INSERT wrote, and no rows after CREATE TABLE.
+
     Attributes
     ----------
     arraysize : int
@@ -42,6 +47,7 @@ class Cursor:
         self._connection = connection
         self._relation: duckdb.DuckDBPyRelation | None = None
         self._closed = self._fetched = False
+        self._last: str | None = None  # the beginning of the last statement
         self.rowcount = -1
         self.arraysize = 1
         self.certificates: tuple[Certificate, ...] = ()
@@ -102,6 +108,7 @@ class Cursor:
         """
         self._check()
         self._relation, self.certificates, self.rowcount = None, (), -1
+        self._last = textwrap.shorten(sql, 40, placeholder=" ...")
         outcome = self._connection._run(sql, parameters)
         self._relation, self.certificates = outcome.relation, outcome.certificates
         self._fetched, self.rowcount = False, outcome.rowcount
@@ -188,6 +195,11 @@ class Cursor:
 
     def _result(self) -> duckdb.DuckDBPyRelation:
         self._check()
+        if self._relation is None and self._last is None:
+            raise errors.InterfaceError("there are no rows: execute() a statement first")
         if self._relation is None:
-            raise errors.InterfaceError("there are no rows: the last statement returned none")
+            raise errors.InterfaceError(
+                f"there are no rows: {self._last} returns none. Fetch after a SELECT; "
+                "`description` is None where there is nothing to fetch."
+            )
         return self._relation

@@ -60,7 +60,9 @@ def _bare_alias(source: Source, i: int) -> bool:
 
 
 def default_name(source: Source, first: int, last: int) -> str:
-    """Name a column as DuckDB would, as near as text alone allows."""
+    """Name a column as DuckDB would, as near as text alone allows; as written where it was read."""
+    if written := _as_read(source, first, last):
+        return written
     if (source.tokens[last - 1].is_name and source.mark(last - 2, ".")) or last == first + 1:
         return source.tokens[last - 1].name
     if source.words(first, "count") and source.text(first + 1, last).replace(" ", "") == "(*)":
@@ -68,6 +70,17 @@ def default_name(source: Source, first: int, last: int) -> str:
     if source.mark(first + 1, "(") and source.partner[first + 1] == last - 1:
         return f"{source.tokens[first].name.lower()}({source.text(first + 2, last - 1)})"
     return source.text(first, last)
+
+
+def _as_read(source: Source, first: int, last: int) -> str:
+    """Return an item as the user wrote it where other tokens stand for it, else nothing."""
+    tokens = [token for token in source.tokens[first:last] if token.kind != "parameter"]
+    starts = [token.start for token in tokens]
+    as_is = all(token.text == source.sql[token.start : token.end] for token in tokens)
+    if as_is and starts == sorted(starts):
+        return ""
+    end = max(token.end for token in tokens)
+    return " ".join(source.sql[min(starts) : end].split())
 
 
 def named_in(source: Source, first: int, last: int) -> set[str]:

@@ -530,6 +530,20 @@ def test_two_sessions_on_one_store_pay_once(tmp_path: Path) -> None:
     assert len(asked) == 600 + 100  # the batch that both were asking at once
 
 
+def test_a_statement_without_rows_says_so_when_they_are_fetched(films: Films) -> None:
+    con, _, _ = films
+    cur = con.cursor()
+    with pytest.raises(thresher.InterfaceError, match=r"execute\(\) a statement first"):
+        cur.fetchone()
+    cur.execute("SET thresher_seed = 3")
+    assert (cur.description, cur.rowcount) == (None, -1)
+    for fetch in (cur.fetchone, cur.fetchmany, cur.fetchall, cur.fetch_arrow_table, cur.fetchdf):
+        with pytest.raises(thresher.InterfaceError, match="SET thresher_seed = 3 returns none"):
+            fetch()
+    assert con.execute("CREATE TABLE fresh (i INTEGER)").fetchall() == []
+    assert con.execute("INSERT INTO fresh VALUES (1), (2)").fetchall() == [(2,)]
+
+
 def test_rowcount_and_rows_once(films: Films) -> None:
     con, _, _ = films
     cur = con.execute("SELECT id FROM t WHERE is_pos(id)")
