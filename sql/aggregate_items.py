@@ -1,7 +1,8 @@
-"""One item of a SELECT list as ``constant * aggregate / aggregate``."""
+"""One item of a SELECT list: an aggregate or a ratio of two, in arithmetic that keeps its order."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -26,6 +27,11 @@ _KINDS: dict[str, Kind] = {
     "quantile_disc": "quantile",
     "quantile_cont": "quantile",
 }
+_INTEGER = re.compile(r"-?\d+")
+_ROUNDING = ("round", "floor", "ceil", "ceiling", "trunc")
+_WHOLE = (
+    "int", "integer", "int4", "bigint", "int8", "long", "smallint", "tinyint", "hugeint",
+)  # fmt: skip
 _CASTS = ("double", "float", "real", "decimal", "numeric", "float4", "float8")
 
 
@@ -44,7 +50,23 @@ class MeasuredCall:
 
 @dataclass(frozen=True, slots=True)
 class AggregateItem:
-    """``scale * numerator [/ denominator]``."""
+    """``scale * numerator [/ denominator]``, and what is reckoned with it.
+
+    Parameters
+    ----------
+    written : str
+        The expression over the aggregate as SQL with ``{}`` in its place; it never falls where the
+        aggregate grows or, if `falling`, never grows.
+    falling : bool
+        Whether it turns limits round.
+    shifted : bool
+        Whether a constant is added, so that a share of it is not that share of the aggregate.
+    stretched : bool
+        Whether a factor stands outside, so that a distance from it is not that distance from the
+        aggregate.
+    inner : (int, int) or None
+        Tokens of the aggregate, where anything stands round it.
+    """
 
     kind: Kind
     numerator: MeasuredCall
@@ -52,6 +74,14 @@ class AggregateItem:
     share: float | None = None
     scale: float = 1.0
     interpolated: bool = False
+    written: str = "{}"
+    falling: bool = False
+    shifted: bool = False
+    stretched: bool = False
+    inner: tuple[int, int] | None = None
+
+
+Operand = AggregateItem | float | None
 
 
 class ItemReader:
@@ -71,11 +101,14 @@ class ItemReader:
         source = self._source
         if not any(self._is_aggregate(i) for i in range(first, last)):
             return None
-        item, end = self._product(first, last)
+        item, end = self._sum(first, last)
         if end != last or not isinstance(item, AggregateItem):
             raise source.refuse(
-                f"{source.text(first, last)} cannot be estimated: only an aggregate, one count or "
-                "sum divided by another, and these times a constant can.",
+                f"{source.text(first, last)} cannot be estimated: only an aggregate or one count "
+                "or sum divided by another can, and these times, plus or minus a constant, or "
+                "rounded. Estimate the aggregates in a subquery and reckon with them: SELECT "
+                "sqrt(n), sqrt(n_low), sqrt(n_high) FROM (SELECT count(*) AS n FROM ... ERROR "
+                "WITHIN 10%).",
                 first,
                 last,
             )
@@ -99,58 +132,99 @@ class ItemReader:
             source.word(i) in AGGREGATES and source.mark(i + 1, "(") and not source.mark(i - 1, ".")
         )
 
-    def _product(self, i: int, last: int) -> tuple[AggregateItem | float | None, int]:
-        left, i = self._operand(i, last)
+    def _sum(self, first: int, last: int) -> tuple[Operand, int]:
+        left, i = self._product(first, last)
+        while left is not None and i < last and self._source.tokens[i].text in ("+", "-"):
+            right, end = self._product(i + 1, last)
+            left = self._added(left, right, (first, i, end))
+            i = end
+        return left, i
+
+    def _added(self, left: Operand, right: Operand, places: tuple[int, int, int]) -> Operand:
+        """Add two operands, of which one is a constant; the sign stands at the second place."""
+        first, at, end = places
+        sign = self._source.tokens[at].text
+        if isinstance(left, float) and isinstance(right, float):
+            return left + right if sign == "+" else left - right
+        if isinstance(left, AggregateItem) and isinstance(right, float):
+            template = f"({left.written} {sign} {_number(right)})"
+            return _round(left, template, (first, at), shifted=True)
+        if isinstance(left, float) and isinstance(right, AggregateItem):
+            template, inner = f"({_number(left)} {sign} {right.written})", (at + 1, end)
+            return _round(right, template, inner, shifted=True, falling=sign == "-")
+        return None
+
+    def _product(self, first: int, last: int) -> tuple[Operand, int]:
+        left, i = self._operand(first, last)
         while left is not None and i < last and self._source.tokens[i].text in ("*", "/"):
             right, end = self._operand(i + 1, last)
             if right is None:
                 return None, i
-            left, i = self._combine(left, right, i), end
+            left, i = self._combine(left, right, (first, i, end)), end
         return left, i
 
     def _combine(
-        self, left: AggregateItem | float, right: AggregateItem | float, i: int
-    ) -> AggregateItem | float | None:
+        self,
+        left: AggregateItem | float,
+        right: AggregateItem | float,
+        places: tuple[int, int, int],
+    ) -> Operand:
+        """Multiply or divide two operands; the sign stands at the second place."""
+        first, i, end = places
         divided = self._source.tokens[i].text == "/"
         if isinstance(right, float):
             if divided and right == 0:
                 raise self._source.error("division by zero", i, i + 2)
             factor = 1 / right if divided else right
-            return left * factor if isinstance(left, float) else _scaled(left, factor)
+            return left * factor if isinstance(left, float) else _scaled(left, factor, (first, i))
         if isinstance(left, float):
-            return None if divided else _scaled(right, left)
+            return None if divided else _scaled(right, left, (i + 1, end))
         simple = ("count", "sum")
         if not divided or left.kind not in simple or right.kind not in simple or not right.scale:
+            return None
+        if left.inner or right.inner:
             return None
         return AggregateItem(
             "ratio", left.numerator, right.numerator, scale=left.scale / right.scale
         )
 
-    def _operand(self, i: int, last: int) -> tuple[AggregateItem | float | None, int]:
+    def _operand(self, i: int, last: int) -> tuple[Operand, int]:
         source = self._source
         if i >= last:
             return None, i
-        found: AggregateItem | float | None = None
-        end = i + 1
-        if source.tokens[i].kind == "number":
-            found = float(source.tokens[i].text.replace("_", ""))
-        elif source.mark(i, "("):
-            close = source.partner[i]
-            found, inner = self._product(i + 1, close)
-            found, end = (found if inner == close else None), close + 1
-        elif source.word(i) == "cast" and source.mark(i + 1, "("):
-            close = source.partner[i + 1]
-            found, inner = self._product(i + 2, close)
-            if source.word(inner) != "as" or source.word(inner + 1) not in _CASTS:
-                found = None
-            end = close + 1
-        elif self._is_aggregate(i):
-            found, end = self._call(i)
+        if source.tokens[i].text in ("+", "-"):
+            found, end = self._operand(i + 1, last)
+            return (_negative(found, (i + 1, end)) if source.tokens[i].text == "-" else found), end
+        found, end = self._unsigned(i)
         while end + 1 < last and source.tokens[end].text == "::":
-            if source.word(end + 1) not in _CASTS:
-                return None, end
+            kind = source.word(end + 1)
+            found = _cast(found, kind, (i, end))
             end = source.skip(end + 2) if source.mark(end + 2, "(") else end + 2
         return found, end
+
+    def _unsigned(self, i: int) -> tuple[Operand, int]:
+        """Read a number, brackets, a cast, a rounding or an aggregate; return what comes after."""
+        source, found, end = self._source, None, i + 1
+        if source.tokens[i].kind == "number":
+            return float(source.tokens[i].text.replace("_", "")), end
+        if self._is_aggregate(i):
+            return self._call(i)
+        opened = i if source.mark(i, "(") else i + 1
+        if not source.mark(opened, "("):
+            return None, end
+        close = source.partner[opened]
+        found, inner = self._sum(opened + 1, close)
+        if opened == i:
+            return (found if inner == close else None), close + 1
+        if source.word(i) == "cast":
+            kind = source.word(inner + 1) if source.word(inner) == "as" else ""
+            return _cast(found, kind, (opened + 1, inner)), close + 1
+        digits = source.text(inner + 1, close).replace(" ", "") if inner < close else "0"
+        named = source.word(i) in _ROUNDING and (inner == close or source.mark(inner, ","))
+        if not named or not isinstance(found, AggregateItem) or not _INTEGER.fullmatch(digits):
+            return None, close + 1
+        arguments = f"{found.written}, {digits}" if inner < close else found.written
+        return _round(found, f"{source.word(i)}({arguments})", (opened + 1, inner)), close + 1
 
     def _call(self, i: int) -> tuple[AggregateItem, int]:
         """Read one aggregate with its FILTER."""
@@ -214,5 +288,48 @@ class ItemReader:
         return share
 
 
-def _scaled(item: AggregateItem, factor: float) -> AggregateItem:
-    return replace(item, scale=item.scale * factor)
+def _scaled(item: AggregateItem, factor: float, inner: tuple[int, int]) -> Operand:
+    """Multiply; a factor below 0 turns the limits round."""
+    if item.inner is None and factor >= 0:
+        return replace(item, scale=item.scale * factor)
+    if not factor:
+        return None
+    scaled = replace(item, stretched=item.stretched or abs(factor) != 1)
+    return _round(scaled, f"({item.written} * {_number(factor)})", inner, falling=factor < 0)
+
+
+def _round(
+    item: AggregateItem,
+    written: str,
+    inner: tuple[int, int],
+    *,
+    shifted: bool = False,
+    falling: bool = False,
+) -> AggregateItem:
+    """Put an expression round an item, whose own tokens are `inner` if nothing was round it."""
+    return replace(
+        item,
+        written=written,
+        inner=item.inner or inner,
+        falling=item.falling ^ falling,
+        shifted=item.shifted or shifted,
+    )
+
+
+def _negative(found: Operand, inner: tuple[int, int]) -> Operand:
+    if isinstance(found, AggregateItem):
+        return _round(found, f"(-{found.written})", inner, falling=True)
+    return None if found is None else -found
+
+
+def _cast(found: Operand, kind: str, inner: tuple[int, int]) -> Operand:
+    """Cast: to a number with a fraction changes nothing, to a whole number rounds."""
+    if kind in _CASTS:
+        return found
+    if kind in _WHOLE and isinstance(found, AggregateItem):
+        return _round(found, f"CAST({found.written} AS {kind})", inner)
+    return None
+
+
+def _number(value: float) -> str:
+    return f"({int(value)})" if value.is_integer() else f"({value!r}::DOUBLE)"

@@ -7,11 +7,14 @@ from thresher.plan import Aggregate, Estimation, Measured
 from thresher.sql.aggregate_items import AggregateItem, ItemReader, MeasuredCall
 from thresher.sql.aggregate_numbers import NOT_A_NUMBER, as_number, is_number
 from thresher.sql.blocks import Block, is_star, query_at
+from thresher.sql.estimate_columns import ENDS, EstimateColumns, limit_sql
 from thresher.sql.expressions import parse_condition
-from thresher.sql.formula import Formula, call_at
-from thresher.sql.items import Item, item_at
+from thresher.sql.formula import Formula, call_at, is_constant
+from thresher.sql.items import Item, default_name, item_at
 from thresher.sql.names import Names
 from thresher.sql.tokens import Source, identifier
+from thresher.sql.value_ranges import value_range
+from thresher.targets import ErrorTarget
 
 __all__ = ["bind_estimation"]
 
@@ -19,7 +22,13 @@ _SETS = ("rollup", "cube", "grouping")
 
 
 def bind_estimation(
-    source: Source, block: Block, formula: Formula, names: Names, *, limits: bool
+    source: Source,
+    block: Block,
+    formula: Formula,
+    names: Names,
+    *,
+    limits: bool,
+    error: ErrorTarget | None = None,
 ) -> Estimation:
     """Bind the aggregates of a block.
 
@@ -35,6 +44,8 @@ def bind_estimation(
         What is declared.
     limits : bool
         Whether the answer has the limits of each aggregate beside it.
+    error : ErrorTarget, optional
+        ERROR WITHIN of the block.
 
     Raises
     ------
@@ -43,19 +54,27 @@ def bind_estimation(
     NotSupportedError
         It makes sense but cannot be estimated.
     """
-    return _Binder(source, block, formula, names).estimation(limits=limits)
+    return _Binder(source, block, formula, names, error).estimation(limits=limits)
 
 
 class _Binder:
     """The state of binding one block's aggregates."""
 
-    def __init__(self, source: Source, block: Block, formula: Formula, names: Names) -> None:
+    def __init__(
+        self,
+        source: Source,
+        block: Block,
+        formula: Formula,
+        names: Names,
+        error: ErrorTarget | None,
+    ) -> None:
         self.source, self.block, self.formula, self.names = source, block, formula, names
+        self.error = error
         self.oracles = frozenset(name.lower() for name in names.oracle_names())
         self.n_conditions = len(formula.calls)
         self.measured: list[Measured] = []
         self.aggregates: list[Aggregate] = []
-        self.columns: dict[str, str] = {}  # an expression's text to its column in the answer
+        self.columns = EstimateColumns(source)
         self._measured_at: dict[tuple[str, str], int] = {}
 
     def estimation(self, *, limits: bool) -> Estimation:
@@ -68,9 +87,12 @@ class _Binder:
                     block.sections[section][0] - 1,
                 )
         first, last = block.range("select")
-        if first >= last or source.word(first) == "distinct":
-            raise source.refuse("estimated aggregates need a SELECT list without DISTINCT", first)
-        items = [self._item(a, b) for a, b in source.split(first, last)]
+        if first >= last or source.words(first, "distinct", "on"):
+            raise source.refuse(
+                "estimated aggregates need a SELECT list without DISTINCT ON", first, first + 2
+            )
+        distinct = source.word(first) == "distinct"
+        items = [self._item(a, b) for a, b in source.split(first + distinct, last)]
         reader = ItemReader(source)
         found = [reader.read(item.first, item.last) for item in items]
         having = range(*block.range("having"))
@@ -79,33 +101,48 @@ class _Binder:
                 "ERROR WITHIN, or ORACLE LIMIT and BUDGET beside GROUP BY, estimate aggregates: "
                 "there is none in the SELECT list or HAVING", first, last,
             )  # fmt: skip
-        plain = [item for item, got in zip(items, found, strict=True) if got is None]
+        plain = [
+            item
+            for item, got in zip(items, found, strict=True)
+            if got is None and not self._constant(item)
+        ]
         groups = self._groups(plain, items)
-        select = []
+        select: list[str] = []
         for item, got in zip(items, found, strict=True):
-            text = self._text(item.first, item.last)
-            if got is None:
-                if text not in self.columns:
-                    raise self._not_grouped(item)
-                select.append(f"{self.columns[text]} AS {identifier(item.name)}")
-                continue
-            column = self._aggregate(item, got)
-            self.columns[text] = column
-            select += [
-                f"{column}{limit} AS {identifier(item.name + limit)}"
-                for limit in (("", "_low", "_high") if limits else ("",))
-            ]
+            select += self._selected(item, got, limits=limits)
         kept = self._having(items, reader)
         return Estimation(
             groups=groups,
             measured=tuple(self.measured),
             aggregates=tuple(self.aggregates),
             n_conditions=self.n_conditions,
-            select=f"SELECT {', '.join(select)}",
+            select=f"SELECT {'DISTINCT ' * distinct}{', '.join(select)}",
             having=kept,
-            order=self._order(items),
-            limit=self._limit(),
+            order=self.columns.order(block, items),
+            limit=limit_sql(source, block),
         )
+
+    def _selected(self, item: Item, got: AggregateItem | None, *, limits: bool) -> list[str]:
+        """Write an item of the SELECT list over the columns of the estimates."""
+        text = self.columns.text(item.first, item.last)
+        if got is None:
+            if text not in self.columns.values and not self._constant(item):
+                raise self._not_grouped(item)
+            written = self.columns.values.setdefault(text, self.source.text(item.first, item.last))
+            return [f"{written} AS {identifier(item.name)}"]
+        self._aggregate(item, got)
+        columns = (self.columns.values[text], *(self.columns.limits[text] if limits else ()))
+        return [
+            f"{column} AS {identifier(item.name + end)}"
+            for column, end in zip(columns, ENDS, strict=False)
+        ]
+
+    def _constant(self, item: Item) -> bool:
+        source = self.source
+        words = source.words(item.first, "interval") or source.mark(item.first, "[")
+        if words or query_at(source, item.first + 1):
+            return False
+        return is_constant(parse_condition(source, item.first, item.last, lambda _: False))
 
     def _item(self, first: int, last: int) -> Item:
         """Take the alias off an item."""
@@ -117,11 +154,6 @@ class _Binder:
                 "a star cannot stand beside aggregates: write the columns of GROUP BY", last - 1
             )
         return item_at(source, first, last)
-
-    def _text(self, first: int, last: int) -> str:
-        """Write an expression so that equal ones are written alike."""
-        tokens = self.source.tokens[first:last]
-        return " ".join(token.word or token.text for token in tokens)
 
     def _holds(self, first: int, last: int) -> bool:
         return any(call_at(self.source, i, self.oracles) for i in range(first, last))
@@ -148,10 +180,10 @@ class _Binder:
                     "FILTER, or ask for all of them: SELECT answer, count(*) FROM (SELECT "
                     "oracle(x) AS answer FROM t) GROUP BY answer.", a, b,
                 )  # fmt: skip
-            text = self._text(a, b)
-            if text not in self.columns:
-                self.columns[text] = f"__thresher_g{len(groups)}"
-                groups.append((self.columns[text], source.text(a, b)))
+            text = self.columns.text(a, b)
+            if text not in self.columns.values:
+                self.columns.values[text] = f"__thresher_g{len(groups)}"
+                groups.append((self.columns.values[text], source.text(a, b)))
         return tuple(groups)
 
     def _grouped(self, a: int, b: int, items: list[Item]) -> tuple[int, int]:
@@ -179,8 +211,11 @@ class _Binder:
             item.last,
         )
 
-    def _aggregate(self, item: Item, got: AggregateItem) -> str:
+    def _aggregate(self, item: Item, got: AggregateItem) -> None:
+        """Bind an aggregate; the expression round it becomes SQL over its column and limits."""
         column = f"__thresher_a{len(self.aggregates)}"
+        inner = got.inner or (item.first, item.last)
+        self._check_error(item, got, inner)
         lower = None if got.denominator is None else self._measure(got.denominator)
         self.aggregates.append(
             Aggregate(
@@ -189,17 +224,37 @@ class _Binder:
                 denominator=lower,
                 share=got.share,
                 scale=got.scale,
-                name=item.name,
+                name=item.name if got.inner is None else default_name(self.source, *got.inner),
                 place=self.source.place(item.first, item.last),
                 interpolated=got.interpolated,
             )
         )
-        return column
+        text = self.columns.text(item.first, item.last)
+        value, *ends = (got.written.format(f"{column}{end}") for end in ENDS)
+        low, high = reversed(ends) if got.falling else ends
+        self.columns.values[text], self.columns.limits[text] = value, (low, high)
+
+    def _check_error(self, item: Item, got: AggregateItem, inner: tuple[int, int]) -> None:
+        """Refuse an error target that would speak of the aggregate, not of what is shown."""
+        error = self.error
+        if error is None or not (got.shifted if error.relative else got.stretched):
+            return
+        shown, aggregate = self.source.text(item.first, item.last), self.source.text(*inner)
+        target = f"{100 * error.within:g}%" if error.relative else f"{error.within:g} ABSOLUTE"
+        what, way = "distance from", "write the factor at the aggregate"
+        if error.relative:
+            what, way = "share of", "write ERROR WITHIN x ABSOLUTE"
+        raise self.source.refuse(
+            f"a {what} {shown} is not that {what} {aggregate}: {way}, or reckon with the estimate, "
+            f"as in SELECT 1 - m, 1 - m_high, 1 - m_low FROM (SELECT {aggregate} AS m FROM ... "
+            f"ERROR WITHIN {target}).",
+            item.first, item.last,
+        )  # fmt: skip
 
     def _measure(self, call: MeasuredCall) -> int:
         """Return the number of what an aggregate is over; equal ones share it."""
-        value = self._text(*call.value) if call.value else "1"
-        condition = self._text(*call.condition) if call.condition else ""
+        value = self.columns.text(*call.value) if call.value else "1"
+        condition = self.columns.text(*call.condition) if call.condition else ""
         key = f"{value}{'' if call.values else ' counted'}", condition
         if key not in self._measured_at:
             self._measured_at[key] = len(self.measured)
@@ -229,7 +284,9 @@ class _Binder:
                 plain_sql = f"CASE WHEN ({plain_sql}) IS NOT NULL THEN 1 END"
             if call.condition and not self._holds(*call.condition):
                 plain_sql = f"CASE WHEN {source.text(*call.condition)} THEN {plain_sql} END"
-        low, high = self._range(*call.value) if by_oracle and call.value else (None, None)
+        low, high = None, None
+        if by_oracle and call.value:
+            low, high = value_range(source, *call.value, self.names)
         if by_oracle and not call.values:
             low, high = 1.0, 1.0
         filtered = bool(call.condition) and self._holds(*(call.condition or (0, 0)))
@@ -260,39 +317,6 @@ class _Binder:
         )
         return self.formula.expression(node, value=value)
 
-    def _range(self, first: int, last: int) -> tuple[float | None, float | None]:
-        """Range of an oracle's value: declared, or that of a BOOLEAN, or of a clamp round it."""
-        source = self.source
-        while source.mark(first, "(") and source.partner[first] == last - 1:
-            first, last = first + 1, last - 1
-        if source.word(first) in ("least", "greatest") and source.partner[first + 1] == last - 1:
-            return self._clamp(first, last)
-        if call_at(source, first, self.oracles) and source.skip(first + 1) == last:
-            declared = self.names.oracle(source.tokens[first].name.lower())
-            if declared is not None:
-                return declared.value_range
-        return None, None
-
-    def _clamp(self, first: int, last: int) -> tuple[float | None, float | None]:
-        """Range of ``least(x, b)`` or ``greatest(x, a)``."""
-        source, low, high = self.source, None, None
-        constants = []
-        for a, b in source.split(first + 2, last - 1):
-            text = source.text(a, b).replace(" ", "")
-            try:
-                constants.append(float(text))
-            except ValueError:
-                low, high = self._range(a, b)
-        if constants and source.word(first) == "least":
-            top = min(constants)
-            high = top if high is None else min(high, top)
-            low = low if low is None else min(low, top)
-        elif constants:
-            bottom = max(constants)
-            low = bottom if low is None else max(low, bottom)
-            high = high if high is None else max(high, bottom)
-        return low, high
-
     def _having(self, items: list[Item], reader: ItemReader) -> str:
         """Write HAVING over the columns of the estimates; an aggregate only there is one more."""
         source, (first, last) = self.source, self.block.range("having")
@@ -301,18 +325,17 @@ class _Binder:
         while i < last:
             end = reader.call_ends(i, last)
             if end is not None:
-                text = self._text(i, end)
-                if text not in self.columns:
+                text = self.columns.text(i, end)
+                if text not in self.columns.values:
                     got = reader.read(i, end)
                     if got is None:
                         raise source.error(f"{source.text(i, end)} cannot be estimated", i, end)
-                    name = source.text(i, end)
-                    self.columns[text] = self._aggregate(Item(i, end, name, aliased=False), got)
-                swaps[i, end] = self.columns[text]
+                    self._aggregate(Item(i, end, source.text(i, end), aliased=False), got)
+                swaps[i, end] = self.columns.values[text]
                 i = end
                 continue
             self._check_having(i, last)
-            column = self._named(i, items)
+            column = self.columns.named(i, items)
             if column is not None:
                 swaps[i, i + 1] = column
             i += 1
@@ -331,60 +354,3 @@ class _Binder:
                 "a subquery in HAVING beside estimated aggregates is not supported. Keep the "
                 "estimates in a table (CREATE TABLE ... AS) and filter that.", i, last,
             )  # fmt: skip
-
-    def _named(self, i: int, items: list[Item]) -> str | None:
-        """Return the column of the item, limit or group that a single token names."""
-        source = self.source
-        token = source.tokens[i]
-        if not token.is_name or source.mark(i - 1, ".") or source.mark(i + 1, "("):
-            return None
-        if (text := self._text(i, i + 1)) in self.columns:
-            return self.columns[text]
-        for item in items:
-            for limit in ("", "_low", "_high"):
-                if token.name.lower() == f"{item.name}{limit}".lower():
-                    return f"{self.columns[self._text(item.first, item.last)]}{limit}"
-        return None
-
-    def _order(self, items: list[Item]) -> str:
-        """Write ORDER BY over the columns of the estimates."""
-        source, (first, last) = self.source, self.block.range("order")
-        keys = []
-        for a, b in source.split(first, last) if first < last else []:
-            end = b
-            while source.word(end - 1) in ("asc", "desc", "first", "last", "nulls"):
-                end -= 1
-            keys.append(f"{self._order_key(a, end, items)} {source.text(end, b)}".rstrip())
-        return f"ORDER BY {', '.join(keys)}" if keys else ""
-
-    def _order_key(self, a: int, b: int, items: list[Item]) -> str:
-        source = self.source
-        text = self._text(a, b)
-        if text in self.columns:
-            return self.columns[text]
-        if source.word(a) == "all" and b == a + 1:
-            return "ALL"
-        if b == a + 1:
-            token = source.tokens[a]
-            if (
-                token.kind == "number"
-                and token.text.isdigit()
-                and 0 < int(token.text) <= len(items)
-            ):
-                item = items[int(token.text) - 1]
-                return self.columns[self._text(item.first, item.last)]
-            if (column := self._named(a, items)) is not None:
-                return column
-        raise source.refuse(
-            f"ORDER BY {source.text(a, b)} beside estimated aggregates: name an item of the "
-            "SELECT list, or its limits (its name with _low or _high)", a, b,
-        )  # fmt: skip
-
-    def _limit(self) -> str:
-        source, block = self.source, self.block
-        found = sorted(
-            (block.sections[name], name)
-            for name in ("limit", "offset", "fetch")
-            if name in block.sections
-        )
-        return " ".join(f"{name.upper()} {source.text(*tokens)}" for tokens, name in found)

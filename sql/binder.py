@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from thresher.plan import Answer, Labelled, Outputs, ProxyTerm, SelectionQuery, Tail
 from thresher.sql.aggregates import bind_estimation
+from thresher.sql.aliases import without_aliases
 from thresher.sql.blocks import Block, cut, query_at
 from thresher.sql.checks import check_rows, check_sample
 from thresher.sql.clauses import (
@@ -63,11 +64,19 @@ class _Binder:
         self.calls = [
             i for i in range(first, len(source.tokens)) if call_at(source, i, self.oracles)
         ]
+        self._read()
+        if self._drop_schemas():
+            self._read()
+        leaves = self.relations.leaves
+        tokens = without_aliases(self.source, self.block, leaves, self.calls, names)
+        if tokens is not None:
+            self.source = Source(source.sql, tokens)
+            self._read()
+
+    def _read(self) -> None:
+        """Cut the statement and read FROM."""
         self._cut()
         self.relations = parse_from(self.source, *self.block.range("from"), self._cte_names())
-        if self._drop_schemas():
-            self._cut()
-            self.relations = parse_from(self.source, *self.block.range("from"), self._cte_names())
 
     def _cut(self) -> None:
         """Take the clauses off and cut the rest into sections."""
@@ -101,7 +110,9 @@ class _Binder:
         estimation = None
         if self.estimated:
             limits = not for_value and bool(tail.error or tail.oracle_limit or tail.budget)
-            estimation = bind_estimation(source, block, formula, self.names, limits=limits)
+            estimation = bind_estimation(
+                source, block, formula, self.names, limits=limits, error=tail.error
+            )
         labelled = self._labelled(formula)
         shown, answer = None, Answer("")
         if estimation is None:

@@ -12,7 +12,7 @@ from thresher.sql.expressions import Node
 from thresher.sql.names import DeclaredOracle, Names
 from thresher.sql.tokens import Source
 
-__all__ = ["BOOLEANS", "Formula", "call_at", "conjuncts"]
+__all__ = ["BOOLEANS", "Formula", "call_at", "conjuncts", "is_constant"]
 
 BOOLEANS = ("BOOLEAN", "BOOL", "LOGICAL")
 _CONNECTIVES = ("or", "and", "not", "paren")
@@ -193,7 +193,7 @@ class Formula:
 
     def _part(self, node: Node) -> str:
         text = self._source.text(node.first, node.last)
-        if _constant(node):
+        if is_constant(node):
             return text
         return self.parts.setdefault(text, f"__thresher_p{len(self.parts)}")
 
@@ -216,11 +216,12 @@ def _arguments_text(count: int) -> str:
     return f"{count} argument{'' if count == 1 else 's'}" if count else "no arguments"
 
 
-def _constant(node: Node) -> bool:
+def is_constant(node: Node) -> bool:
+    """Whether an expression is made of literals alone."""
     if node.kind == "literal":
         return True
     nested = node.kind in ("arithmetic", "minus", "cast", "paren")
-    return nested and bool(node.children) and all(_constant(child) for child in node.children)
+    return nested and bool(node.children) and all(is_constant(child) for child in node.children)
 
 
 def _monotone(node: Node) -> bool:

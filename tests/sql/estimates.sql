@@ -33,3 +33,9 @@ SELECT kind, count(*) AS n FROM items WHERE is_odd(n) GROUP BY kind HAVING count
 SELECT kind, count(*) AS c FROM items WHERE is_odd(n) GROUP BY kind HAVING c > 25 AND sum(price) > 90 OR kind IS NULL ORDER BY kind NULLS FIRST;
 SELECT kind, avg(rest(n)) AS m FROM items GROUP BY kind HAVING count(*) FILTER (WHERE is_odd(n)) BETWEEN 20 AND 28 ORDER BY kind NULLS FIRST;
 SELECT count(*) FROM items WHERE is_odd(n) HAVING count(*) > 1000;
+
+-- Arithmetic over one aggregate, constants beside estimates, DISTINCT.
+SELECT 'odd' AS what, 7 AS seven, count(*) AS c FROM items WHERE is_odd(n);
+SELECT kind, DATE '2024-01-01' AS day, 100 - count(*) AS c, round(avg(price), 1) AS p FROM items WHERE is_odd(n) GROUP BY ALL ORDER BY kind NULLS FIRST;
+SELECT -sum(n) AS s, (count(*) + 1) / 2 AS h, CAST(avg(price) * 100 AS INTEGER) AS cents, ceil(max(price))::BIGINT AS top FROM items WHERE is_odd(n);
+SELECT DISTINCT count(*) * 0 AS c FROM items WHERE is_odd(n) GROUP BY kind;
