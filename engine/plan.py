@@ -212,11 +212,14 @@ class Composed:
         In the order in which they are answered.
     outer : SelectionQuery or str
         The statement round them: one more query of ours, or DuckDB's SQL.
+    described : bool
+        Whether only names and types of columns are asked, so that no block need be answered.
     """
 
     sql: str
     blocks: tuple[InnerBlock, ...]
     outer: SelectionQuery | str
+    described: bool = False
 
 
 @dataclass(frozen=True, slots=True)

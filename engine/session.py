@@ -159,7 +159,8 @@ class Session:
             self._answering(_parts_of(statement)) as answer,
             block_tables(self.connection, statement),
         ):
-            found = [answer(block.query, block.name) for block in statement.blocks]
+            blocks = () if statement.described else statement.blocks
+            found = [answer(block.query, block.name) for block in blocks]
             if isinstance(outer, str):
                 done = self._duckdb(outer, None)
                 return Outcome(done.relation, tuple(found), done.rowcount)

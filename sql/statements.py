@@ -18,7 +18,7 @@ from thresher.sql.names import Names
 from thresher.sql.nesting import Nesting
 from thresher.sql.parameters import Parameters, bind
 from thresher.sql.prepared import parse_prepare
-from thresher.sql.tokens import Source, comment_end, tokenize
+from thresher.sql.tokens import Source, Token, comment_end, tokenize
 
 __all__ = ["Fragment", "parse", "split"]
 
@@ -38,6 +38,7 @@ _STATEMENTS = """
     unpivot explain prepare execute set show values table attach export import
 """
 _VERBS = _STATEMENTS.split()
+_OVER_QUERIES = ("describe", "desc", "summarize")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,7 @@ def _query(
 ) -> SelectionQuery | Composed:
     """Bind a statement with oracle calls or clauses, and the blocks inside it."""
     nesting = Nesting(source.sql, names)
-    outer = Source(source.sql, nesting.statement(source.tokens[first:]))
+    outer = Source(source.sql, nesting.statement(_as_relation(source.tokens[first:])))
     found = _left(outer, oracles)
     selects = outer.word(0) in _BLOCK or outer.mark(0, "(")
     if found is not None and not selects:
@@ -186,7 +187,19 @@ def _query(
     if not nesting.blocks:
         return bound or bind_query(outer, 0, names)
     whole = bound or outer.text(0, len(outer.tokens))
-    return Composed(source.sql, tuple(nesting.blocks), whole)
+    described = source.word(first) in ("describe", "desc")
+    return Composed(source.sql, tuple(nesting.blocks), whole, described)
+
+
+def _as_relation(tokens: list[Token]) -> list[Token]:
+    """Write ``DESCRIBE SELECT ...`` and ``SUMMARIZE SELECT ...`` over the query in brackets."""
+    if tokens[0].word not in _OVER_QUERIES or len(tokens) < 2 or tokens[1].word not in _BLOCK:
+        return tokens
+    at, end = tokens[1].start, tokens[-1].end
+    head = [Token("word", word, at, at, word.lower()) for word in ("SELECT", "FROM")]
+    head.insert(1, Token("operator", "*", at, at))
+    opened, closed = Token("mark", "(", at, at), Token("mark", ")", end, end)
+    return [tokens[0], *head, opened, *tokens[1:], closed]
 
 
 def _left(source: Source, oracles: frozenset[str]) -> int | None:
