@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +11,7 @@ import pyarrow as pa
 from thresher.errors import DataError, OperationalError, OracleError
 from thresher.oracles.answers import arrow_type, checked_answers, checked_scores, describe_row
 from thresher.oracles.context import Context
+from thresher.oracles.imports import imported
 from thresher.oracles.options import Option, Options
 from thresher.oracles.protocols import Answers, Signature
 from thresher.oracles.versions import digest, function_version
@@ -166,36 +163,8 @@ class FunctionProxy:
         return checked_scores(values, batch, self._who)
 
 
-@contextmanager
-def _searched(folder: Path) -> Iterator[None]:
-    """Let imports look into a folder, after all other places."""
-    sys.path.append(str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
-
-
 def _import(place: str, options: Options, context: Context) -> Function:
-    module_name, colon, path = place.partition(":")
-    if not colon or not module_name or not path:
-        raise options.error(
-            f"function = {place!r} names no function. Write 'package.module:name'.", "function"
-        )
-    folder = context.base or Path.cwd()
-    try:
-        with _searched(folder):
-            found: object = importlib.import_module(module_name)
-    except Exception as error:
-        raise options.error(
-            f"cannot import {module_name!r} ({type(error).__name__}: {error}). It is looked for on"
-            f" sys.path and in {folder}.",
-            "function",
-        ) from error
-    for part in path.split("."):
-        if not hasattr(found, part):
-            raise options.error(f"{module_name!r} has no {path!r}.", "function")
-        found = getattr(found, part)
+    found = imported(place, "function", options, context)
     if not callable(found):
         raise options.error(f"{place!r} is not a function: {found!r}.", "function")
     return found

@@ -23,6 +23,7 @@ _ORACLES = {
     "huggingface": "thresher.oracles.huggingface",
     "openai": "thresher.oracles.openai_api",
     "python": "thresher.oracles.function",
+    "pytorch": "thresher.oracles.pytorch",
 }
 _PROXIES = {
     "column": "thresher.oracles.column",
