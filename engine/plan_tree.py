@@ -203,7 +203,10 @@ def levels_of(
         if outlook is None:
             return ()
         return labelling_levels(delta, suffices=outlook.suffices, interruptible=stops)
-    return selection_levels(kind, delta, interruptible=stops)
+    match kind:
+        case "recall" | "precision" | "joint":
+            return selection_levels(kind, delta, interruptible=stops)
+    return ()
 
 
 def _estimated(query: SelectionQuery) -> list[str]:
