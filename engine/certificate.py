@@ -146,6 +146,8 @@ class Certificate:
         if self.targets.kind == "rows":
             return self._rows_statement()
         if self.grade == "exact":
+            if not self.n_rows:
+                return "There are no candidates: no row meets the conditions without an oracle."
             if self.algorithm == "plain":
                 selected = f"Plain SQL selects the {_plural(self.n_returned, 'row')}"
                 return f"{selected}; oracles only give what they show, or their order."

@@ -355,7 +355,10 @@ def _kept(args: argparse.Namespace, n_labels: int) -> str:
     if args.labels == "none" or (args.labels is None and args.db is None):
         return f"{bought} and are lost with this process: give --labels PATH to keep them."
     path = args.labels or f"{args.db}.labels"
-    return f"{bought} and are kept in {path}: the same query goes on from there."
+    return (
+        f"{bought} and are kept in {path}: with thresher_reuse_labels (the default) the same query "
+        "goes on from there."
+    )
 
 
 def _demo(args: argparse.Namespace) -> int:

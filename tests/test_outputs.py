@@ -11,7 +11,7 @@ import pytest
 import thresher
 from tests_support import CountingOracle
 from thresher.dbapi import Connection
-from thresher.errors import BudgetError, NotSupportedError, ProgrammingError
+from thresher.errors import BudgetError, NotSupportedError, ProgrammingError, ShortfallError
 from thresher.verify import verify
 
 Films = tuple[Connection, np.ndarray, CountingOracle]
@@ -180,6 +180,31 @@ def test_the_sample_of_a_target_leaves_half_of_the_limit(
     assert truth[rows].sum() >= 0.8 * truth.sum()
     assert cursor.certificate is not None
     assert cursor.certificate.n_labels <= limit
+
+
+@pytest.mark.parametrize("target", ["", "RECALL TARGET 80%", "PRECISION TARGET 80%", "LIMIT 60"])
+@pytest.mark.parametrize("limit", [1, 40, 130, 700, 2050, 2600])
+def test_no_limit_is_ever_passed(films: Films, stars: Stars, target: str, limit: int) -> None:
+    con, _, oracle = films
+    clauses = f"{target} USING score" if target else ""
+    sql = f"SELECT id, stars(id) FROM t WHERE is_pos(id) {clauses} ORACLE LIMIT {limit} SEED 2"
+    answered = True
+    try:
+        certificate = con.execute(sql).certificate
+        spent = -1 if certificate is None else certificate.n_labels
+    except (BudgetError, ShortfallError) as error:
+        answered, spent = False, error.spent
+    assert spent == len(oracle.asked) + len(stars.asked) <= limit
+    assert answered or not stars.asked
+
+
+def test_no_candidates_are_said_to_be_none(films: Films) -> None:
+    con, _, _ = films
+    certificate = con.execute("SELECT id FROM t WHERE is_pos(id) AND id < 0").certificate
+    assert certificate is not None
+    assert certificate.statement == (
+        "There are no candidates: no row meets the conditions without an oracle."
+    )
 
 
 def test_a_few_rows_leave_the_sample_more(films: Films, stars: Stars) -> None:
