@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from thresher.plan import OptionValue
+
 
 @dataclass(frozen=True)
 class Argument:
@@ -42,16 +44,24 @@ def declared(returns: str, *kinds: str) -> DeclaredOracle:
 
 
 class Names:
-    """A catalog of as many oracles, proxies (each with its oracle) and settings as a test wants."""
+    """A catalog of as many oracles, proxies (each with its oracle) and settings as a test wants.
+
+    `values` are settings with a value, `functions` those of DuckDB, `columns` those of relations.
+    """
 
     def __init__(
         self,
         *,
         proxies: Mapping[str, str] | None = None,
         known_settings: Sequence[str] = (),
+        values: Mapping[str, OptionValue] | None = None,
+        functions: Sequence[str] = (),
+        columns: Mapping[str, Sequence[str]] | None = None,
         **oracles: DeclaredOracle,
     ) -> None:
-        self.oracles, self._settings = oracles, list(known_settings)
+        self.oracles, self._values = oracles, dict(values or {})
+        self._settings = [*known_settings, *self._values]
+        self._functions, self._columns = functions, columns or {}
         self._proxies = {name: DeclaredProxy(of) for name, of in (proxies or {}).items()}
 
     def oracle(self, name: str) -> DeclaredOracle | None:
@@ -68,6 +78,15 @@ class Names:
 
     def settings(self) -> list[str]:
         return self._settings
+
+    def setting(self, name: str) -> OptionValue:
+        return self._values[name]
+
+    def has_function(self, name: str) -> bool:
+        return name in self._functions
+
+    def columns(self, relation: str, ctes: str) -> Sequence[str]:
+        return self._columns.get(relation, [])
 
 
 class CountingOracle:
