@@ -57,7 +57,7 @@ __all__ = [
     "Tail",
 ]
 
-OptionValue = str | int | float | bool | list[str] | None
+OptionValue = str | int | float | bool | list[str] | list[float] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from thresher.errors import ProgrammingError, nearest
 
 __all__ = ["Option", "OptionError", "Options", "check_options"]
 
-Kind = Literal["text", "number", "count", "boolean", "texts", "text or texts"]
-Value = str | int | float | bool | list[str] | None
+Kind = Literal["text", "number", "count", "boolean", "texts", "numbers", "text or texts"]
+Value = str | int | float | bool | list[str] | list[float] | None
 
 _EXPECTED: Mapping[Kind, str] = {
     "text": "a string",
@@ -19,6 +19,7 @@ _EXPECTED: Mapping[Kind, str] = {
     "count": "a positive whole number",
     "boolean": "true or false",
     "texts": "a list of strings",
+    "numbers": "a list of numbers",
     "text or texts": "a string or a list of strings",
 }
 
@@ -56,13 +57,16 @@ class Option:
 
 def _fits(value: object, kind: Kind) -> bool:
     whole = isinstance(value, int) and not isinstance(value, bool)
-    texts = isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
+    items = value if isinstance(value, list) else []
+    texts = bool(items) and all(isinstance(v, str) for v in items)
+    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in items)
     return {
         "text": isinstance(value, str),
         "number": whole or isinstance(value, float),
         "count": whole and int(str(value)) > 0,
         "boolean": isinstance(value, bool),
         "texts": texts,
+        "numbers": bool(items) and numbers,
         "text or texts": texts or isinstance(value, str),
     }[kind]
 
@@ -108,6 +112,11 @@ class Options:
         if isinstance(value, str):
             return [value]
         return [str(v) for v in value] if isinstance(value, list) else []
+
+    def numbers(self, name: str) -> list[float]:
+        """Return a list of numbers; empty when not given."""
+        value = self.values.get(name)
+        return [float(v) for v in value] if isinstance(value, list) else []
 
     def error(self, message: str, option: str | None = None) -> OptionError:
         """Make the error that says what is wrong with one option."""

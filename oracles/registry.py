@@ -28,6 +28,7 @@ _ORACLES = {
 _PROXIES = {
     "column": "thresher.oracles.column",
     "embedding": "thresher.oracles.embedding",
+    "keywords": "thresher.oracles.keywords",
     "python": "thresher.oracles.function",
     "tfidf": "thresher.oracles.proxies",
 }

@@ -245,12 +245,14 @@ def _options(cursor: _Cursor) -> dict[str, OptionValue]:
 
 
 def _value(source: Source, first: int, last: int, what: str) -> OptionValue:
-    """Read a string, a number, a truth value, NULL or a list of strings."""
+    """Read a string, a number, a truth value, NULL or a list of strings or of numbers."""
     if source.mark(first, "[") and source.partner[first] == last - 1:
         items = [_value(source, a, b, what) for a, b in source.split(first + 1, last - 1)]
-        if not all(isinstance(item, str) for item in items):
-            raise source.error(f"{what}: a list holds strings only", first, last)
-        return cast(list[str], items)
+        if all(isinstance(item, str) for item in items):
+            return cast(list[str], items)
+        if all(isinstance(item, int | float) and not isinstance(item, bool) for item in items):
+            return cast(list[float], items)
+        raise source.error(f"{what}: a list holds strings only, or numbers only", first, last)
     sign = source.tokens[first].text if source.tokens[first].text in ("+", "-") else ""
     at = first + bool(sign)
     token = source.tokens[at] if at < last else None

@@ -310,7 +310,11 @@ def test_reset_and_show_of_a_setting() -> None:
         ("CREATE ORACLE s.f(x INT) RETURNS BOOLEAN USING p", "without a schema", ".f"),
         ("CREATE ORACLE f(x INT) RETURNS INT USING p WITH (a 1)", "key = value", "a 1"),
         ("CREATE ORACLE f(x INT) RETURNS INT USING p WITH (a = b)", "in quotes, as in 'b'", "b)"),
-        ("CREATE ORACLE f(x INT) RETURNS INT USING p WITH (a = [1])", "strings only", "[1]"),
+        (
+            "CREATE ORACLE f(x INT) RETURNS INT USING p WITH (a = [1, ''])",
+            "or numbers only",
+            "[1, '']",
+        ),
         ("CREATE ORACLE f(x INT) RETURNS INT USING p WITH (a = 1, A = 2)", "twice", "A = 2"),
         ("CREATE ORACLE f(x INT) RETURNS INT USING p WITH a = 1", "in parentheses", "a = 1"),
         ("CREATE ORACLE f(x INT) RETURNS INT USING p OPTIONS (a = 1)", "unexpected", "OPTIONS"),
