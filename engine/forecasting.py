@@ -26,6 +26,7 @@ __all__ = ["HARD_SPACE", "Outlook", "forecast", "helps"]
 HARD_SPACE = "\N{NO-BREAK SPACE}"  # where lines of the text form may not break
 _CURVE = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)  # targets
 _ERRORS = (2.0, 1.0, 0.5, 0.25)  # of the error target
+_READ = 50  # rows that tell how long a request is
 _LEAST = 100  # labels before the limits are looked at
 _GOALS: dict[QueryKind, str] = {
     "recall": "to leave out half of the rows",
@@ -79,6 +80,8 @@ class Outlook:
         positive rows as the scores suggest.
     paces : mapping of str to Pace
         What labels have taken so far, by oracle.
+    tokens : mapping of str to float
+        About how many tokens the request for a label has, by oracle; of those that can tell.
     """
 
     n_rows: int
@@ -99,6 +102,7 @@ class Outlook:
     refused: str
     excluded: int | None
     paces: Mapping[str, Pace]
+    tokens: Mapping[str, float]
 
     def lines(self) -> list[tuple[str, str]]:
         """Return what it says as names and texts."""
@@ -129,6 +133,10 @@ class Outlook:
             found.append(("forecast", text))
             if labels.least and self.goal != _GOALS["accuracy"]:
                 found.append(("limit", self._limit(labels)))
+        for name, each in self.tokens.items():
+            found.append(
+                ("tokens", f"about {each:,.0f} in each request to {name}{self._all(each)}")
+            )
         if self.curve:
             write = "{:.4g}" if self.absolute else "{:.4g}%"
             scale = 1 if self.absolute else 100
@@ -150,6 +158,11 @@ class Outlook:
             f"{text}; with {self.spends:,} it can always leave out at most {self.excluded:,} of "
             "the rows that are not labelled yet"
         )
+
+    def _all(self, each: float) -> str:
+        """Say what all labels will take, at so many tokens each."""
+        n_labels = self.spends or (self.labels.expected if self.labels is not None else 0)
+        return f": {each * n_labels:,.0f} for {n_labels:,} labels" if n_labels else ""
 
     def to_dict(self) -> dict[str, object]:
         """Return every figure as plain values."""
@@ -184,6 +197,7 @@ class Outlook:
                 }
                 for name, pace in self.paces.items()
             },
+            "about_tokens_per_label": dict(self.tokens),
         }
 
 
@@ -255,6 +269,7 @@ def forecast(env: Environment, query: SelectionQuery, targets: Targets, limit: i
             refused=_refused(query, targets, n_most, limit),
             excluded=excluded,
             paces=paces_of(env.store, env.oracles),
+            tokens=_tokens(env, query, population),
         )
 
 
@@ -325,6 +340,21 @@ def _refused(query: SelectionQuery, targets: Targets, n_most: int, limit: int) -
         f"every candidate must be labelled, and that is more than the {limit:,} labels allowed "
         f"({name}). Ask for a target, narrow WHERE, or raise the limit."
     )
+
+
+def _tokens(env: Environment, query: SelectionQuery, population: Population) -> dict[str, float]:
+    """Return about how many tokens a request has, from the inputs of a few rows."""
+    found: dict[str, float] = {}
+    unknown = np.flatnonzero(population.known < 0)
+    rows = unknown[:: max(1, len(unknown) // _READ)][:_READ]
+    for call in query.calls if len(rows) else ():
+        about = getattr(env.oracles[call.oracle].oracle, "about_tokens", None)
+        if about is None:
+            continue
+        batch = population.inputs(rows).select(list(call.inputs)).drop_null()
+        if batch.num_rows:
+            found[call.oracle] = float(about(batch))
+    return found
 
 
 class _Asked:

@@ -53,6 +53,7 @@ OPTIONS = {
 }
 _MAX_TOKENS, _CONCURRENCY, _TIMEOUT_S, _RETRIES = 512, 16, 120.0, 6
 _BATCHES_OF_CONCURRENCY = 4
+_LETTERS_PER_TOKEN = 4.0  # of English text, by the rule of thumb
 _REQUEST_FORM = 1  # part of the version: change it with the words around the user's prompt
 
 
@@ -145,6 +146,16 @@ class ChatOracle:
     def batch_size(self) -> int:
         """Rows passed at once: a few for each request that may be under way."""
         return _BATCHES_OF_CONCURRENCY * self._terms.concurrency
+
+    def about_tokens(self, batch: pa.Table) -> float:
+        """Return about how many tokens a request takes: a quarter of its letters, mean of a batch.
+
+        Nothing is asked. What comes back is not counted, nor what the server puts round messages.
+        """
+        prompt = self._question.prompt
+        texts = [prompt.render(values) for values in prompt.rows(batch)]
+        before = len(self._question.system or "")
+        return sum(before + len(text) for text in texts) / max(1, len(texts)) / _LETTERS_PER_TOKEN
 
     def answer(self, batch: pa.Table) -> Answers:
         """Label a batch.

@@ -166,9 +166,9 @@ def _of_some_groups(
 
 def _restricted(column: Column, rows: Integers, n_rows: int) -> Column:
     """Return a column over some rows."""
-    ends = (np.broadcast_to(end, n_rows)[rows] for end in (column.low, column.high))
+    low, high = (np.broadcast_to(end, n_rows)[rows] for end in (column.low, column.high))
     given = column.prediction
-    return Column(*ends, None if given is None else given[rows])
+    return Column(low, high, None if given is None else given[rows])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -302,3 +302,18 @@ def test_a_proxy_that_is_fitted_in_the_query_has_a_range(con: thresher.Connectio
     certificate = con.execute(sql).certificate
     assert certificate is not None
     assert 0.5 < forecast["labels"]["expected"] / certificate.n_labels < 2
+
+
+def test_tokens_are_counted_without_asking(con: thresher.Connection) -> None:
+    con.execute(
+        "CREATE ORACLE judge(note VARCHAR) RETURNS BOOLEAN USING openai WITH (model = 'm', "
+        "url = 'http://localhost:1/v1', system = 'Say yes.', prompt = 'Good? {note}')"
+    )
+    sql = "SELECT id FROM t WHERE judge(repeat('x', 26)) USING s RECALL TARGET .9 ORACLE LIMIT 100"
+    found = lines(con, f"EXPLAIN {sql}")
+    assert of(found, "tokens") == (
+        "tokens     about 10 in each request to judge: 1,000 for 100 labels"
+    )
+    (block,) = json.loads("\n".join(lines(con, f"EXPLAIN (FORMAT json) {sql}")))["blocks"]
+    assert block["outlook"]["about_tokens_per_label"] == {"judge": 10.0}
+    assert not any(line.startswith("tokens") for line in lines(con, f"EXPLAIN {KINDS['joint']}"))
