@@ -45,6 +45,9 @@ class Replicas:
     def __init__(self, models: Sequence[PreTrainedModel]) -> None:
         self.models = tuple(models)
         self._n_pieces = 1
+        rope = str(getattr(getattr(self.model, "config", None), "rope_parameters", ""))
+        # These two kinds of rotary embedding rewrite their own tables in a forward pass.
+        self._parallel = "dynamic" not in rope and "longrope" not in rope
 
     @property
     def model(self) -> PreTrainedModel:
@@ -84,7 +87,7 @@ class Replicas:
         threads = n_threads() if self.on_cpu else len(self.models)
         n_workers = max(1, min(threads, len(waiting)))
         workers = [self.models[i % len(self.models)] for i in range(n_workers)]
-        if not parallel:
+        if not (parallel and self._parallel):
             workers = workers[: len(self.models)]
         before = torch.get_num_threads()
         if self.on_cpu:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from thresher.errors import OperationalError
 from thresher.oracles.batching import Replicas, ahead, token_batches
 from thresher.oracles.chat_templates import chat_prompt
-from thresher.oracles.prompt_tokens import PromptTokens
+from thresher.oracles.prompt_tokens import PromptTokens, answer_tokens
 from thresher.oracles.prompts import Prompt
 from thresher.oracles.runtime import quiet
 
@@ -100,35 +100,15 @@ class AnswerScorer:
         if question.chat:
             prompt = chat_prompt(tokenizer, prompt, question.system, question.who)
         self._tokens = PromptTokens(tokenizer, prompt, begins=not question.chat)
-        answers = self._answer_tokens()
-        columns = zip(*answers, strict=False)
-        shared = sum(1 for _ in itertools.takewhile(lambda ids: len(set(ids)) == 1, columns))
-        self._shared = answers[0][:shared]
-        self._answers = [ids[shared:] for ids in answers]
-        if not all(self._answers):
-            raise OperationalError(
-                f"{question.who}: in the model's tokens one answer is the beginning of another:"
-                f" {', '.join(map(repr, question.answers))}. Write answers that differ earlier."
-            )
-        self._limit = self._context_length() - max(len(ids) for ids in answers)
+        self._shared, self._answers = answer_tokens(
+            self._tokens.of_texts, self._tokens.prompt.example(), question.answers, question.who
+        )
+        n_longest = len(self._shared) + max(map(len, self._answers))
+        self._limit = self._context_length() - n_longest
         self._through_model = not self._head_is_linear()
         self._prefix: list[int] = []
         self._past: dict[int, Any] = {}
         self._compute_prefix()
-
-    def _answer_tokens(self) -> list[list[int]]:
-        """Tokens of each answer as they follow the prompt."""
-        example = self._tokens.prompt.example()
-        texts = [example, *(example + a for a in self._question.answers)]
-        before, *after = self._tokens.of_texts(texts)
-        for answer, ids in zip(self._question.answers, after, strict=True):
-            if ids[: len(before)] != before or len(ids) == len(before):
-                raise OperationalError(
-                    f"{self._question.who}: the answer {answer!r} merges with the end of the prompt"
-                    " into one token. End the prompt without a space and start each answer with one"
-                    f" (yes = {' ' + answer.strip()!r})."
-                )
-        return [ids[len(before) :] for ids in after]
 
     def _context_length(self) -> int:
         model_limit = getattr(self._replicas.model.config, "max_position_embeddings", None)
@@ -273,13 +253,10 @@ class AnswerScorer:
         n_prefix = len(self._prefix)
         begins = [ids[:n_prefix] == self._prefix for ids in sequences]
         reuse = np.array(begins) & (lengths - n_last >= n_prefix) & (n_prefix > 0)
-        rope = str(getattr(self._replicas.model.config, "rope_parameters", ""))
-        # These two kinds of rotary embedding rewrite their own tables in a forward pass.
-        parallel = "dynamic" not in rope and "longrope" not in rope
         for skip, rows in ((n_prefix, np.flatnonzero(reuse)), (0, np.flatnonzero(~reuse))):
             batches = [rows[batch] for batch in token_batches(lengths[rows] - skip, self._budget)]
             with quiet():
-                self._replicas.run(functools.partial(work, skip), batches, parallel)
+                self._replicas.run(functools.partial(work, skip), batches)
 
     def _last_logits(self, prompts: list[list[int]], vocabulary: list[int]) -> Scores:
         found = np.zeros((len(prompts), len(vocabulary)))

@@ -7,18 +7,22 @@ from collections.abc import Callable, Mapping
 from thresher.oracles.choosing import choosing_task
 from thresher.oracles.classifying import media_classification, text_classification
 from thresher.oracles.context import Context
+from thresher.oracles.generating import writing_task
 from thresher.oracles.local_oracles import LocalOracle, Task
 from thresher.oracles.options import Option, Options
 from thresher.oracles.protocols import Signature
 from thresher.oracles.runtime import RUNTIME_OPTIONS, require_models
+from thresher.oracles.vision_language import viewing_task
 from thresher.oracles.weights import SOURCE_OPTIONS, find_source
 from thresher.oracles.zero_shot import image_text_task, zero_shot_task
 
 __all__ = ["OPTIONS", "create_oracle"]
 
 _DEFAULT = "causal-lm"
-_CHOICE = ("yes", "no", "answers", "threshold", "max_tokens", "chat", "system")
+_VIEW = ("yes", "no", "answers", "threshold", "chat", "system")
+_CHOICE = (*_VIEW, "max_tokens")
 _LABEL = ("label", "threshold")
+_WRITING = ("yes", "no", "answers", "schema", "chat", "system", "stop", "max_new_tokens")
 # task -> what makes it, the options it takes, and those it needs
 _TASKS: Mapping[
     str, tuple[Callable[[Signature, Options, Context], Task], tuple[str, ...], tuple[str, ...]]
@@ -27,7 +31,9 @@ _TASKS: Mapping[
     "causal-lm": (choosing_task, _CHOICE, ("prompt",)),
     "image-classification": (media_classification, _LABEL, ()),
     "image-text": (image_text_task, (*_LABEL, "hypothesis"), ("labels",)),
+    "image-text-to-text": (viewing_task, _VIEW, ("prompt",)),
     "text-classification": (text_classification, (*_LABEL, "prompt", "max_tokens"), ()),
+    "text-generation": (writing_task, _WRITING, ("prompt",)),
     "zero-shot": (zero_shot_task, (*_LABEL, "prompt", "hypothesis"), ("labels",)),
 }
 OPTIONS = {
@@ -43,6 +49,9 @@ OPTIONS = {
     "answers": Option("texts"),
     "threshold": Option("number"),
     "max_tokens": Option("count"),
+    "max_new_tokens": Option("count"),
+    "schema": Option("text"),
+    "stop": Option("text"),
     "chat": Option("boolean"),
     "system": Option("text"),
 }

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from thresher.errors import OperationalError
 from thresher.oracles.prompts import Prompt
 from thresher.oracles.runtime import quiet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["PromptTokens", "special_texts"]
+__all__ = ["PromptTokens", "answer_tokens", "special_texts"]
 
 
 class PromptTokens:
@@ -71,6 +72,49 @@ class PromptTokens:
                 how = {"add_special_tokens": False, "split_special_tokens": True}
                 ids += self._ids([row[field]], **how)[0]
         return ids
+
+
+def answer_tokens(
+    of_texts: Callable[[list[str]], list[list[int]]],
+    example: str,
+    answers: Sequence[str],
+    who: str,
+) -> tuple[list[int], list[list[int]]]:
+    """Return the tokens that all answers share in front, and the rest of each.
+
+    Parameters
+    ----------
+    of_texts : callable
+        Tokens of texts.
+    example : str
+        A prompt: the tokens of an answer are those that it adds.
+    answers : sequence of str
+        The answer texts.
+    who : str
+        Name for messages.
+
+    Raises
+    ------
+    OperationalError
+        If an answer merges with the prompt or begins with another one in the model's tokens.
+    """
+    before, *after = of_texts([example, *(example + answer for answer in answers)])
+    for answer, ids in zip(answers, after, strict=True):
+        if ids[: len(before)] != before or len(ids) == len(before):
+            raise OperationalError(
+                f"{who}: the answer {answer!r} merges with the end of the prompt"
+                " into one token. End the prompt without a space and start each answer with one"
+                f" (yes = {' ' + answer.strip()!r})."
+            )
+    rests = [ids[len(before) :] for ids in after]
+    columns = zip(*rests, strict=False)
+    shared = sum(1 for _ in itertools.takewhile(lambda ids: len(set(ids)) == 1, columns))
+    if any(len(ids) == shared for ids in rests):
+        raise OperationalError(
+            f"{who}: in the model's tokens one answer is the beginning of another:"
+            f" {', '.join(map(repr, answers))}. Write answers that differ earlier."
+        )
+    return rests[0][:shared], [ids[shared:] for ids in rests]
 
 
 def special_texts(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:

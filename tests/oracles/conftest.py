@@ -236,6 +236,48 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random LLaVA for images of 32 x 32, with a chat template."""
+    import torch
+    from transformers import (
+        CLIPImageProcessor,
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+        LlavaProcessor,
+    )
+
+    tokenizer = _tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"], "pad_token": "</s>"})
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
+    shape |= {"num_attention_heads": 2, "initializer_range": 0.5}
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(**shape, image_size=32, patch_size=8),
+        text_config=LlamaConfig(**shape, vocab_size=len(tokenizer), max_position_embeddings=256),
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        image_seq_length=16,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(6)
+        model = LlavaForConditionalGeneration(config)
+    size = {"height": 32, "width": 32}
+    processor = LlavaProcessor(
+        image_processor=CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size),
+        tokenizer=tokenizer,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=(
+            "{% for m in messages %}<s>{{ m['role'] }}: {% for c in m['content'] %}"
+            "{% if c['type'] == 'image' %}<image>{% else %}{{ c['text'] }}{% endif %}"
+            "{% endfor %}</s>{% endfor %}{% if add_generation_prompt %}<s>model:{% endif %}"
+        ),
+    )
+    return _save_with(tmp_path_factory.mktemp("llava"), model, processor)
+
+
+@pytest.fixture(scope="session")
 def tiny_audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Wav2Vec2 with two labels, which hears 16,000 samples a second."""
     import torch
