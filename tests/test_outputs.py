@@ -183,7 +183,7 @@ def test_the_sample_of_a_target_leaves_half_of_the_limit(
 
 
 @pytest.mark.parametrize("target", ["", "RECALL TARGET 80%", "PRECISION TARGET 80%", "LIMIT 60"])
-@pytest.mark.parametrize("limit", [1, 40, 130, 700, 2050, 2600])
+@pytest.mark.parametrize("limit", [40, 700, 2050])
 def test_no_limit_is_ever_passed(films: Films, stars: Stars, target: str, limit: int) -> None:
     con, _, oracle = films
     clauses = f"{target} USING score" if target else ""
@@ -337,7 +337,7 @@ WRONG = [
     ("SELECT stars(id) FROM t ON SHORTFALL FAIL", "WHERE calls no oracle", "ON SHORTFALL"),
     ("SELECT stars(id) FROM t BUDGET 5 SECONDS", "Write ORACLE LIMIT n", "BUDGET"),
     ("SELECT stars(id) FROM t WHERE is_pos(id) LIMIT 3 BUDGET 1 USD", "ORACLE LIMIT n", "BUDGET"),
-    ("SELECT list_transform([1], x -> stars(x)) FROM t", "expressions over FROM", "stars"),
+    ("SELECT list_transform([1], x -> stars(x)) FROM t", "is of no row", "stars"),
     ("SELECT stars(is_pos(id)) FROM t", "as an argument of stars", "is_pos"),
     ("SELECT stars(id, 2) FROM t", "takes 1 argument, got 2", "stars"),
     ("SELECT stars(id) OVER () FROM t", "it takes no OVER", "stars"),
