@@ -212,7 +212,7 @@ REFUSALS = {
         "SELECT count(*) FROM mails WHERE is_spam(text) USING score RECALL TARGET 90%",
         "SELECT count(*) FROM mails WHERE is_spam(text) USING score ERROR WITHIN 10%",
     ),
-    "`DISTINCT`, grouping sets, other aggregates": (
+    "`count(DISTINCT x)`, grouping sets, other aggregates": (
         "SELECT sum(id) + count(*) FROM mails WHERE is_spam(text) ORACLE LIMIT 100",
         "SELECT s + n FROM (SELECT sum(id) AS s, count(*) AS n FROM mails WHERE is_spam(text) "
         "ORACLE LIMIT 100)",
@@ -232,10 +232,6 @@ REFUSALS = {
     "`ASOF JOIN`, `POSITIONAL JOIN`": (
         "SELECT * FROM mails POSITIONAL JOIN news WHERE is_spam(mails.text)",
         "SELECT id FROM (SELECT mails.* FROM mails POSITIONAL JOIN news) AS j WHERE is_spam(text)",
-    ),
-    "`x > 3` where `x` is an alias": (
-        "SELECT id + 1 AS x FROM mails WHERE is_spam(text) AND x > 3",
-        "SELECT id + 1 AS x FROM mails WHERE is_spam(text) AND id + 1 > 3",
     ),
     "`random()`": (
         "SELECT id FROM mails WHERE is_spam(text) AND random() < .1",
