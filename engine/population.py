@@ -15,7 +15,7 @@ import pyarrow as pa
 from thresher.answering import Answering, fresh
 from thresher.errors import DataError
 from thresher.plan import Leaf, OracleCall, ProxyTerm, SelectionQuery
-from thresher.sql import lowering
+from thresher.sql import lowering, matching
 from thresher.sql.ordering import column_sql
 from thresher.sql.sources import base_source, leaf_materialise_sql, temp_source
 from thresher.stillness import is_base_table, refuse_volatile
@@ -180,7 +180,7 @@ class Population:
         for name, table in zip(names, asked, strict=True):
             self._connection.register(name, table)
         try:
-            sql = lowering.matches_sql(self._query, self._sources, names)
+            sql = matching.matches_sql(self._query, self._sources, names)
             found = self._connection.execute(sql).to_arrow_table()
         finally:
             for name in names:
@@ -207,7 +207,7 @@ class Population:
             Row numbers; a row that finds several partners comes several times.
         values : pyarrow.Array, length k
         """
-        sql = lowering.joined_sql(self._query, self._sources, keys, relation, value)
+        sql = matching.joined_sql(self._query, self._sources, keys, relation, value)
         table = self._connection.execute(sql).to_arrow_table()
         found = self._numbers(table)
         return found, table.column("__thresher_value").combine_chunks()

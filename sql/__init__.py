@@ -5,11 +5,10 @@ from thresher.sql.lowering import (
     estimates_sql,
     formula_sql,
     inputs_sql,
-    joined_sql,
-    matches_sql,
     population_sql,
     values_sql,
 )
+from thresher.sql.matching import joined_sql, matches_sql
 from thresher.sql.names import Names
 from thresher.sql.sources import base_source, leaf_materialise_sql, temp_source
 from thresher.sql.statements import Fragment, parse, split

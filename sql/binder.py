@@ -6,7 +6,7 @@ from thresher.plan import Answer, Labelled, Outputs, ProxyTerm, SelectionQuery, 
 from thresher.sql.aggregates import bind_estimation
 from thresher.sql.aliases import without_aliases
 from thresher.sql.blocks import Block, cut, query_at
-from thresher.sql.checks import check_rows, check_sample
+from thresher.sql.checks import check_lambdas, check_row_ids, check_rows, check_sample
 from thresher.sql.clauses import (
     TailClauses,
     check_words,
@@ -150,6 +150,8 @@ class _Binder:
         """Refuse what stands where it cannot."""
         source, block = self.source, self.block
         check_calls(source, block, self.calls, self.end, self._allowed)
+        check_lambdas(source, self.calls)
+        check_row_ids(source, block.ctes[1], self.end, self.relations, self.names)
         check_sample(source, block.ctes[1], self.end)
         check_rows(source, block, self.relations, self.clauses.using)
         for section in ("group", "having", "qualify", "order", "limit", "offset"):

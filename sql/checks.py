@@ -5,11 +5,73 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from thresher.sql.blocks import Block
+from thresher.sql.names import Names
 from thresher.sql.relations import From
 from thresher.sql.selections import names_row, outer_tokens
 from thresher.sql.tokens import Source
 
-__all__ = ["check_rows", "check_sample"]
+__all__ = ["check_lambdas", "check_row_ids", "check_rows", "check_sample"]
+
+
+def check_lambdas(source: Source, calls: Sequence[int]) -> None:
+    """Refuse calls in a lambda or a list comprehension, which are of no row of FROM.
+
+    Raises
+    ------
+    NotSupportedError
+        A call stands in ``x -> ...``, ``lambda x: ...`` or ``[... for x in ...]``.
+    """
+    for i in calls:
+        k, end, apart = i - 1, source.skip(i + 1), False
+        while k >= 0:
+            if source.partner[k] >= 0 and source.partner[k] < k:
+                k = source.partner[k] - 1
+                continue
+            apart = not source.partner[k] > k and (apart or source.mark(k, ","))
+            arrow = source.tokens[k].text == "->" and not apart and _begins_lambda(source, k)
+            listed = source.mark(k, "[") and any(
+                source.word(j) == "for" for j in range(k, source.partner[k])
+            )
+            if source.word(k) == "lambda" or arrow or listed:
+                call = source.text(i, end)
+                raise source.refuse(
+                    f"{call} in a lambda or a list comprehension is of no row. Make rows of the "
+                    "list first: FROM (SELECT *, unnest(list) AS x FROM t) AS t, and call "
+                    f"{source.tokens[i].name}(x) over them.", i, end,
+                )  # fmt: skip
+            k -= 1
+
+
+def _begins_lambda(source: Source, arrow: int) -> bool:
+    """Whether ``->`` follows the names of a lambda, and takes no field out of JSON."""
+    before = arrow - 1
+    if source.mark(before, ")"):
+        return True
+    named = source.tokens[before].is_name
+    return named and (source.mark(before - 1, "(") or source.mark(before - 1, ","))
+
+
+def check_row_ids(source: Source, first: int, last: int, relations: From, names: Names) -> None:
+    """Refuse ``rowid``, which a source does not show, unless it is a column of its own.
+
+    Raises
+    ------
+    NotSupportedError
+        It stands in tokens ``first:last``.
+    """
+    for i in outer_tokens(source, first, last):
+        token = source.tokens[i]
+        if not token.is_name or token.name.lower() != "rowid" or source.word(i - 1) == "as":
+            continue
+        tables = [leaf for leaf in relations.leaves if leaf.table]
+        columns = [name for leaf in tables for name in names.columns(leaf.relation, "")]
+        if not tables or any(name.lower() == "rowid" for name in columns):
+            return
+        name = tables[0].relation
+        raise source.refuse(
+            "rowid beside an oracle call is not supported. Make it a column: FROM (SELECT *, "
+            f"rowid AS row_id FROM {name}) AS {tables[0].alias}, and write row_id.", i,
+        )  # fmt: skip
 
 
 def check_rows(

@@ -17,6 +17,7 @@ __all__ = ["READERS", "Reader", "read_gap"]
 
 Reader = Callable[[Source, int, int, int, TailClauses], int]
 
+_TIMES = ("second", "minute", "hour", "day", "week", "month", "year")
 _UNITS = ("CALLS", "SECONDS", "USD")
 _ASSUMPTIONS: dict[AssumptionName, tuple[tuple[str, ...], str]] = {
     "CALIBRATION": (("calibration",), "within"),
@@ -204,9 +205,22 @@ def _oracle_error(source: Source, head: int, i: int, last: int, clauses: TailCla
 
 def read_gap(source: Source, head: int, i: int, last: int, clauses: TailClauses) -> int:
     """Read the distance of GAP."""
+    if source.word(i) == "interval" and i < last:
+        raise source.error(
+            "GAP needs a distance such as 30, without INTERVAL. For a day between rows write GAP "
+            "86400 ON epoch(column).",
+            i,
+            last,
+        )
     value, end, percent = _number(source, head, i, last, "a distance such as 30")
     if percent or not 0 < value < float("inf"):
         raise source.error(f"GAP must be a number above 0, got {source.text(i, end)}", i, end)
+    if end < last and source.word(end).rstrip("s") in _TIMES:
+        raise source.error(
+            f"GAP is a number without {source.text(end, end + 1)}. For a day between rows write "
+            "GAP 86400 ON epoch(column).",
+            end,
+        )
     clauses.values["GAP"] = float(value)
     return end
 

@@ -99,6 +99,8 @@ def _is_clause(source: Source, i: int, last: int, section: str, *, ours: bool) -
             return ended and after and i + 1 < last
         case "ORACLE LIMIT":
             return ended and (after or ours)
+        case "GAP" if source.word(i + 1) == "interval":
+            return ended and section in ("limit", "offset", "fetch")
         case _ if n_words == 1:
             signed = i + 1 < last and source.tokens[i + 1].text in ("+", "-")
             unsigned = source.tokens[i - 1].text != "%" or not signed

@@ -13,6 +13,7 @@ from thresher.targets import RowsTarget
 __all__ = ["bind_sought"]
 
 _TARGETS = ("RECALL TARGET", "PRECISION TARGET", "ACCURACY TARGET", "ERROR WITHIN")
+_MOST = 2**63
 _MULTIPLY = ("unnest", "unlist", "generate_subscripts")
 
 
@@ -122,12 +123,39 @@ def _count(source: Source, block: Block, section: str) -> int | None:
         first, last = first + 1, first + 2
     if section == "offset" and source.word(last - 1) in ("row", "rows"):
         last -= 1
-    if last != first + 1:
-        return None
-    token = source.tokens[first]
+    value, end = _sum(source, first, last)
+    return value if end == last and value is not None and 0 <= value < _MOST else None
+
+
+def _sum(source: Source, i: int, last: int) -> tuple[int | None, int]:
+    """Reckon whole numbers with ``+``, ``-`` and ``*``; return the token after them."""
+    value, i = _product(source, i, last)
+    while value is not None and i < last and source.tokens[i].text in ("+", "-"):
+        other, end = _product(source, i + 1, last)
+        sign = 1 if source.tokens[i].text == "+" else -1
+        value, i = (None if other is None else value + sign * other), end
+    return value, i
+
+
+def _product(source: Source, i: int, last: int) -> tuple[int | None, int]:
+    value, i = _whole(source, i, last)
+    while value is not None and i < last and source.tokens[i].text == "*":
+        other, i = _whole(source, i + 1, last)
+        value = None if other is None else value * other
+    return value, i
+
+
+def _whole(source: Source, i: int, last: int) -> tuple[int | None, int]:
+    """Read a whole number, a parameter or brackets."""
+    if i >= last:
+        return None, i
+    if source.mark(i, "("):
+        value, end = _sum(source, i + 1, source.partner[i])
+        return (value if end == source.partner[i] else None), source.skip(i)
+    token = source.tokens[i]
     if token.kind == "parameter":
-        value = token.value
-        whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-        return int(str(value)) if whole else None
+        whole = isinstance(token.value, int) and not isinstance(token.value, bool)
+        return (int(str(token.value)) if whole else None), i + 1
     text = token.text.replace("_", "")
-    return int(text) if token.kind == "number" and text.isdigit() and len(text) < 19 else None
+    whole = token.kind == "number" and text.isdigit() and len(text) < 19
+    return (int(text) if whole else None), i + 1

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests_support import Names, declared
 from thresher.errors import NotSupportedError
 from thresher.plan import Leaf, SelectionQuery
-from thresher.sql import lowering, parse, split
+from thresher.sql import lowering, matching, parse, split
 from thresher.sql.sources import base_source, leaf_materialise_sql, temp_source
 
 FOLDER = Path(__file__).parent / "sql"
@@ -321,7 +321,7 @@ def test_rows_with_equal_inputs_are_found(con: duckdb.DuckDBPyConnection, where:
         inputs = ", ".join(call.inputs)
         lowered.make(f"asked_{i}", f"SELECT {inputs} FROM inputs WHERE {known} LIMIT 2")
         asked.append(f"asked_{i}")
-    found = con.execute(lowering.matches_sql(query, lowered.sources, asked)).fetchall()
+    found = con.execute(matching.matches_sql(query, lowered.sources, asked)).fetchall()
     tests = [
         f"({', '.join(call.inputs)}) IN (SELECT {', '.join(call.inputs)} FROM asked_{i})"
         for i, call in enumerate(query.calls)
