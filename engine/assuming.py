@@ -56,8 +56,8 @@ def select_assuming(run: Running, assuming: Assumption, scores: FloatArray) -> S
             f"{run.stopped}: ASSUMING {assuming.name} needs all of its sample, so there is no "
             f"answer yet. {again(run)}, or leave ASSUMING out for an answer that may stop anywhere."
         )
-        error = OperationalError(message, spent=run.labeller.n_labels)
-        raise run.located(error, "ASSUMING")
+        stopped = OperationalError(message, spent=run.labeller.n_labels)
+        raise run.located(stopped, "ASSUMING")
     return selection
 
 
