@@ -87,7 +87,8 @@ def _selection(run: Running) -> tuple[Selection, str | None]:
         return selection, note if run.stopped and selection.grade != "exact" else None
     policy = run.query.tail.on_shortfall or run.env.settings.get("on_shortfall")
     policy = policy or ("RETURN" if selection.met or run.stopped else "FAIL")
-    note = f"{f'{run.stopped}: ' if run.stopped else ''}{_shortfall(run, selection, scores, str(policy))}"
+    note = _shortfall(run, selection, scores, str(policy))
+    note = f"{run.stopped}: {note}" if run.stopped else note
     if policy == "FAIL":
         raise run.located(ShortfallError(note, spent=run.labeller.n_labels), "ON SHORTFALL")
     if policy == "RETURN":
