@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -14,7 +12,7 @@ from thresher.errors import ProgrammingError, ShortfallError
 from thresher.plan import Sought
 from thresher.running import Running
 from thresher.sampling import OutOfLabelsError, Step, Walk
-from thresher.scoring import Candidate, fit_and_choose
+from thresher.scoring import Fitter
 from thresher.shortfalls import kept
 
 __all__ = ["find"]
@@ -53,7 +51,7 @@ class _Finding:
     def __init__(self, run: Running, sought: Sought) -> None:
         self.run, self.sought, self.target = run, sought, sought.target
         self.bought: list[tuple[Rows, npt.NDArray[np.bool_]]] = []
-        self.candidates: Sequence[Candidate] = ()
+        self.fitter: Fitter | None = None
         self.next_fit, self.shuffled, self.n_known = _TO_FIT, False, 0
         gap = self.target.gap
         places = None if gap is None else self._places()
@@ -120,7 +118,7 @@ class _Finding:
         """
         n_bought = sum(len(rows) for rows, _ in self.bought)
         size = max(self.target.count - len(self.walk.found), n_bought // _SHARE)
-        if self.candidates and self._n_labelled < self.next_fit:
+        if self.fitter is not None and self._n_labelled < self.next_fit:
             size = min(size, self.next_fit - self._n_labelled)
         return size
 
@@ -146,11 +144,11 @@ class _Finding:
                 if (scores := candidate.fixed(population)) is not None:
                     break
         if scores is None:
-            self.candidates = candidates
+            self.fitter = Fitter(candidates, population) if candidates else None
             return self._best_first(np.zeros(population.n_rows))
         run.used = scores
         if len(candidates) > 1:
-            self.candidates = candidates
+            self.fitter = Fitter(candidates, population)
         else:
             run.reports += (ProxyReport(candidates[0].name, used=True),)
         return self._best_first(np.asarray(scores, dtype=np.float64))
@@ -164,7 +162,7 @@ class _Finding:
     def _rank(self) -> None:
         """Fit a proxy on the labels so far, where the rows still sought are worth it."""
         run, walk = self.run, self.walk
-        if not self.candidates or self._n_labelled < self.next_fit:
+        if self.fitter is None or self._n_labelled < self.next_fit:
             return
         rows = self._labelled
         truth = walk.known[rows] == 1
@@ -179,9 +177,7 @@ class _Finding:
             return
         run.enter("fit proxies")
         with run.scoring():
-            scores, run.reports = fit_and_choose(
-                self.candidates, run.population, rows, truth, run.rng
-            )
+            scores, run.reports = self.fitter.fit(rows, truth, run.rng)
         self.next_fit, run.used = _REFIT * len(rows), scores
         walk.reorder(self._best_first(np.asarray(scores, dtype=np.float64)))
         run.enter("find")

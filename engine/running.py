@@ -16,6 +16,7 @@ import numpy.typing as npt
 from thresher.certificate import ProxyReport
 from thresher.environment import Environment
 from thresher.errors import BudgetError, Error
+from thresher.fitting import Fit, fit_growing, fit_once
 from thresher.labelling import Labeller, learn
 from thresher.labels import Run
 from thresher.paces import paces_of, taking
@@ -23,8 +24,8 @@ from thresher.plan import SelectionQuery
 from thresher.population import Population
 from thresher.progress import ProgressEvent
 from thresher.reserving import sample_limit
-from thresher.sampling import Step
-from thresher.scoring import Candidate, FloatArray, fit_and_choose, n_fit, pilot
+from thresher.sampling import Step, sufficient_labels
+from thresher.scoring import Candidate, Fitter, FloatArray, n_fit, pilot
 from thresher.targets import Targets
 
 __all__ = ["VERSION", "Running", "targets_of"]
@@ -374,21 +375,28 @@ class Running:
         if not candidates or (budgeted and self.labeller.remaining < _LEAST_TO_FIT):
             return np.zeros(self.population.n_rows, dtype=np.float32)
         self.stage = "fit proxies"
-        bought = self._fit_facts()
-        unknown = np.flatnonzero(self.known < 0)
-        wanted = n_fit(self.population.n_rows, self.labeller.remaining, budgeted=budgeted)
-        rows, truth = bought, self.known[bought] == 1
-        if wanted > len(bought):
-            new, answers = pilot(self.labeller, unknown, wanted - len(bought), self.rng)
-            if self.stopped and not len(new):
-                return np.zeros(self.population.n_rows, dtype=np.float32)
-            self.fit_steps += (Step("fit", new, answers),)
+        fit = self._fit(Fitter(candidates, self.population), budgeted=budgeted)
+        if len(fit.rows):
+            self.fit_steps += (Step("fit", fit.rows, fit.answers),)
             self.known = self.known_after(self.fit_steps)
-            rows, truth = np.concatenate([rows, new]), np.concatenate([truth, answers])
+        self.reports += fit.reports
         self.report()
-        scores, reports = fit_and_choose(candidates, self.population, rows, truth, self.rng)
-        self.reports += reports
-        return scores
+        return fit.scores
+
+    def _fit(self, fitter: Fitter, *, budgeted: bool) -> Fit:
+        """Fit proxies: on more and more labels where a forecast can say what they save."""
+        facts, targets = self._fit_facts(), self.targets
+        if targets.kind != "joint":
+            count = n_fit(self.population.n_rows, self.labeller.remaining, budgeted=budgeted)
+            return fit_once(fitter, self.labeller, self.known, facts, count, self.rng)
+
+        def forecast(scores: FloatArray, known: npt.NDArray[np.int8]) -> int:
+            return sufficient_labels(
+                "joint", scores, delta=targets.delta, target=targets.recall or 1.0,
+                precision=targets.precision or 1.0, known=known,
+            ).expected  # fmt: skip
+
+        return fit_growing(fitter, self.labeller, self.known, facts, forecast, self.rng)
 
 
 def targets_of(env: Environment, query: SelectionQuery) -> Targets:

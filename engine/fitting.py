@@ -1,0 +1,176 @@
+"""How many labels proxies are fitted on, and of which rows: as many as the query gains by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from thresher.certificate import ProxyReport
+from thresher.labelling import Labeller
+from thresher.scoring import Fitter, FloatArray, pilot
+
+__all__ = ["Fit", "Forecast", "fit_growing", "fit_once"]
+
+_FIRST = 100  # labels of the first fit
+_GROWTH = 0.5  # labels more for each further fit, of those so far
+_FADING = 0.5  # what the next labels are taken to save for each that the last ones saved
+_HOPELESS = 0.6  # share of the rows: where more are forecast to be labelled than that,
+_PATIENCE = 0.15  # proxies are fitted on up to this share of the rows before it is believed
+_MOST = 20_000  # labels; more make a fit take long and no better
+_SHARE = 3  # of the labels that may be bought, one in so many goes into fitting at most
+_LEAST_ODDS = 1e-4  # of a row to be drawn, over those of the most telling one
+
+Forecast = Callable[[FloatArray, npt.NDArray[np.int8]], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Proxies fitted inside a query.
+
+    Parameters
+    ----------
+    rows : ndarray of int64, shape (n,)
+        Rows that were labelled for it, in the order in which they were drawn.
+    answers : ndarray of bool, shape (n,)
+        Their labels.
+    scores : ndarray of float, shape (n_rows,)
+        Scores of the best proxy; zeros where the labels stopped before the first.
+    reports : tuple of ProxyReport
+        Every proxy with its cross-validated quality; empty where the labels stopped.
+    """
+
+    rows: npt.NDArray[np.int64]
+    answers: npt.NDArray[np.bool_]
+    scores: FloatArray
+    reports: tuple[ProxyReport, ...]
+
+
+class _Fitting:
+    """The state of one fit: what is known, and what was bought for it."""
+
+    def __init__(
+        self,
+        fitter: Fitter,
+        labeller: Labeller,
+        known: npt.NDArray[np.int8],
+        facts: npt.NDArray[np.int64],
+        rng: np.random.Generator,
+    ) -> None:
+        self.fitter, self.labeller, self.rng = fitter, labeller, rng
+        self.known, self.used = known.copy(), facts
+        self.rows, self.answers = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_)
+        self.scores: FloatArray = np.zeros(len(known), dtype=np.float32)
+        self.reports: tuple[ProxyReport, ...] = ()
+
+    def buy(self, count: int) -> bool:
+        """Label some unknown rows; returns whether as many were labelled as were asked for."""
+        unknown = np.flatnonzero(self.known < 0)
+        weights = _weights(self.scores[unknown]) if self.reports else None
+        new, answers = pilot(self.labeller, unknown, count, self.rng, weights)
+        self.rows = np.concatenate([self.rows, new])
+        self.answers = np.concatenate([self.answers, answers])
+        self.used = np.concatenate([self.used, new])
+        self.known[new] = answers
+        return len(new) == count
+
+    def fit(self) -> None:
+        if len(self.used):
+            truth = self.known[self.used] == 1
+            self.scores, self.reports = self.fitter.fit(self.used, truth, self.rng)
+
+    def done(self) -> Fit:
+        return Fit(self.rows, self.answers, self.scores, self.reports)
+
+
+def fit_once(
+    fitter: Fitter,
+    labeller: Labeller,
+    known: npt.NDArray[np.int8],
+    facts: npt.NDArray[np.int64],
+    count: int,
+    rng: np.random.Generator,
+) -> Fit:
+    """Fit proxies on a number of labels.
+
+    Parameters
+    ----------
+    fitter, labeller, known, facts, rng
+        As in `fit_growing`.
+    count : int
+        Labels to fit on, those of `facts` included; the others are drawn uniformly.
+    """
+    fitting = _Fitting(fitter, labeller, known, facts, rng)
+    fitting.buy(max(0, count - len(facts)))
+    fitting.fit()
+    return fitting.done()
+
+
+def fit_growing(
+    fitter: Fitter,
+    labeller: Labeller,
+    known: npt.NDArray[np.int8],
+    facts: npt.NDArray[np.int64],
+    forecast: Forecast,
+    rng: np.random.Generator,
+) -> Fit:
+    """Fit proxies on more and more labels, for as long as the query is forecast to need fewer.
+
+    Parameters
+    ----------
+    fitter : Fitter
+        The proxies and their population.
+    labeller : Labeller
+        Sells labels.
+    known : ndarray of int8, shape (n_rows,)
+        1 or 0 where the truth is known, -1 elsewhere; left as it is.
+    facts : ndarray of int64, shape (k,)
+        Known rows to fit on besides.
+    forecast : callable
+        Labels that the query will need besides, from scores and what is known.
+    rng : numpy.random.Generator
+        Draws rows and folds.
+
+    Returns
+    -------
+    Fit
+        With the proxies that were fitted last, on all labels.
+
+    Notes
+    -----
+    The first rows are drawn uniformly. Of the later ones one half is drawn in proportion to the
+    score p, one half in proportion to p (1 - p): likely positives, which the answer needs in any
+    case, and rows that the proxy is unsure of, which teach it most. Growing ends once the last
+    labels saved less than twice the number of the next. Where more than 0.6 of the rows would be
+    labelled in the end it goes on up to 0.15 of them: a query that labels nearly everything has
+    lost nothing by labelling these rows first. None of it costs any of delta: the certifying sample
+    is drawn later, from the rows that are still unknown.
+    """
+    fitting = _Fitting(fitter, labeller, known, facts, rng)
+    n_unknown = int(np.count_nonzero(known < 0))
+    most = min(n_unknown // 2, labeller.remaining // _SHARE, _MOST)
+    wanted = min(max(0, _FIRST - len(facts)), labeller.remaining // _SHARE)
+    left: int | None = None
+    while fitting.buy(wanted):
+        fitting.fit()
+        last, left = left, forecast(fitting.scores, fitting.known)
+        bought, wanted = len(fitting.rows), int(_GROWTH * len(fitting.used))
+        if bought + left > _HOPELESS * n_unknown:
+            pays = bought < _PATIENCE * n_unknown
+        else:
+            pays = last is None or _FADING * (last - left) >= wanted
+        if not pays or not wanted or bought + wanted > most:
+            return fitting.done()
+    fitting.fit()
+    return fitting.done()
+
+
+def _weights(scores: FloatArray) -> npt.NDArray[np.float64] | None:
+    """Weights by which rows are drawn; None, for rows alike, where scores are no probabilities."""
+    if not len(scores) or not (np.min(scores) >= 0.0 and np.max(scores) <= 1.0):
+        return None
+    p = np.clip(np.asarray(scores, dtype=np.float64), _LEAST_ODDS, 1.0 - _LEAST_ODDS)
+    unsure = p * (1.0 - p)
+    return np.asarray(p / p.sum() + unsure / unsure.sum(), dtype=np.float64)
