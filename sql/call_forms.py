@@ -107,7 +107,7 @@ def _named(source: Source, i: int, oracles: frozenset[str], names: Names) -> lis
     close = source.partner[i + 1]
     pieces = source.split(i + 2, close)
     by_name: dict[str, list[Token]] = {}
-    placed, others = [], []
+    placed, others = list[list[Token]](), list[list[Token]]()
     for first, last in pieces:
         naming = last - first > 2 and source.tokens[first + 1].text in _NAMING
         name = source.tokens[first].name.lower()
