@@ -199,7 +199,7 @@ def probe_of(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """Let the probe have some rows and half of delta, however small the table."""
     monkeypatch.setattr(module, "_most_probed", lambda _: size)
     monkeypatch.setattr(module, "least_sample", lambda *_: size)
-    monkeypatch.setattr(module, "_PROBE_SHARE", 0.5)
+    monkeypatch.setattr(module, "PROBE_SHARE", 0.5)
 
 
 def cut_failure(n_rows: int, sample: int, allowed: int, cut: int) -> Fraction:
@@ -408,7 +408,7 @@ def test_every_population_wherever_the_labels_stop(
     share: float,
 ) -> None:
     looks_of(monkeypatch, sample)
-    monkeypatch.setattr(module, "_LOOKS_SHARE", looks)
+    monkeypatch.setattr(module, "LOOKS_SHARE", looks)
     verdict = worst_stop(n_rows, budget, delta, accuracy)
     assert 0 < verdict.worst <= Fraction(repr(delta)), float(verdict.worst)
     assert verdict.at_risk >= share * verdict.answers, verdict
@@ -431,7 +431,7 @@ def test_limits_alone_wherever_the_labels_stop(monkeypatch: pytest.MonkeyPatch) 
 
 def test_beside_known_rows_wherever_the_labels_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     looks_of(monkeypatch, 2)
-    monkeypatch.setattr(module, "_LOOKS_SHARE", 0.5)
+    monkeypatch.setattr(module, "LOOKS_SHARE", 0.5)
     verdict = worst_stop(5, 4, 0.7, 0.8, np.array([True, False, False, False, False]))
     assert 0 < verdict.worst <= Fraction("0.7")
     assert verdict.at_risk > 0.4 * verdict.answers
@@ -454,7 +454,7 @@ def test_a_level_spent_at_every_look_would_be_found(
     monkeypatch: pytest.MonkeyPatch, kind: str, sample: int, accuracy: float, delta: float
 ) -> None:
     looks_of(monkeypatch, sample)
-    monkeypatch.setattr(module, "_LOOKS_SHARE", 0.0)
+    monkeypatch.setattr(module, "LOOKS_SHARE", 0.0)
     if kind == "limit":
         monkeypatch.setattr(module, "plan_cut", lambda *_: CutPlan(np.inf, 1))
     looks = tuple(Look(size, delta) for size in range(1, sample + 1))

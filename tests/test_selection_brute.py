@@ -364,8 +364,8 @@ def test_both_of_every_population_of_four(
 def begin_again(monkeypatch: pytest.MonkeyPatch, size: int, test: RecallTest) -> None:
     """Have each query label its lowest rank after the first look, and sample `size` rows anew."""
     module = "thresher.sampling.joint."
-    monkeypatch.setattr(module + "_LOOKS", ((1.0, 0.5),))
-    monkeypatch.setattr(module + "_SECOND", 0.5)
+    monkeypatch.setattr(module + "LOOKS", ((1.0, 0.5),))
+    monkeypatch.setattr(module + "SECOND_SAMPLE", 0.5)
     monkeypatch.setattr(module + "plan_restart", lambda ledger, *_: ledger.n_rows - 1)
     second = SecondSample(1.0, 0, size, test)
     monkeypatch.setattr(module + "plan_second_sample", lambda *_: second)
@@ -472,8 +472,8 @@ def many_looks(monkeypatch: pytest.MonkeyPatch, last: float) -> None:
     """Looks from the first label on, and batches of one label."""
     monkeypatch.setattr("thresher.sampling.looks._LEAST", 1)
     monkeypatch.setattr("thresher.sampling.ledger._LEAST_BATCH", 1)
-    for module in ("recall", "head"):
-        monkeypatch.setattr(f"thresher.sampling.{module}._LAST_LOOK", last)
+    for place in ("recall.LAST_LOOK", "head._LAST_LOOK"):
+        monkeypatch.setattr(f"thresher.sampling.{place}", last)
     monkeypatch.setattr("thresher.sampling.joint.EARLY", 1 - last)
 
 
