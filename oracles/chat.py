@@ -23,6 +23,7 @@ __all__ = ["ChatServer", "RefusedError", "Reply", "run_apart", "shortened", "wor
 T = TypeVar("T")
 _PASSING = frozenset({408, 409, 429})
 _LONGEST_HOLD_S = 600.0
+_BAD_ANSWERS = 3  # a model that gave so many for one row will hardly do better the next time
 
 
 class RefusedError(Exception):
@@ -77,7 +78,7 @@ class ChatServer:
 
     def __init__(self, url: str, limit: RateLimit, timeout_s: float, retries: int) -> None:
         self._url, self._limit, self._retries = url, limit, retries
-        self.timeout_s = timeout_s
+        self._timeout_s = timeout_s
         self._rng = random.Random()
 
     async def ask(
@@ -98,7 +99,7 @@ class ChatServer:
         n_tokens : int
             About how many tokens request and reply have together, for the limit by the minute.
         read : callable
-            May raise `BadAnswerError`; then the request is sent again.
+            May raise `BadAnswerError`; then the request is sent again, twice at most.
 
         Raises
         ------
@@ -107,19 +108,20 @@ class ChatServer:
         OracleError
             There was no usable reply in all tries; the text says what came in the last one.
         """
+        n_bad = 0
         for n_failures in itertools.count(1):
             try:
                 return read(await self._send(client, body, n_tokens))
-            except (_PassingError, BadAnswerError) as error:
-                if n_failures > self._retries:
-                    tries = f"{n_failures} tries" if n_failures > 1 else "one try"
-                    raise OracleError(
-                        f"no usable answer in {tries}; in the last, {error}"
-                    ) from None
-                wait = (
-                    0.0 if isinstance(error, BadAnswerError) else backoff_s(n_failures, self._rng)
-                )
-            await asyncio.sleep(wait)
+            except BadAnswerError as error:
+                failure: Exception = error
+                n_bad += 1
+                wait_s = 0.0
+            except _PassingError as error:
+                failure, wait_s = error, backoff_s(n_failures, self._rng)
+            if n_failures > self._retries or n_bad == _BAD_ANSWERS:
+                tries = f"{n_failures} tries" if n_failures > 1 else "one try"
+                raise OracleError(f"no usable answer in {tries}; in the last, {failure}")
+            await asyncio.sleep(wait_s)
         raise AssertionError("unreachable")
 
     async def _send(
@@ -130,10 +132,10 @@ class ChatServer:
 
         sent = await self._limit.acquire(n_tokens)
         try:
-            async with asyncio.timeout(self.timeout_s):
+            async with asyncio.timeout(self._timeout_s):
                 response = await client.post(self._url, json=body)
         except (TimeoutError, httpx.TimeoutException):
-            raise _PassingError(f"nothing came within {self.timeout_s:g} seconds") from None
+            raise _PassingError(f"nothing came within {self._timeout_s:g} seconds") from None
         except (httpx.TransportError, httpx.DecodingError) as error:
             raise _PassingError(
                 f"the connection failed ({type(error).__name__}: {error})"

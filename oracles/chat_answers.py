@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-__all__ = ["AnswerFormat", "BadAnswerError", "answer_probability", "plain"]
+__all__ = [
+    "AnswerFormat",
+    "BadAnswerError",
+    "answer_probability",
+    "first_token_odds",
+    "plain",
+    "without_wrapping",
+]
 
 Answer = bool | int | float | str
 _THOUGHTS = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
@@ -44,28 +51,36 @@ class AnswerFormat:
     returns: pa.DataType
     choices: tuple[str, ...]
 
+    @property
+    def wanted(self) -> str:
+        """What an answer must be, as the end of a sentence."""
+        if not self.choices:
+            return "a whole number" if pa.types.is_integer(self.returns) else "a number"
+        return "one of " + ", ".join(map(_quoted, self.choices))
+
     def instruction(self, structured: bool) -> str:
         """Return the sentence after the prompt that says how to answer."""
-        if not self.choices:
-            number = "whole number" if pa.types.is_integer(self.returns) else "number"
-            wanted = f"a {number}"
-        else:
-            wanted = "one of " + ", ".join(map(_quoted, self.choices))
         if structured:
-            return f'Answer in JSON, {{"answer": ...}}, with {wanted}.'
-        return f"Answer with {wanted} and nothing else."
+            return f'Answer in JSON, {{"answer": ...}}, with {self.wanted}.'
+        return f"Answer with {self.wanted} and nothing else."
+
+    def answer_schema(self) -> dict[str, object]:
+        """Return the JSON schema of one answer."""
+        if self.choices:
+            return {"type": "string", "enum": list(self.choices)}
+        return {"type": "integer" if pa.types.is_integer(self.returns) else "number"}
 
     def schema(self) -> dict[str, object]:
         """Return ``response_format`` of a request whose reply must be such an answer."""
-        answer: dict[str, object]
-        if self.choices:
-            answer = {"type": "string", "enum": list(self.choices)}
-        else:
-            answer = {"type": "integer" if pa.types.is_integer(self.returns) else "number"}
+        return self.schema_of({"answer": self.answer_schema()})
+
+    @staticmethod
+    def schema_of(answers: Mapping[str, object]) -> dict[str, object]:
+        """Return ``response_format`` of a reply that is an object with all these answers."""
         schema = {
             "type": "object",
-            "properties": {"answer": answer},
-            "required": ["answer"],
+            "properties": dict(answers),
+            "required": list(answers),
             "additionalProperties": False,
         }
         return {
@@ -125,11 +140,23 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _unwrapped(content: str) -> str:
-    """The answer's text, out of thoughts, code fences, a JSON object, quotes and a full stop."""
+def without_wrapping(content: str) -> str:
+    """Return what a model said without its thoughts, and without a code fence around the rest.
+
+    Examples
+    --------
+    >>> without_wrapping("<think>hm</think> yes")
+    'yes'
+    """
     text = _THOUGHTS.sub("", content).strip()
     if text.startswith("```") and text.endswith("```"):
         text = text[3:-3].removeprefix("json").strip()
+    return text
+
+
+def _unwrapped(content: str) -> str:
+    """The answer's text, out of thoughts, code fences, a JSON object, quotes and a full stop."""
+    text = without_wrapping(content)
     if not text.startswith("{"):
         return plain(text)
     try:
@@ -172,3 +199,48 @@ def answer_probability(said: str, tokens: Sequence[Mapping[str, object]]) -> flo
             total += logprob
         at += len(piece)
     return math.exp(min(total, 0.0))
+
+
+def first_token_odds(tokens: Sequence[Mapping[str, object]], yes: str, no: str) -> float | None:
+    """Return the probability of yes against no at the first token that says something.
+
+    Parameters
+    ----------
+    tokens : sequence of mapping
+        Tokens of the reply in order, each with ``top_logprobs``: a list of mappings with ``token``
+        and ``logprob`` (nats).
+    yes, no : str
+        The two answers.
+
+    Returns
+    -------
+    float or None
+        In [0, 1]; .5 where none of the tokens listed begins one answer and not the other. None
+        where the reply has no such lists.
+
+    Notes
+    -----
+    The probabilities of all listed tokens that begin an answer are added up, whatever their case.
+
+    Examples
+    --------
+    >>> top = [{"token": t, "logprob": math.log(p)} for t, p in ((" Yes", 0.6), ("n", 0.2))]
+    >>> round(first_token_odds([{"token": " Yes", "top_logprobs": top}], "yes", "no"), 3)
+    0.75
+    """
+    for token in tokens:
+        top = token.get("top_logprobs")
+        if not isinstance(top, list) or not top:
+            return None
+        if plain(str(token.get("token", ""))):
+            break
+    else:
+        return None
+    sums = [0.0, 0.0]
+    for entry in top:
+        said, logprob = plain(str(entry.get("token", ""))).casefold(), entry.get("logprob")
+        begins = [bool(said) and plain(x).casefold().startswith(said) for x in (yes, no)]
+        if isinstance(logprob, (int, float)) and sum(begins) == 1:
+            sums[begins.index(True)] += math.exp(min(float(logprob), 0.0))
+    total = sum(sums)
+    return sums[0] / total if total > 0.0 else 0.5

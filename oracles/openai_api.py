@@ -2,59 +2,44 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from thresher.errors import InterfaceError, OracleError
-from thresher.oracles.answers import arrow_type, checked_answers, describe_row
-from thresher.oracles.chat import ChatServer, RefusedError, Reply, run_apart, shortened, work_off
-from thresher.oracles.chat_answers import AnswerFormat, BadAnswerError, answer_probability, plain
+from thresher.errors import OracleError
+from thresher.oracles.answers import checked_answers, describe_row
+from thresher.oracles.chat import RefusedError, Reply, shortened
+from thresher.oracles.chat_answers import AnswerFormat, BadAnswerError, answer_probability
+from thresher.oracles.chat_asking import Asker, Line
+from thresher.oracles.chat_groups import Group, groups_of
+from thresher.oracles.chat_options import SERVER_OPTIONS, answer_format, terms_of
 from thresher.oracles.context import Context
-from thresher.oracles.options import Option, OptionError, Options
+from thresher.oracles.options import Option, Options
 from thresher.oracles.prompts import Prompt, parse_prompt, unescape
 from thresher.oracles.protocols import Answers, Signature
-from thresher.oracles.rate_limit import RateLimit
 from thresher.oracles.versions import digest
-
-if TYPE_CHECKING:
-    import httpx
 
 __all__ = ["OPTIONS", "ChatOracle", "create_oracle"]
 
 OPTIONS = {
-    "url": Option("text", required=True),
-    "model": Option("text", required=True),
-    "prompt": Option("text", required=True),
-    "system": Option("text"),
-    "yes": Option("text"),
-    "no": Option("text"),
+    **SERVER_OPTIONS,
     "answers": Option("texts"),
     "structured": Option("text", choices=("auto", "json_schema", "none")),
     "logprobs": Option("boolean"),
     "temperature": Option("number"),
     "max_tokens": Option("count"),
-    "rpm": Option("count"),
-    "tpm": Option("count"),
-    "concurrency": Option("count"),
-    "timeout": Option("number"),
-    "retries": Option("count"),
-    "usd_per_mtok": Option("number"),
-    "usd_per_mtok_input": Option("number"),
-    "usd_per_mtok_output": Option("number"),
-    "api_key_env": Option("text"),
+    "rows_per_prompt": Option("count"),
 }
-_MAX_TOKENS, _CONCURRENCY, _TIMEOUT_S, _RETRIES = 512, 16, 120.0, 6
+_MAX_TOKENS = 512
 _BATCHES_OF_CONCURRENCY = 4
-_LETTERS_PER_TOKEN = 4.0  # of English text, by the rule of thumb
 _REQUEST_FORM = 1  # part of the version: change it with the words around the user's prompt
+_TOO_MUCH = frozenset({400, 413, 422})  # a request for several rows may be refused for one of them
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +54,7 @@ class _Question:
     temperature: float
     max_tokens: int
     structured: str
+    rows_per_prompt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +73,52 @@ class _Label:
     confidence: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Terms:
-    """What one pays and how fast one may ask; nothing of it changes an answer."""
+class _Request(Protocol[T_co]):
+    """Something to ask, in words or with a schema."""
 
-    concurrency: int
-    logprobs: bool
-    usd_per_token: tuple[float, float] | None
-    key_variable: str | None
+    def text(self, structured: bool) -> str: ...
+
+    def schema(self) -> dict[str, object]: ...
+
+    def read(self, reply: Reply) -> T_co: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _OneRow:
+    prompt: str
+    question: _Question
+
+    def text(self, structured: bool) -> str:
+        return f"{self.prompt}\n\n{self.question.format.instruction(structured)}"
+
+    def schema(self) -> dict[str, object]:
+        return self.question.format.schema()
+
+    def read(self, reply: Reply) -> _Label:
+        try:
+            if reply.cut:
+                most = self.question.max_tokens
+                raise BadAnswerError(f"it was cut off after max_tokens = {most}")
+            answer, said = self.question.format.read(reply.content)
+        except BadAnswerError as error:
+            raise BadAnswerError(f"the model said {shortened(reply.content)}: {error}") from None
+        sure = answer_probability(said, reply.tokens) if self.question.format.choices else None
+        return _Label(answer, sure)
+
+
+@dataclass(frozen=True, slots=True)
+class _SomeRows:
+    group: Group
+
+    def text(self, structured: bool) -> str:
+        return self.group.text(structured)
+
+    def schema(self) -> dict[str, object]:
+        return self.group.schema()
+
+    def read(self, reply: Reply) -> dict[int, _Label]:
+        found = {} if reply.cut else self.group.read(reply.content)
+        return {place: _Label(answer, None) for place, (answer, _) in found.items()}
 
 
 class ChatOracle:
@@ -116,46 +140,36 @@ class ChatOracle:
     An answer must be the whole of what the model says, up to case, quotes and a full stop. What
     is none is asked for again and is an `OracleError` in the end; it never becomes a label. Where
     a batch fails, the answers of its other rows are kept in memory: asked again, they cost nothing.
+
+    With ``rows_per_prompt`` above 1, rows for which a reply has no usable answer are asked one by
+    one.
     """
 
     def __init__(self, options: Options, signature: Signature) -> None:
         self._who, self._returns = options.who, signature.returns
-        self._question, self._terms = _question(options, signature), _terms(options)
-        self._server = ChatServer(
-            self._question.url,
-            RateLimit(options.count("rpm", 0) or None, options.count("tpm", 0) or None),
-            options.number("timeout", _TIMEOUT_S),
-            options.count("retries", _RETRIES),
-        )
+        terms = terms_of(options)
+        self._question = _question(options, signature, terms.url)
+        self._width, self._logprobs = terms.concurrency, options.boolean("logprobs", False)
+        self._asker = Asker(self._who, terms)
         self._form, self._form_works = _Form(self._question.structured != "none"), False
         self._paid: dict[str, _Label] = {}
-        self._owed_usd = 0.0
 
     @property
     def version(self) -> str:
         """Hash (hex) of the URL, the model's name and all that is sent with a row."""
         asked = self._question
+        together = (asked.rows_per_prompt,) if asked.rows_per_prompt > 1 else ()
         return digest(
             ("openai", _REQUEST_FORM, asked.url, asked.model, asked.system),
             (asked.prompt.literals, asked.prompt.fields),
             (asked.format.choices, str(asked.format.returns)),
-            (asked.temperature, asked.max_tokens, asked.structured),
+            (asked.temperature, asked.max_tokens, asked.structured, *together),
         )
 
     @property
     def batch_size(self) -> int:
         """Rows passed at once: a few for each request that may be under way."""
-        return _BATCHES_OF_CONCURRENCY * self._terms.concurrency
-
-    def about_tokens(self, batch: pa.Table) -> float:
-        """Return about how many tokens a request takes: a quarter of its letters, mean of a batch.
-
-        Nothing is asked. What comes back is not counted, nor what the server puts round messages.
-        """
-        prompt = self._question.prompt
-        texts = [prompt.render(values) for values in prompt.rows(batch)]
-        before = len(self._question.system or "")
-        return sum(before + len(text) for text in texts) / max(1, len(texts)) / _LETTERS_PER_TOKEN
+        return _BATCHES_OF_CONCURRENCY * self._width * self._question.rows_per_prompt
 
     def answer(self, batch: pa.Table) -> Answers:
         """Label a batch.
@@ -168,67 +182,57 @@ class ChatOracle:
             If the server refuses a request, or a row has no usable answer after all tries; the
             message names the row and what came.
         """
-        key = self._key()
         prompts = [self._question.prompt.render(row) for row in self._question.prompt.rows(batch)]
-        try:
-            run_apart(partial(self._ask_all, key, prompts, batch))
-        except OracleError as error:
-            raise OracleError(_without(key, error.message)) from None
+        first = {prompt: row for row, prompt in reversed(list(enumerate(prompts)))}
+        missing = sorted(row for prompt, row in first.items() if prompt not in self._paid)
+        groups = groups_of(missing, self._question.rows_per_prompt)
+        self._asker.work_off(
+            [partial(self._ask_rows, prompts=prompts, rows=rows, batch=batch) for rows in groups]
+        )
         labels = [self._paid[prompt] for prompt in prompts]
         self._paid = {prompt: self._paid[prompt] for prompt in self._paid.keys() - set(prompts)}
-        cost_usd, self._owed_usd = self._owed_usd, 0.0
         values = checked_answers([x.answer for x in labels], batch, self._returns, self._who)
         sure = [x.confidence for x in labels if x.confidence is not None]
         confidence = np.array(sure) if labels and len(sure) == len(labels) else None
-        return Answers(values, confidence, cost_usd)
+        return Answers(values, confidence, self._asker.settled_usd())
 
-    def _key(self) -> str | None:
-        """The key, fresh from the environment."""
-        name = self._terms.key_variable
-        if name is None:
-            return None
-        key = os.environ.get(name, "").strip()
-        if not key or not key.isascii() or not key.isprintable() or " " in key:
-            what = "holds no usable key" if key else "is not set"
-            raise InterfaceError(
-                f"{self._who}: the environment variable {name} {what}. Set it to the key of"
-                f" {self._question.url}, or leave api_key_env out where no key is needed."
-            )
-        return key
-
-    async def _ask_all(self, key: str | None, prompts: list[str], batch: pa.Table) -> None:
-        import httpx
-
-        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        width = self._terms.concurrency
-        limits = httpx.Limits(max_connections=width, max_keepalive_connections=width)
-        timeout = self._server.timeout_s
-        async with httpx.AsyncClient(headers=headers, timeout=timeout, limits=limits) as client:
-            jobs: list[Callable[[], Coroutine[None, None, None]]] = [
-                partial(self._ask_row, client, prompt, batch, row)
-                for row, prompt in enumerate(prompts)
-                if prompt not in self._paid
-            ]
-            await work_off(jobs, width)
-
-    async def _ask_row(
-        self, client: httpx.AsyncClient, prompt: str, batch: pa.Table, row: int
+    async def _ask_rows(
+        self, line: Line, prompts: list[str], rows: tuple[int, ...], batch: pa.Table
     ) -> None:
-        try:
-            self._paid[prompt] = await self._ask(client, prompt)
-        except (OracleError, RefusedError) as error:
-            place = f"row {row} of the batch ({describe_row(batch, row)})"
-            raise OracleError(f"{self._who}: {place}: {error}.") from None
+        """Ask for some rows together, and for those without an answer one by one."""
+        if len(rows) > 1:
+            await self._ask_together(line, prompts, rows, batch)
+        for row in rows:
+            if prompts[row] not in self._paid:
+                try:
+                    request = _OneRow(prompts[row], self._question)
+                    self._paid[prompts[row]] = await self._ask(line, request)
+                except (OracleError, RefusedError) as error:
+                    place = f"row {row} of the batch ({describe_row(batch, row)})"
+                    raise OracleError(f"{self._who}: {place}: {error}.") from None
 
-    async def _ask(self, client: httpx.AsyncClient, prompt: str) -> _Label:
+    async def _ask_together(
+        self, line: Line, prompts: list[str], rows: tuple[int, ...], batch: pa.Table
+    ) -> None:
+        group = Group(tuple(prompts[row] for row in rows), self._question.format)
+        try:
+            found = await self._ask(line, _SomeRows(group))
+        except (OracleError, RefusedError) as error:
+            if isinstance(error, RefusedError) and error.status in _TOO_MUCH:
+                return
+            place = f"{len(rows)} rows from row {rows[0]} of the batch on"
+            shown = describe_row(batch, rows[0])
+            raise OracleError(f"{self._who}: {place} ({shown}): {error}.") from None
+        self._paid.update((group.prompts[place], label) for place, label in found.items())
+
+    async def _ask(self, line: Line, request: _Request[T]) -> T:
         """Ask in the form that works, or find the one that this server understands."""
         form = self._form
         while True:
-            body = self._body(prompt, form)
-            # UTF-8 has about three bytes a token or more, in most scripts.
-            n_tokens = len(prompt.encode(errors="replace")) // 3 + 1 + self._question.max_tokens
             try:
-                label = await self._server.ask(client, body, n_tokens, self._read)
+                found = await line.ask(
+                    self._body(request, form), self._question.max_tokens, request.read
+                )
             except RefusedError as refusal:
                 other = self._other(form, refusal)
                 if other is None:
@@ -236,7 +240,7 @@ class ChatOracle:
                 form = other
                 continue
             self._form, self._form_works = form, True
-            return label
+            return found
 
     def _other(self, form: _Form, refusal: RefusedError) -> _Form | None:
         """The form to try after a refusal, if there is one."""
@@ -249,149 +253,40 @@ class ChatOracle:
             return replace(form, structured=False)
         return None
 
-    def _body(self, prompt: str, form: _Form) -> dict[str, object]:
+    def _body(self, request: _Request[object], form: _Form) -> dict[str, object]:
         asked = self._question
-        text = f"{prompt}\n\n{asked.format.instruction(form.structured)}"
         system = [] if asked.system is None else [{"role": "system", "content": asked.system}]
         return {
             "model": asked.model,
-            "messages": [*system, {"role": "user", "content": text}],
+            "messages": [*system, {"role": "user", "content": request.text(form.structured)}],
             "temperature": asked.temperature,
             form.length_option: asked.max_tokens,
-            **({"response_format": asked.format.schema()} if form.structured else {}),
-            **({"logprobs": True} if self._terms.logprobs else {}),
+            **({"response_format": request.schema()} if form.structured else {}),
+            **({"logprobs": True} if self._logprobs else {}),
         }
 
-    def _read(self, reply: Reply) -> _Label:
-        """Count what a reply costs and make a label of it."""
-        price = self._terms.usd_per_token
-        if price is not None:
-            if reply.n_input is None or reply.n_output is None:
-                raise OracleError(
-                    "the server does not say how many tokens it counted, so that usd_per_mtok gives"
-                    " no price. Leave usd_per_mtok out"
-                )
-            self._owed_usd += price[0] * reply.n_input + price[1] * reply.n_output
-        try:
-            if reply.cut:
-                raise BadAnswerError(
-                    f"it was cut off after max_tokens = {self._question.max_tokens}"
-                )
-            answer, said = self._question.format.read(reply.content)
-        except BadAnswerError as error:
-            raise BadAnswerError(f"the model said {shortened(reply.content)}: {error}") from None
-        sure = answer_probability(said, reply.tokens) if self._question.format.choices else None
-        return _Label(answer, sure)
 
-
-def _without(key: str | None, text: str) -> str:
-    """A text that a server may have put the key into, without it."""
-    return text if key is None else text.replace(key, "[key]")
-
-
-class _UnshownError(OptionError):
-    """An error about an option that may hold a key: the statement is not shown."""
-
-    def at(self, sql: str, offset: int, length: int = 1) -> OptionError:  # noqa: ARG002
-        """Return the error as it is."""
-        return self
-
-
-def _question(options: Options, signature: Signature) -> _Question:
+def _question(options: Options, signature: Signature, url: str) -> _Question:
     names = [argument.name for argument in signature.arguments]
     system = options.text("system")
     temperature = options.number("temperature", 0.0)
     if not 0.0 <= temperature <= 2.0:
         raise options.error(f"temperature must be in [0, 2], got {temperature:g}.", "temperature")
+    rows_per_prompt = options.count("rows_per_prompt", 1)
+    if rows_per_prompt > 1 and options.boolean("logprobs", False):
+        raise options.error(
+            "logprobs goes with one row in a prompt. Leave rows_per_prompt out.", "logprobs"
+        )
     return _Question(
-        url=_url(options),
+        url=url,
         model=options.text("model") or "",
         system=None if system is None else unescape(system),
         prompt=parse_prompt(options.text("prompt") or "", names, options),
-        format=_format(options, signature),
+        format=answer_format(options, signature),
         temperature=temperature,
         max_tokens=options.count("max_tokens", _MAX_TOKENS),
         structured=(options.text("structured") or "auto").lower(),
-    )
-
-
-def _url(options: Options) -> str:
-    """Where the requests go."""
-    written = options.text("url") or ""
-    try:
-        parts = urlsplit(written)
-        host = parts.hostname if parts.port != 0 else None  # a wrong port is a ValueError
-    except ValueError:
-        host = None
-    if host is None or parts.scheme not in ("http", "https"):
-        raise options.error(
-            f"{written!r} is no URL of a server. Write url = 'http://localhost:8000/v1'.", "url"
-        )
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        error = _UnshownError(
-            f"{options.who}: the url may hold no user, no password and no '?...': they would be"
-            " kept with the declaration. Put a key into an environment variable and name it with"
-            " api_key_env."
-        )
-        error.option = "url"
-        raise error
-    base = written.rstrip("/").removesuffix("/chat/completions")
-    return f"{base}/chat/completions"
-
-
-def _format(options: Options, signature: Signature) -> AnswerFormat:
-    returns = arrow_type(signature.returns)
-    boolean, text = pa.types.is_boolean(returns), pa.types.is_string(returns)
-    for name, fits, wanted in (
-        ("yes", boolean, "BOOLEAN"),
-        ("no", boolean, "BOOLEAN"),
-        ("answers", text, "VARCHAR"),
-    ):
-        if name in options.values and not fits:
-            raise options.error(f"option '{name}' goes with RETURNS {wanted}.", name)
-    choices: list[str] = []
-    if boolean:
-        choices = [options.text("yes") or "yes", options.text("no") or "no"]
-    elif text:
-        choices = [unescape(answer).strip() for answer in options.texts("answers")]
-        if len(choices) < 2:
-            raise options.error(
-                "RETURNS VARCHAR needs two answers or more. Write answers = ['good', 'bad'].",
-                "answers",
-            )
-    seen: dict[str, str] = {}
-    for choice in choices:
-        key = plain(choice).casefold()
-        if not key or key in seen:
-            other = f"is the same as {seen[key]!r}" if key else "is empty"
-            raise options.error(
-                f"answer {choice!r} {other}, up to case, quotes and a full stop.",
-                "answers" if text else None,
-            )
-        seen[key] = choice
-    return AnswerFormat(returns, tuple(choices))
-
-
-def _terms(options: Options) -> _Terms:
-    for name in ("timeout", "usd_per_mtok", "usd_per_mtok_input", "usd_per_mtok_output"):
-        value = options.number(name, 1.0)
-        if not 0.0 <= value < float("inf") or (name == "timeout" and value == 0.0):
-            raise options.error(f"option '{name}' cannot be {value:g}.", name)
-    both = options.number("usd_per_mtok", 0.0)
-    prices = [options.number(f"usd_per_mtok_{name}", both) / 1e6 for name in ("input", "output")]
-    variable = options.text("api_key_env")
-    if variable is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
-        error = _UnshownError(
-            f"{options.who}: api_key_env must be the name of an environment variable, such as"
-            " 'OPENAI_API_KEY', and not the key: declarations are kept in the database."
-        )
-        error.option = "api_key_env"
-        raise error
-    return _Terms(
-        concurrency=options.count("concurrency", _CONCURRENCY),
-        logprobs=options.boolean("logprobs", False),
-        usd_per_token=(prices[0], prices[1]) if any(prices) else None,
-        key_variable=variable,
+        rows_per_prompt=rows_per_prompt,
     )
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import hashlib
 import random
+import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-__all__ = ["RateLimit", "Sent", "backoff_s", "retry_after_s"]
+__all__ = ["RateLimit", "Sent", "Traffic", "backoff_s", "retry_after_s", "traffic_to"]
 
 WINDOW_S = 60.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
@@ -25,6 +28,35 @@ class Sent:
     n_tokens: int
 
 
+@dataclass(slots=True)
+class Traffic:
+    """What was sent to one server lately, by all threads that ask it.
+
+    Parameters
+    ----------
+    sent : deque of Sent
+        In the order of time.
+    held_until : float
+        Second of the clock before which nothing may be sent.
+    lock : threading.Lock
+        Held while the two others are read and changed.
+    """
+
+    sent: deque[Sent] = field(default_factory=deque)
+    held_until: float = float("-inf")
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def traffic_to(url: str, key: str | None) -> Traffic:
+    """Return the traffic of this process to a server, under a key; the same one every time."""
+    return _traffic(url, None if key is None else hashlib.sha256(key.encode()).hexdigest())
+
+
+@functools.lru_cache(maxsize=256)
+def _traffic(_url: str, _key_digest: str | None) -> Traffic:
+    return Traffic()
+
+
 class RateLimit:
     """Holds requests back so that no window of a minute has too many of them, or of their tokens.
 
@@ -32,8 +64,10 @@ class RateLimit:
     ----------
     rpm, tpm : int or None
         Most requests, and most tokens, of a window; None for no limit.
-    window_s : float
-        Length of the window in seconds.
+    traffic : Traffic, optional
+        What counts against the limits, from `traffic_to`; requests of its own alone when absent.
+    window_s : float, optional
+        Length of the window in seconds; a minute when absent.
     clock : callable
         Seconds that never run backwards.
     sleep : coroutine function
@@ -43,7 +77,8 @@ class RateLimit:
     -----
     The window slides: a request is let through when it and all that were let through in the
     `window_s` before it stay within both limits. So every window has at most `rpm` requests,
-    wherever it begins. Tokens are counted as estimated until `Sent.n_tokens` is set to what the
+    wherever it begins. Where several share a traffic, each keeps its own limits and counts the
+    requests of all. Tokens are counted as estimated until `Sent.n_tokens` is set to what the
     server says. A request that alone has more tokens than `tpm` waits for an empty window.
     """
 
@@ -52,38 +87,44 @@ class RateLimit:
         rpm: int | None = None,
         tpm: int | None = None,
         *,
-        window_s: float = WINDOW_S,
+        traffic: Traffic | None = None,
+        window_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._rpm, self._tpm, self._window_s = rpm, tpm, window_s
+        self._rpm, self._tpm = rpm, tpm
+        self._window_s = WINDOW_S if window_s is None else window_s
         self._clock, self._sleep = clock, sleep
-        self._sent: deque[Sent] = deque()
-        self._held_until = float("-inf")
+        self._traffic = Traffic() if traffic is None else traffic
 
     async def acquire(self, n_tokens: int) -> Sent:
         """Wait until a request of about so many tokens may be sent, and count it."""
-        while (wait := self._wait_s(n_tokens)) > 0.0:
+        while True:
+            with self._traffic.lock:
+                wait = self._wait_s(n_tokens)
+                if wait <= 0.0:
+                    sent = Sent(self._clock(), n_tokens)
+                    self._traffic.sent.append(sent)
+                    return sent
             await self._sleep(wait)
-        sent = Sent(self._clock(), n_tokens)
-        self._sent.append(sent)
-        return sent
 
     def hold(self, seconds: float) -> None:
         """Let nothing through for so many seconds: the server has asked for it."""
-        self._held_until = max(self._held_until, self._clock() + seconds)
+        with self._traffic.lock:
+            until = self._clock() + seconds
+            self._traffic.held_until = max(self._traffic.held_until, until)
 
     def _wait_s(self, n_tokens: int) -> float:
         """Seconds until a request could be sent, by what is known now; 0 or less: now."""
-        now = self._clock()
-        while self._sent and self._sent[0].at + self._window_s <= now:
-            self._sent.popleft()
-        wait = self._held_until - now
-        if self._rpm is not None and len(self._sent) >= self._rpm:
-            wait = max(wait, self._sent[-self._rpm].at + self._window_s - now)
+        now, past = self._clock(), self._traffic.sent
+        while past and past[0].at + self._window_s <= now:
+            past.popleft()
+        wait = self._traffic.held_until - now
+        if self._rpm is not None and len(past) >= self._rpm:
+            wait = max(wait, past[-self._rpm].at + self._window_s - now)
         if self._tpm is not None:
-            over = sum(sent.n_tokens for sent in self._sent) + n_tokens - self._tpm
-            for sent in self._sent:
+            over = sum(sent.n_tokens for sent in past) + n_tokens - self._tpm
+            for sent in past:
                 if over <= 0:
                     break
                 over -= sent.n_tokens

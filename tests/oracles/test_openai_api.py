@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import math
 import re
@@ -17,11 +16,10 @@ import pytest
 from chat_server import Behaviour, ChatServer, Reply, Request, error, said, serve
 
 from thresher.errors import InterfaceError, OracleError
-from thresher.oracles import Argument, Oracle, Signature, openai_api
+from thresher.oracles import Argument, Oracle, Signature, rate_limit
 from thresher.oracles.chat_answers import AnswerFormat, BadAnswerError
 from thresher.oracles.context import Context
 from thresher.oracles.options import OptionError
-from thresher.oracles.rate_limit import RateLimit
 from thresher.oracles.registry import create_oracle
 
 __all__ = ["serve"]
@@ -100,7 +98,7 @@ def test_no_more_are_under_way_than_allowed(serve: Serve) -> None:
 
 def test_requests_by_the_minute_are_kept(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     minute = 0.4
-    monkeypatch.setattr(openai_api, "RateLimit", functools.partial(RateLimit, window_s=minute))
+    monkeypatch.setattr(rate_limit, "WINDOW_S", minute)
     server = serve(lambda request: said("no"))
     began = time.monotonic()
     make(server.url, rpm=5).answer(table(NUMBERS[:12]))
