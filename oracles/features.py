@@ -24,7 +24,9 @@ class Inputs:
         String arguments of each row joined by a newline, NULL as an empty string; None when no
         argument is a string.
     numbers : ndarray of float32, shape (n_rows, n_numbers)
-        Numeric, boolean and temporal arguments with mean 0 and standard deviation 1, NULL as 0.
+        Numeric, boolean and temporal arguments with mean 0 and standard deviation 1, NULL as 0;
+        of a list of numbers, such as the pixels of an image or a vector, each place is one, and
+        the whole list has a length near 1.
     """
 
     texts: list[str] | None
@@ -52,6 +54,23 @@ def _as_number(column: pa.ChunkedArray) -> npt.NDArray[np.float64] | None:
     return np.asarray(values.to_numpy(), dtype=np.float64)
 
 
+def _as_numbers(column: pa.ChunkedArray) -> npt.NDArray[np.float64] | None:
+    """Lists of equally many numbers, one row each: shape (n_rows, length); a NULL row is NaN."""
+    if not (pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)):
+        return None
+    lengths = pc.unique(pc.drop_null(pc.list_value_length(column)))
+    if len(lengths) != 1 or not lengths[0].as_py():
+        return None
+    values = _as_number(pa.chunked_array([pc.list_flatten(column).combine_chunks()]))
+    if values is None:
+        return None
+    numbers = np.full((len(column), lengths[0].as_py()), np.nan)
+    numbers[np.asarray(column.is_valid().to_numpy(), dtype=np.bool_)] = values.reshape(
+        -1, numbers.shape[1]
+    )
+    return numbers
+
+
 def _standardised(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
     finite = np.isfinite(values)
     if not finite.any():
@@ -67,8 +86,8 @@ def split_inputs(batch: pa.Table) -> Inputs:
     Parameters
     ----------
     batch : pyarrow.Table
-        One column per model input. Strings are text; numbers, booleans, dates and timestamps are
-        numbers; other types are left out.
+        One column per model input. Strings are text; numbers, booleans, dates, timestamps and
+        lists of equally many numbers are numbers; other types are left out.
     """
     texts: list[pa.ChunkedArray] = []
     numbers: list[npt.NDArray[np.float32]] = []
@@ -80,6 +99,9 @@ def split_inputs(batch: pa.Table) -> Inputs:
             texts.append(_as_text(column))
         elif (values := _as_number(column)) is not None:
             numbers.append(_standardised(values))
+        elif (lists := _as_numbers(column)) is not None:
+            scaled = np.apply_along_axis(_standardised, 0, lists)
+            numbers.append(scaled / np.float32(np.sqrt(lists.shape[1])))
     empty = np.zeros((batch.num_rows, 0), dtype=np.float32)
     stacked = np.column_stack(numbers) if numbers else empty
     if not texts:

@@ -33,7 +33,7 @@ class TfidfProxy:
     """Logistic regression on the words and word pairs of the text, weighted by TF-IDF.
 
     Words that only one row holds are left out: they can say nothing of another row. Numeric
-    arguments are features of their own.
+    arguments, and the places of lists of numbers, are features of their own.
     """
 
     @property
@@ -46,21 +46,22 @@ class TfidfProxy:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         inputs = split_inputs(batch)
+        if inputs.texts is None:
+            return _Features(inputs.numbers)
         parts = [sparse.csr_matrix(inputs.numbers)]
-        if inputs.texts is not None:
-            vectoriser = TfidfVectorizer(
-                ngram_range=(1, 2),
-                sublinear_tf=True,
-                strip_accents="unicode",
-                token_pattern=r"(?u)\b\w+\b",  # noqa: S106 - a pattern, no password
-                min_df=min(2, max(1, len(inputs.texts))),
-                max_features=_MAX_FEATURES,
-                dtype=np.float32,
-            )
-            try:
-                parts.append(vectoriser.fit_transform(inputs.texts))
-            except ValueError:  # no word, or none that two rows share
-                parts.append(sparse.csr_matrix((batch.num_rows, 0), dtype=np.float32))
+        vectoriser = TfidfVectorizer(
+            ngram_range=(1, 2),
+            sublinear_tf=True,
+            strip_accents="unicode",
+            token_pattern=r"(?u)\b\w+\b",  # noqa: S106 - a pattern, no password
+            min_df=min(2, max(1, len(inputs.texts))),
+            max_features=_MAX_FEATURES,
+            dtype=np.float32,
+        )
+        try:
+            parts.append(vectoriser.fit_transform(inputs.texts))
+        except ValueError:  # no word, or none that two rows share
+            parts.append(sparse.csr_matrix((batch.num_rows, 0), dtype=np.float32))
         return _Features(sparse.hstack(parts, format="csr", dtype=np.float32))
 
     def fit(

@@ -147,6 +147,21 @@ def test_numbers_alone_can_train_a_proxy(text_signature: Signature) -> None:
     assert fitted.auc > 0.99
 
 
+@pytest.mark.parametrize("kind", [pa.list_(pa.uint8()), pa.list_(pa.float32(), 3)])
+def test_lists_of_numbers_are_features_place_by_place(kind: pa.DataType) -> None:
+    pixels = pa.array([[0, 4, 7], [2, 4, 9], None, [4, 4, 8]], kind)
+    inputs = split_inputs(pa.table({"n": [1, 2, 3, 4], "pixels": pa.chunked_array([pixels])}))
+    assert inputs.texts is None
+    assert inputs.numbers.shape == (4, 4)
+    ends = np.sqrt(1.5) / np.sqrt(3)
+    np.testing.assert_allclose(inputs.numbers[:, 1], [-ends, 0, 0, ends], rtol=1e-6)
+    np.testing.assert_allclose(inputs.numbers[:, 2], 0)
+    np.testing.assert_allclose(inputs.numbers[2, 1:], 0)
+    uneven = pa.table({"pixels": pa.array([[1, 2], [3]], pa.list_(pa.int64()))})
+    assert split_inputs(uneven).numbers.shape == (2, 0)
+    assert split_inputs(pa.table({"tags": pa.array([["a"], ["b"]])})).numbers.shape == (2, 0)
+
+
 @pytest.mark.parametrize("texts", [["", "", ""], ["...", "!", "?"], ["a", "b", "c"], ["only"]])
 def test_texts_without_common_words_are_no_error(
     text_signature: Signature, texts: list[str]
