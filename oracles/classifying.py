@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -89,7 +90,8 @@ class LabelledTask:
     def load(self, source: Source, version: str, runtime: Runtime) -> _Classifying:
         """Load the model and look for the label in its configuration."""
         processor, replicas = load_model(self.name, source, version, runtime)
-        config, score = replicas.model.config, self._texts
+        config: Any = replicas.model.config
+        score = self._texts
         named = sorted((int(i), str(name)) for i, name in config.id2label.items())
         labels = tuple(name for _, name in named)
         if len(set(labels)) < len(labels):

@@ -136,7 +136,7 @@ class _Writing:
         pad = tokenizer.pad_token_id
         self._pad = int(pad if pad is not None else (self._ends or [0])[0])
         for one in replicas.models:  # no penalties, temperatures or beams of the model's own
-            one.generation_config = GenerationConfig(
+            one.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
                 do_sample=False, eos_token_id=self._ends or None, pad_token_id=self._pad
             )
         self._kept: dict[tuple[str, ...], Answer] = {}
@@ -195,8 +195,9 @@ class _Writing:
         stop: dict[str, Any] = {}
         if self._task.stop is not None:
             stop = {"stop_strings": [self._task.stop], "tokenizer": self._tokenizer}
+        generate: Any = model.generate
         with quiet():
-            written = model.generate(
+            written = generate(
                 torch.tensor(ids, device=model.device),
                 attention_mask=torch.tensor(mask, device=model.device),
                 max_new_tokens=n_new,

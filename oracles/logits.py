@@ -84,7 +84,7 @@ class TextLogits:
             )
         columns = {k: v for k, v in encoded.items() if k in ("input_ids", "token_type_ids")}
         lengths = np.array([len(ids) for ids in columns["input_ids"]], dtype=np.int64)
-        found: Scores = np.zeros((len(texts), int(self._replicas.model.config.num_labels)))
+        found = np.zeros((len(texts), _n_labels(self._replicas)))
 
         def work(model: PreTrainedModel, batch: Positions) -> None:
             longest = int(lengths[batch].max())
@@ -176,7 +176,7 @@ class SoundLogits:
             for row in range(batch.num_rows)
         ]
         lengths = np.array([len(sound) for sound in sounds])
-        found: Scores = np.zeros((len(sounds), int(self._replicas.model.config.num_labels)))
+        found = np.zeros((len(sounds), _n_labels(self._replicas)))
         size = _CPU_IMAGES if self._replicas.on_cpu else _GPU_IMAGES
         main = self._replicas.model.main_input_name
 
@@ -192,6 +192,11 @@ class SoundLogits:
                 )[main]
             found[alike] = _in_passes(self._replicas, logits, inputs, size)
         return found
+
+
+def _n_labels(replicas: Replicas) -> int:
+    config: Any = replicas.model.config
+    return int(config.num_labels)
 
 
 def _in_passes(

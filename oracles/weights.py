@@ -115,6 +115,8 @@ def _commit(source: Source) -> str:
 
 def _unloadable(source: Source, error: Exception) -> OperationalError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
+    if "model.safetensors" in reason:  # what transformers advises then is to read the pickle
+        reason = "it holds no safetensors; pickled weights are not read, as they can run any code"
     return OperationalError(
         f"cannot load model {source.place!r}: {reason}."
         " Write model = 'a folder with config.json and *.safetensors (or one .gguf file)', or a"

@@ -86,7 +86,8 @@ class ZeroShotTask:
             return _Matching(self, self.reader, processor, replicas)
         tokenizer, replicas = load_model("text-classification", source, version, runtime)
         scorer = TextLogits(tokenizer, replicas, runtime.batch_tokens, None, "only_first")
-        named = {str(k).lower(): int(v) for k, v in replicas.model.config.label2id.items()}
+        config: Any = replicas.model.config
+        named = {str(name).lower(): int(i) for name, i in config.label2id.items()}
         entails = next((i for name, i in named.items() if name.startswith("entail")), None)
         against = next((i for name, i in named.items() if name.startswith("contra")), None)
         if entails is None or (against is None and len(self.labels) == 1):
