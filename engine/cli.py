@@ -1,4 +1,4 @@
-"""The command line: ``thresher query`` and ``thresher demo``.
+"""The command line: ``thresher query``, ``thresher labels`` and ``thresher demo``.
 
 Exit codes: 0 answered; 1 the query failed; 2 wrong usage; 3 a target cannot be certified within
 the budget; 4 the answer would cost more labels than allowed; 130 interrupted.
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from thresher.errors import BudgetError, Error, OperationalError, ShortfallError
+from thresher.labels_cli import add_labels
 from thresher.progress import ProgressEvent, ProgressSink, Silent, terminal_or_silent
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, help="show the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_query(commands)
+    add_labels(commands)
     demo = commands.add_parser(
         "demo",
         help="run the demo: real texts, a real local model",

@@ -20,6 +20,7 @@ from thresher.settings import SETTINGS, Settings
 from thresher.sql import split
 
 if TYPE_CHECKING:
+    from thresher.labels_transfer import Imported
     from thresher.verdicts import Finding
     from thresher.verify import Verification
 
@@ -324,6 +325,28 @@ class Connection:
         with named(self._beneath, answer, key) as relation:
             given = GivenAnswer(key, relation, recall, precision, limit, probability, seed)
             return self._session.audit_answer(query, given)
+
+    def export_labels(self, path: str | Path) -> int:
+        """Write every label of the store into a Parquet file and return how many they are."""
+        from thresher.labels_transfer import export_labels
+
+        self._check()
+        return export_labels(self._store, path)
+
+    def import_labels(self, path: str | Path) -> Imported:
+        """Take the labels of a Parquet file into the store; an answer that it has stays.
+
+        Raises
+        ------
+        OperationalError
+            The file cannot be read.
+        DataError
+            It is no file of labels.
+        """
+        from thresher.labels_transfer import import_labels
+
+        self._check()
+        return import_labels(self._store, path)
 
     def label_log(self, certificate: str) -> pa.Table:
         """Return the label log that the store keeps for a certificate, by its identity.

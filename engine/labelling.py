@@ -391,8 +391,9 @@ class Labeller:
         confidence = [None if c is None else float(c) for c in sure]
         seconds = time.perf_counter() - began
         self._store.put(
-            bound.version, bound.name, keys, values, confidence, answers.cost_usd, seconds
-        )
+            bound.version, bound.name, keys, values, confidence, answers.cost_usd, seconds,
+            answers.tokens,
+        )  # fmt: skip
         self.n_labels += len(keys)
         self.charged += len(keys)
         self.cost_usd += answers.cost_usd

@@ -7,6 +7,7 @@ of its inputs; what table the inputs came from does not matter.
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from thresher.label_batches import last_label
 from thresher.store_file import StoreFile
 from thresher.stored_certificates import CERTIFICATE_COLUMNS, StoredAnswer, StoredCertificates
 from thresher.stored_labels import (
@@ -26,35 +28,36 @@ from thresher.stored_labels import (
 
 __all__ = [
     "CERTIFICATE_COLUMNS",
-    "LABEL_COLUMNS",
     "SPEND_COLUMNS",
     "Label",
     "LabelStore",
     "Pace",
     "Run",
     "StoredAnswer",
-    "last_label",
+    "are_boolean",
     "oracle_number",
 ]
 
-LABEL_COLUMNS = (
-    ("oracle", "VARCHAR"),
-    ("version", "VARCHAR"),
-    ("input_sha256", "VARCHAR"),
-    ("answer", "VARCHAR"),
-    ("confidence", "DOUBLE"),
-    ("cost_usd", "DOUBLE"),
-    ("bought_at", "DOUBLE"),  # Unix time in seconds
-)
 SPEND_COLUMNS = (
     ("oracle", "VARCHAR"),
     ("version", "VARCHAR"),
     ("n_labels", "BIGINT"),
     ("seconds", "DOUBLE"),
     ("cost_usd", "DOUBLE"),
+    ("n_tokens_in", "BIGINT"),
+    ("n_tokens_out", "BIGINT"),
     ("first_bought_at", "DOUBLE"),  # Unix time in seconds
     ("last_bought_at", "DOUBLE"),
 )
+
+_PAY = """
+INSERT INTO paces (oracle, n_labels, seconds, cost_usd, n_counted, n_tokens_in, n_tokens_out)
+VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (oracle) DO UPDATE SET
+    n_labels = n_labels + excluded.n_labels, seconds = seconds + excluded.seconds,
+    cost_usd = cost_usd + excluded.cost_usd, n_counted = n_counted + excluded.n_counted,
+    n_tokens_in = n_tokens_in + excluded.n_tokens_in,
+    n_tokens_out = n_tokens_out + excluded.n_tokens_out
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +73,15 @@ class Run:
         Later ones are answers it may take from the store instead of paying again.
     prices : mapping of str to float
         What a label of each oracle version cost when it first began, in one unit for all.
+    stream : str
+        Hex, to be mixed into the seed: what sets its draws apart from those of the same run in
+        another store, from which labels were imported before it first began. Empty without.
     """
 
     seed: int
     known_until: int
     prices: Mapping[str, float] = field(default_factory=dict)
+    stream: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +96,18 @@ class Pace:
         Time that the oracle took for them.
     cost_usd : float
         Their price.
+    n_counted : int
+        Those of them whose tokens were counted.
+    n_tokens_in, n_tokens_out : int
+        Tokens read and written for those.
     """
 
     n_labels: int
     seconds: float
     cost_usd: float
+    n_counted: int = 0
+    n_tokens_in: int = 0
+    n_tokens_out: int = 0
 
 
 class LabelStore(StoredCertificates):
@@ -149,16 +163,19 @@ class LabelStore(StoredCertificates):
         confidence: Iterable[float | None],
         cost_usd: float,
         seconds: float = 0.0,
+        tokens: tuple[int, int] | None = None,
     ) -> None:
         """Commit one batch of labels; an answer that is there already stays as it is.
 
-        `cost_usd` and `seconds` are what the whole batch took.
+        `cost_usd`, `seconds` and `tokens` (read and written; None: not counted) are what the whole
+        batch took.
         """
         each = cost_usd / max(len(keys), 1)
         now = time.time()
+        counted = (0, 0, 0) if tokens is None else (len(keys), *tokens)
         packed = [bytes.fromhex(key) for key in keys]
         with self.file.writing() as db:
-            oracle = oracle_number(db, version, name)
+            oracle = oracle_number(db, version, name, boolean=are_boolean(answers))
             rows = [
                 (oracle, key, answer, sure, each, now)
                 for key, answer, sure in zip(packed, answers, confidence, strict=True)
@@ -168,19 +185,14 @@ class LabelStore(StoredCertificates):
                 "bought_at) VALUES (?, ?, ?, ?, ?, ?)",
                 rows,
             )
-            db.execute(
-                "INSERT INTO paces (oracle, n_labels, seconds, cost_usd) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (oracle) DO UPDATE SET n_labels = n_labels + excluded.n_labels, "
-                "seconds = seconds + excluded.seconds, cost_usd = cost_usd + excluded.cost_usd",
-                (oracle, len(keys), seconds, cost_usd),
-            )
+            db.execute(_PAY, (oracle, len(keys), seconds, cost_usd, *counted))
 
     def pace(self, version: str) -> Pace | None:
         """Return what labels of an oracle version have taken, None where none was bought."""
         with self.file.using() as db:
             row = db.execute(
-                "SELECT n_labels, seconds, cost_usd FROM paces "
-                "WHERE oracle = (SELECT id FROM oracles WHERE version = ?)",
+                "SELECT n_labels, seconds, cost_usd, n_counted, n_tokens_in, n_tokens_out "
+                "FROM paces WHERE oracle = (SELECT id FROM oracles WHERE version = ?)",
                 (version,),
             ).fetchone()
         return None if row is None else Pace(*row)
@@ -203,47 +215,51 @@ class LabelStore(StoredCertificates):
         """
         with self.file.writing() as db:
             begun = db.execute(
-                "INSERT OR IGNORE INTO runs (id, seed, known_until, begun_at) VALUES (?, ?, ?, ?)",
-                (run, seed, last_label(db), time.time()),
+                "INSERT OR IGNORE INTO runs (id, seed, known_until, begun_at, stream) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (run, seed, last_label(db), time.time(), _stream(db)),
             )
             if begun.rowcount:
                 db.executemany(
                     "INSERT INTO run_prices (run, version, price) VALUES (?, ?, ?)",
                     [(run, version, price) for version, price in prices.items()],
                 )
-            row = db.execute("SELECT seed, known_until FROM runs WHERE id = ?", (run,))
-            first_seed, known_until = row.fetchone()
+            row = db.execute("SELECT seed, known_until, stream FROM runs WHERE id = ?", (run,))
+            first_seed, known_until, stream = row.fetchone()
             first_prices = db.execute(
                 "SELECT version, price FROM run_prices WHERE run = ?", (run,)
             ).fetchall()
-        return Run(int(first_seed), int(known_until), dict(first_prices))
+        return Run(int(first_seed), int(known_until), dict(first_prices), str(stream))
 
-    def labels(self) -> list[tuple[str, str, str, str, float | None, float, float]]:
-        """Return a row per label, in the order they were bought: `LABEL_COLUMNS`."""
-        with self.file.using() as db:
-            return db.execute(
-                "SELECT o.name, o.version, lower(hex(l.key)), CAST(l.answer AS TEXT), "
-                "l.confidence, l.cost_usd, l.bought_at FROM labels l "
-                "JOIN oracles o ON o.id = l.oracle ORDER BY l.seq"
-            ).fetchall()
-
-    def spend(self) -> list[tuple[str, str, int, float, float, float | None, float | None]]:
+    def spend(self) -> list[tuple[object, ...]]:
         """Return a row per oracle version that labels were bought of: `SPEND_COLUMNS`."""
         with self.file.using() as db:
             return db.execute(
-                "SELECT o.name, o.version, p.n_labels, p.seconds, p.cost_usd, min(l.bought_at), "
+                "SELECT o.name, o.version, p.n_labels, p.seconds, p.cost_usd, "
+                "iif(p.n_counted, p.n_tokens_in, NULL), iif(p.n_counted, p.n_tokens_out, NULL), "
+                "min(l.bought_at), "
                 "max(l.bought_at) FROM paces p JOIN oracles o ON o.id = p.oracle "
                 "LEFT JOIN labels l ON l.oracle = o.id GROUP BY o.id ORDER BY o.id"
             ).fetchall()
 
 
-def last_label(db: sqlite3.Connection) -> int:
-    """Return the sequence number of the newest label, 0 when there is none."""
-    return int(db.execute("SELECT coalesce(max(seq), 0) FROM labels").fetchone()[0])
+def are_boolean(answers: Sequence[Label]) -> bool:
+    """Return whether answers, all of one type, are true or false."""
+    return bool(answers) and isinstance(answers[0], bool)
 
 
-def oracle_number(db: sqlite3.Connection, version: str, name: str) -> int:
+def oracle_number(db: sqlite3.Connection, version: str, name: str, *, boolean: bool) -> int:
     """Return the number of an oracle version, which gets one where it has none."""
-    db.execute("INSERT OR IGNORE INTO oracles (version, name) VALUES (?, ?)", (version, name))
+    db.execute(
+        "INSERT INTO oracles (version, name, boolean) VALUES (?, ?, ?) ON CONFLICT (version) "
+        "DO UPDATE SET boolean = 1 WHERE excluded.boolean AND NOT boolean",
+        (version, name, boolean),
+    )
     found = db.execute("SELECT id FROM oracles WHERE version = ?", (version,))
     return int(found.fetchone()[0])
+
+
+def _stream(db: sqlite3.Connection) -> str:
+    """Return what sets draws apart from those that chose imported labels; empty without imports."""
+    files = db.execute("SELECT file_sha256 FROM imports ORDER BY file_sha256").fetchall()
+    return hashlib.sha256("".join(row[0] for row in files).encode()).hexdigest() if files else ""

@@ -95,6 +95,8 @@ class Running:
             place = env.store.begin(identity, place.seed, place.prices)
             # The facts may come from a query with the same seed: its draws must not come again.
             mixed = [place.seed, int(identity, 16)]
+            if place.stream:
+                mixed.append(int(place.stream, 16))
         self.seed, self.rng = place.seed, np.random.default_rng(mixed)
         self.n_facts = self._take_facts(place) if reuse else 0
         self.known = population.known

@@ -50,9 +50,17 @@ CREATE TABLE IF NOT EXISTS certificate_labels (
     rows BLOB NOT NULL, truth BLOB, value BLOB, PRIMARY KEY (certificate, step));
 CREATE TABLE IF NOT EXISTS answers (
     certificate TEXT PRIMARY KEY, n_rows INTEGER NOT NULL, keys_sha256 TEXT NOT NULL,
-    returned BLOB NOT NULL)
+    returned BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS imports (
+    file_sha256 TEXT PRIMARY KEY, imported_at REAL NOT NULL)
 """
-_ADDED: tuple[tuple[str, str, str], ...] = ()
+_ADDED = (
+    ("oracles", "boolean", "INTEGER NOT NULL DEFAULT 0"),  # whether answers 0 and 1 are truths
+    ("paces", "n_counted", "INTEGER NOT NULL DEFAULT 0"),  # labels whose tokens were counted
+    ("paces", "n_tokens_in", "INTEGER NOT NULL DEFAULT 0"),
+    ("paces", "n_tokens_out", "INTEGER NOT NULL DEFAULT 0"),
+    ("runs", "stream", "TEXT NOT NULL DEFAULT ''"),  # what sets its draws apart besides its seed
+)
 _FORM = 1  # of the tables: count it up with every change of `_TABLES` or `_ADDED`
 _BUSY_S = 60.0  # wait so long for other processes
 _CACHE_KIB = 65_536  # of SQLite: keys come in random order, and so do the pages of their index
@@ -162,8 +170,8 @@ def _into_wal(db: sqlite3.Connection) -> None:
     """Put a file into WAL mode.
 
     SQLite reads the mode before it changes it. Where another process is about to write by then, as
-    when several open a new file, waiting with the read lock could block both for ever, so it refuses
-    at once whatever the time-out is. Who is refused must let go and come again.
+    when several open a new file, waiting with the read lock could block both for ever, so it
+    refuses at once whatever the time-out is. Who is refused must let go and come again.
     """
     until = time.monotonic() + _BUSY_S
     while True:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
+from thresher.label_batches import SHOWN, shown_labels
 from thresher.label_log import LOG_SCHEMA
-from thresher.labels import CERTIFICATE_COLUMNS, LABEL_COLUMNS, SPEND_COLUMNS, LabelStore
+from thresher.labels import CERTIFICATE_COLUMNS, SPEND_COLUMNS, LabelStore
 
 __all__ = ["offer_store"]
 
@@ -18,13 +19,35 @@ _ARROW = {"BIGINT": pa.int64(), "DOUBLE": pa.float64(), "VARCHAR": pa.string()}
 def offer_store(connection: duckdb.DuckDBPyConnection, store: LabelStore, sql: str) -> None:
     """Define the table functions that a statement uses."""
     if "thresher_labels" in sql.lower():
-        _define(connection, "thresher_labels", LABEL_COLUMNS, store.labels())
+        _define_labels(connection, store)
     if "thresher_spend" in sql.lower():
         _define(connection, "thresher_spend", SPEND_COLUMNS, store.spend())
     if "thresher_label_log" in sql.lower():
         _define_log(connection, store)
     if "thresher_certificates" in sql.lower():
         _define(connection, "thresher_certificates", CERTIFICATE_COLUMNS, store.certificates())
+
+
+class _Labels:
+    """The labels there are now, read anew by every scan of DuckDB."""
+
+    def __init__(self, store: LabelStore) -> None:
+        self._store, self._until = store, store.last()
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Return a stream of batches, by Arrow's PyCapsule interface."""
+        batches = shown_labels(self._store.file, self._until)
+        return pa.RecordBatchReader.from_batches(SHOWN, batches).__arrow_c_stream__(
+            requested_schema
+        )
+
+
+def _define_labels(connection: duckdb.DuckDBPyConnection, store: LabelStore) -> None:
+    """Make the table function of labels."""
+    connection.register("__thresher_labels", _Labels(store))
+    connection.execute(
+        "CREATE OR REPLACE TEMP MACRO thresher_labels() AS TABLE SELECT * FROM __thresher_labels"
+    )
 
 
 def _define_log(connection: duckdb.DuckDBPyConnection, store: LabelStore) -> None:

@@ -9,13 +9,24 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["FoundLabels", "Label", "StoredLabels", "find_labels", "read_labels"]
+__all__ = [
+    "FoundLabels",
+    "Label",
+    "StoredLabels",
+    "as_keys",
+    "as_texts",
+    "find_labels",
+    "hex_of",
+    "parsed",
+    "read_labels",
+]
 
 Label = bool | int | float | str
 
@@ -33,22 +44,25 @@ class StoredLabels:
     ----------
     keys : pyarrow.FixedSizeBinaryArray of 32 bytes, length n
         SHA-256 of the inputs.
-    answers : list of bool, int, float or str, length n
-        Answers; booleans as 0 and 1.
+    column : ndarray of int64, or of object, shape (n,)
+        Answers: integers, with booleans as 0 and 1, or numbers and texts.
     seqs : ndarray of int64, shape (n,)
         Sequence numbers.
     """
 
     keys: pa.Array
-    answers: list[Label]
+    column: npt.NDArray[Any]
     seqs: npt.NDArray[np.int64]
+
+    @property
+    def answers(self) -> list[Label]:
+        """Return the answers: length n; booleans as 0 and 1."""
+        found: list[Label] = self.column.tolist()
+        return found
 
     def hex_keys(self) -> pa.Array:
         """Return the keys in lower-case hex: strings, length n."""
-        n_keys, text = len(self.keys), pa.py_buffer(_packed(self.keys).hex().encode())
-        offsets = np.arange(n_keys + 1, dtype=np.int64) * (2 * _KEY)
-        buffers = [None, pa.py_buffer(offsets), text]
-        return pa.Array.from_buffers(pa.large_string(), n_keys, buffers)
+        return hex_of(self.keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +99,9 @@ def read_labels(db: sqlite3.Connection, oracle: int, until: int) -> StoredLabels
     if _is_rare(db, oracle, until):
         return _read_rows(db, oracle, until)
     parts = [_read_span(db, oracle, at, min(at + _SEQS - 1, until)) for at in _starts(db, until)]
-    answers: list[Label] = []
-    for part in parts:
-        answers += part.answers
     keys = pa.concat_arrays([part.keys for part in parts])
-    return StoredLabels(keys, answers, np.concatenate([part.seqs for part in parts]))
+    column = np.concatenate([part.column for part in parts])
+    return StoredLabels(keys, column, np.concatenate([part.seqs for part in parts]))
 
 
 def find_labels(db: sqlite3.Connection, oracle: int, keys: Sequence[str], last: int) -> FoundLabels:
@@ -115,9 +127,9 @@ def find_labels(db: sqlite3.Connection, oracle: int, keys: Sequence[str], last: 
     if _PROBE * len(keys) < last:
         return _probe(db, oracle, packed)
     stored = read_labels(db, oracle, last)
-    at = pc.index_in(_as_keys(packed), stored.keys)
+    at = pc.index_in(as_keys(packed), stored.keys)
     found = at.drop_null().to_numpy(zero_copy_only=False).astype(np.int64)
-    answers: list[Label] = np.array(stored.answers, dtype=object)[found].tolist()
+    answers: list[Label] = stored.column[found].tolist()
     places = np.flatnonzero(at.is_valid().to_numpy(zero_copy_only=False))
     return FoundLabels(places, answers, stored.seqs[found])
 
@@ -153,29 +165,50 @@ def _read_rows(db: sqlite3.Connection, oracle: int, until: int) -> StoredLabels:
         "SELECT key, answer, seq FROM labels WHERE oracle = ? AND seq <= ?", (oracle, until)
     ).fetchall()
     keys, answers, seqs = zip(*rows, strict=True) if rows else ((), (), ())
-    return StoredLabels(_as_keys(b"".join(keys)), list(answers), _integers(seqs))
+    return StoredLabels(as_keys(b"".join(keys)), _objects(answers), _integers(seqs))
 
 
 def _read_span(db: sqlite3.Connection, oracle: int, first: int, last: int) -> StoredLabels:
     """Read the labels of a span of sequence numbers in their order."""
     span = (oracle, first, last)
-    packed, seqs, whole, n_others = db.execute(
-        "SELECT CAST(group_concat(key, '') AS BLOB), group_concat(seq), "
-        "group_concat(iif(typeof(answer) = 'integer', answer, NULL)), "
-        f"total(typeof(answer) <> 'integer') {_WHERE}",
+    packed, n_labels, low, high, *kinds = db.execute(
+        "SELECT CAST(group_concat(key, '') AS BLOB), count(*), min(seq), max(seq), "
+        f"min(typeof(answer)), max(typeof(answer)) {_WHERE}",
         span,
     ).fetchone()
     if packed is None:
-        return StoredLabels(_as_keys(b""), [], _integers(()))
-    if n_others:  # texts hold commas, and real numbers would lose digits
-        rows = db.execute(f"SELECT answer {_WHERE} ORDER BY seq", span).fetchall()
-        answers = [row[0] for row in rows]
+        return StoredLabels(as_keys(b""), _integers(()), _integers(()))
+    if high - low + 1 == n_labels:
+        seqs = np.arange(low, high + 1, dtype=np.int64)
     else:
-        answers = _parsed(whole).tolist()
-    return StoredLabels(_as_keys(packed), answers, _parsed(seqs))
+        seqs = parsed(db.execute(f"SELECT group_concat(seq) {_WHERE}", span).fetchone()[0])
+    return StoredLabels(as_keys(packed), _read_answers(db, span, kinds), seqs)
 
 
-def _parsed(text: str) -> npt.NDArray[np.int64]:
+def _read_answers(
+    db: sqlite3.Connection, span: tuple[int, int, int], kinds: Sequence[str]
+) -> npt.NDArray[Any]:
+    """Read answers whose types lie between two names of types."""
+    if set(kinds) == {"integer"}:
+        return parsed(db.execute(f"SELECT group_concat(answer) {_WHERE}", span).fetchone()[0])
+    if set(kinds) == {"text"}:
+        data, lengths = db.execute(
+            "SELECT CAST(group_concat(answer, '') AS BLOB), "
+            f"group_concat(length(CAST(answer AS BLOB))) {_WHERE}",
+            span,
+        ).fetchone()
+        return np.asarray(as_texts(data, lengths).to_numpy(zero_copy_only=False), dtype=object)
+    rows = db.execute(f"SELECT answer {_WHERE} ORDER BY seq", span).fetchall()
+    return _objects([row[0] for row in rows])  # as text, real numbers would lose digits
+
+
+def _objects(answers: Sequence[Label]) -> npt.NDArray[Any]:
+    found = np.empty(len(answers), dtype=object)
+    found[:] = answers
+    return found
+
+
+def parsed(text: str) -> npt.NDArray[np.int64]:
     """Read integers between commas."""
     return np.fromstring(text, dtype=np.int64, sep=",")
 
@@ -184,15 +217,25 @@ def _integers(values: Sequence[int]) -> npt.NDArray[np.int64]:
     return np.array(values, dtype=np.int64)
 
 
-def _as_keys(packed: bytes) -> pa.Array:
-    """Cut bytes into keys."""
+def as_keys(packed: bytes) -> pa.Array:
+    """Cut bytes into keys: binary of 32 bytes each."""
     n_keys, rest = divmod(len(packed), _KEY)
     if rest:
         raise ValueError(f"keys have {_KEY} bytes each, got {len(packed)} in all")
     return pa.Array.from_buffers(pa.binary(_KEY), n_keys, [None, pa.py_buffer(packed)])
 
 
-def _packed(keys: pa.Array) -> bytes:
-    """Return the bytes of all keys on end."""
+def as_texts(data: bytes, lengths: str) -> pa.Array:
+    """Cut UTF-8 into texts, by their numbers of bytes between commas."""
+    offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(parsed(lengths))])
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.large_string(), len(offsets) - 1, buffers)
+
+
+def hex_of(keys: pa.Array) -> pa.Array:
+    """Return keys of 32 bytes in lower-case hex: strings."""
     start = keys.offset * _KEY
-    return bytes(keys.buffers()[1][start : start + len(keys) * _KEY])
+    packed = bytes(keys.buffers()[1][start : start + len(keys) * _KEY])
+    offsets = np.arange(len(keys) + 1, dtype=np.int64) * (2 * _KEY)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(packed.hex().encode())]
+    return pa.Array.from_buffers(pa.large_string(), len(keys), buffers)

@@ -49,11 +49,14 @@ class Answers:
         oracle it is the probability of the answer given (not of TRUE).
     cost_usd : float
         Price of the batch in US dollars.
+    tokens : (int, int) or None
+        Tokens that the model read and wrote for the batch, where they were counted.
     """
 
     values: pa.Array
     confidence: npt.NDArray[np.float64] | None = None
     cost_usd: float = 0.0
+    tokens: tuple[int, int] | None = None
 
 
 class Oracle(Protocol):

@@ -10,14 +10,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import thresher
-from thresher import stored_labels
+from thresher import label_batches, store_file, stored_labels
 from thresher.errors import OperationalError
-from thresher.labels import LabelStore
+from thresher.label_batches import exported_labels, shown_labels
+from thresher.labels import LabelStore, Pace
 
 KEY_A, KEY_B, KEY_C = ("aa" * 32, "bb" * 32, "cc" * 32)
 
@@ -51,7 +53,8 @@ def test_more_keys_than_sqlite_takes_variables(store: LabelStore) -> None:
     store.put("v", "o", keys, list(range(5000)), [None] * 5000, 1.0)
     found = store.get("v", keys)
     assert [found[k][0] for k in keys] == list(range(5000))
-    assert sum(row[5] for row in store.labels()) == pytest.approx(1.0)
+    prices = pa.Table.from_batches(shown_labels(store.file, store.last())).column("cost_usd")
+    assert sum(prices.to_pylist()) == pytest.approx(1.0)
 
 
 def test_a_run_keeps_its_seed_and_its_facts(store: LabelStore) -> None:
@@ -116,20 +119,24 @@ def test_the_file_is_in_wal_mode(store: LabelStore) -> None:
 
 def test_what_labels_cost_is_queryable(tmp_path: Path) -> None:
     store = LabelStore(tmp_path / "t.duckdb.labels")
-    store.put("v1", "dear", [KEY_A, KEY_B], [True, False], [None, None], 0.5, 2.0)
+    store.put("v1", "dear", [KEY_A, KEY_B], [True, False], [None, None], 0.5, 2.0, (300, 8))
     store.put("v1", "dear", [KEY_B, KEY_C], [True, True], [None, None], 0.25, 1.0)
     store.put("v2", "free", [KEY_A], ["x"], [None], 0.0, 0.5)
     store.close()
     with thresher.connect(str(tmp_path / "t.duckdb")) as con:
         spend = con.execute(
-            "SELECT oracle, version, n_labels, seconds, cost_usd, "
+            "SELECT oracle, version, n_labels, seconds, cost_usd, n_tokens_in, n_tokens_out, "
             "last_bought_at >= first_bought_at FROM thresher_spend() ORDER BY cost_usd DESC"
         ).fetchall()
         kinds = con.execute("DESCRIBE FROM thresher_spend()").fetchall()
     # A label that was bought twice was paid for twice, although it is stored once.
-    assert spend == [("dear", "v1", 4, 3.0, 0.75, True), ("free", "v2", 1, 0.5, 0.0, True)]
+    assert spend == [
+        ("dear", "v1", 4, 3.0, 0.75, 300, 8, True),
+        ("free", "v2", 1, 0.5, 0.0, None, None, True),
+    ]
     assert [kind[1] for kind in kinds] == [
-        *("VARCHAR", "VARCHAR", "BIGINT", "DOUBLE", "DOUBLE", "TIMESTAMP", "TIMESTAMP")
+        *("VARCHAR", "VARCHAR", "BIGINT", "DOUBLE", "DOUBLE", "BIGINT", "BIGINT"),
+        *("TIMESTAMP", "TIMESTAMP"),
     ]
 
 
@@ -141,7 +148,7 @@ def test_an_empty_store_has_cost_nothing() -> None:
 ANSWERS = st.one_of(
     st.integers(-(2**63), 2**63 - 1),
     st.floats(allow_nan=False),
-    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
+    st.text(st.characters(exclude_categories=["Cs"])),
 )
 
 
@@ -206,3 +213,76 @@ def test_a_repeated_query_takes_every_label_from_the_store(tmp_path: Path) -> No
             assert cursor.certificate is not None
             assert cursor.certificate.n_labels == n_bought
     assert sorted(asked) == [i for i in range(9000) if i != 7]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    parts=st.lists(
+        st.lists(st.tuples(ANSWERS, st.none() | st.floats(0, 1)), min_size=1, max_size=6),
+        max_size=5,
+    ),
+    span=st.integers(1, 9),
+)
+def test_labels_in_batches_are_those_in_the_store(
+    parts: list[list[tuple[int | float | str, float | None]]], span: int
+) -> None:
+    store = LabelStore(None)
+    expected = []
+    for number, part in enumerate(parts):
+        keys = [hashlib.sha256(b"%d %d" % (number, i)).hexdigest() for i in range(len(part))]
+        store.put(f"v{number % 2}", "o", keys, *zip(*part, strict=True), 0.1 * number)
+        each = 0.1 * number / len(part)
+        version = f"v{number % 2}"
+        expected += [("o", version, k, *row, each) for k, row in zip(keys, part, strict=True)]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(label_batches, "_SEQS", span)
+        shown = [row for b in shown_labels(store.file, store.last()) for row in b.to_pylist()]
+        exported = [row for b in exported_labels(store.file, store.last()) for row in b.to_pylist()]
+    with store.file.using() as db:
+        cast = db.execute("SELECT CAST(answer AS TEXT) FROM labels ORDER BY seq").fetchall()
+    store.close()
+    texts = [row[0] for row in cast]
+    names = ("oracle", "version", "input_sha256", "answer", "confidence", "cost_usd")
+    found = [tuple(row[name] for name in names) for row in shown]
+    assert found == [(*row[:3], text, *row[4:]) for row, text in zip(expected, texts, strict=True)]
+    for row, (_, _, key, answer, *_) in zip(exported, expected, strict=True):
+        there = [name for name in row if name.startswith("answer_") and row[name] is not None]
+        answers = [row[name] for name in there]
+        assert [(type(x), x) for x in answers] == [(type(answer), answer)]
+        assert row["input_sha256"].hex() == key
+
+
+def test_thresher_labels_is_read_anew_by_every_scan(tmp_path: Path) -> None:
+    with thresher.connect(labels=tmp_path / "s") as con:
+        con.create_oracle("is_even", lambda ids: [i % 2 == 0 for i in ids], args=["BIGINT"])
+        con.execute("SELECT i FROM range(20) r(i) WHERE is_even(i)").fetchall()
+        counted = con.execute(
+            "SELECT count(*), min(a.answer), max(b.answer), count(DISTINCT a.bought_at) "
+            "FROM thresher_labels() a JOIN thresher_labels() b USING (input_sha256)"
+        ).fetchall()
+        kinds = [row[1] for row in con.execute("DESCRIBE FROM thresher_labels()").fetchall()]
+    assert counted == [(20, "0", "1", 1)]
+    assert kinds == [*["VARCHAR"] * 4, "DOUBLE", "DOUBLE", "TIMESTAMP"]
+
+
+def test_a_file_of_the_first_form_is_brought_up(tmp_path: Path) -> None:
+    path = tmp_path / "old.labels"
+    with sqlite3.connect(path) as db:
+        db.executescript(store_file._TABLES)
+        db.execute("DROP TABLE imports")
+        db.execute("INSERT INTO oracles VALUES (1, 'v', 'o')")
+        db.execute("INSERT INTO paces VALUES (1, 1, 2.0, 0.5)")
+        db.execute("INSERT INTO runs VALUES ('run', 7, 0, 1.0)")
+        db.execute(
+            "INSERT INTO labels VALUES (1, 1, ?, 'yes', NULL, 0.5, 1e9)", (bytes.fromhex(KEY_A),)
+        )
+    db.close()
+    for _ in range(2):
+        store = LabelStore(path)
+        store.put("v", "o", [KEY_B], ["no"], [None], 0.25, 1.0, (10, 1))
+        assert store.get("v", [KEY_A])[KEY_A] == ("yes", 1)
+        assert store.begin("run", 1, {}).seed == 7
+        store.close()
+    store = LabelStore(path)
+    assert store.pace("v") == Pace(3, 4.0, 1.0, n_counted=2, n_tokens_in=20, n_tokens_out=2)
+    store.close()

@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from thresher import store_file
 from thresher.errors import OperationalError
+from thresher.label_batches import shown_labels
 from thresher.labels import LabelStore
 
 _EIGHT = """
@@ -135,7 +137,10 @@ def test_eight_processes_write_into_one_file_at_once(tmp_path: Path) -> None:
     store = LabelStore(path)
     found = store.get("v", [f"{number:064x}" for number in range(400)])
     assert [answer for answer, _ in found.values()] == list(range(400))
-    kept = [(row[1], row[2]) for row in store.labels()]
+    table = pa.Table.from_batches(shown_labels(store.file, store.last()))
+    kept = list(
+        zip(*(table[name].to_pylist() for name in ("version", "input_sha256")), strict=True)
+    )
     assert len(kept) == len(set(kept)) == 400 + 550
     assert [row[2:5] for row in store.spend() if row[1] == "v"] == [
         (8 * 400, 0.0, pytest.approx(8 * 20 * 0.1))
