@@ -23,6 +23,7 @@ from thresher.oracles.imports import imported
 from thresher.oracles.module_source import ModuleSource
 from thresher.oracles.options import Option, Options
 from thresher.oracles.protocols import Answers, Signature
+from thresher.oracles.remembered_scores import AnswerProxy
 from thresher.oracles.runtime import require_models, resolve_runtime
 from thresher.oracles.versions import digest
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-__all__ = ["OPTIONS", "ModuleOracle", "create_oracle"]
+__all__ = ["OPTIONS", "ModuleOracle", "create_oracle", "create_proxy"]
 
 OPTIONS = {
     "module": Option("text", required=True),
@@ -338,3 +339,11 @@ def create_oracle(
     dtype = dtype.lower() if dtype else None
     source = ModuleSource(made, preprocess, weights, dtype, Path(file) if file else None)
     return ModuleOracle(source, choice, labels, output, options)
+
+
+def create_proxy(
+    name: str, signature: Signature, options: Options, context: Context
+) -> AnswerProxy:
+    """Make the proxy of ``USING pytorch``: the oracle of the same options, returning DOUBLE."""
+    for_numbers = Signature(signature.arguments, "DOUBLE")
+    return AnswerProxy(create_oracle(name, for_numbers, options, context))

@@ -28,8 +28,11 @@ _ORACLES = {
 _PROXIES = {
     "column": "thresher.oracles.column",
     "embedding": "thresher.oracles.embedding",
+    "huggingface": "thresher.oracles.model_proxies",
     "keywords": "thresher.oracles.keywords",
+    "openai": "thresher.oracles.openai_proxy",
     "python": "thresher.oracles.function",
+    "pytorch": "thresher.oracles.pytorch",
     "tfidf": "thresher.oracles.proxies",
 }
 

@@ -1,4 +1,4 @@
-"""Embeddings that were computed before: in memory, and on disk in the user's cache folder."""
+"""What models made of texts before: vectors in memory, and on disk in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -23,36 +23,42 @@ def _key(text: str) -> bytes:
 
 
 class VectorStore:
-    """One vector per text, kept in float16.
+    """One vector per text.
 
     Parameters
     ----------
     folder : Path or None
         Where the vectors also lie on disk, one file per call of `add`; None for memory only. The
         oldest files go when all together take more than a gibibyte.
+    dtype : numpy.dtype
+        Floating type in which they are kept.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path | None, dtype: npt.DTypeLike = np.float16) -> None:
+        self._folder, self._dtype = folder, np.dtype(dtype)
         self._position: dict[bytes, int] = {}
-        self._vectors = np.zeros((0, 0), dtype=np.float16)
-        for path in sorted(folder.glob("*.npz")) if folder and folder.is_dir() else []:
-            self._read(path)
+        self._vectors: npt.NDArray[np.floating] = np.zeros((0, 0), dtype=self._dtype)
+        files = sorted(folder.glob("*.npz")) if folder and folder.is_dir() else []
+        read = [found for found in map(self._read, files) if found is not None]
+        if read:
+            keys = [key for found, _ in read for key in found]
+            self._append(keys, np.concatenate([vectors for _, vectors in read]))
 
-    def _read(self, path: Path) -> None:
+    def _read(self, path: Path) -> tuple[list[bytes], npt.NDArray[np.floating]] | None:
         try:
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 keys, vectors = file["keys"], file["vectors"]
         except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-            return  # cut short, or just removed by another process
-        if len(keys) == len(vectors):
-            self._append([bytes(key) for key in keys], vectors)
+            return None  # cut short, or just removed by another process
+        if len(keys) != len(vectors) or not len(keys):
+            return None
+        return [bytes(key) for key in keys], vectors
 
-    def _append(self, keys: Sequence[bytes], vectors: npt.NDArray[np.float16]) -> None:
+    def _append(self, keys: Sequence[bytes], vectors: npt.NDArray[np.floating]) -> None:
         start = len(self._vectors)
         self._position.update((key, start + i) for i, key in enumerate(keys))
         known = [self._vectors] if start else []
-        self._vectors = np.concatenate([*known, vectors.astype(np.float16)])
+        self._vectors = np.concatenate([*known, vectors.astype(self._dtype)])
 
     def missing(self, texts: Sequence[str]) -> list[str]:
         """Return the distinct texts without a vector, in order of appearance."""
@@ -63,11 +69,11 @@ class VectorStore:
         if not len(texts):
             return
         keys = [_key(text) for text in texts]
-        self._append(keys, vectors.astype(np.float16))
+        self._append(keys, vectors)
         if self._folder is not None:
-            self._write(self._folder, keys, vectors.astype(np.float16))
+            self._write(self._folder, keys, vectors.astype(self._dtype))
 
-    def _write(self, folder: Path, keys: list[bytes], vectors: npt.NDArray[np.float16]) -> None:
+    def _write(self, folder: Path, keys: list[bytes], vectors: npt.NDArray[np.floating]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         packed = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, _KEY_BYTES)
         descriptor, draft = tempfile.mkstemp(suffix=".draft", dir=folder)

@@ -17,15 +17,24 @@ from thresher.oracles.registry import PROVIDERS, create_oracle, create_proxy
 def test_the_providers() -> None:
     assert PROVIDERS == {
         "oracle": ("column", "huggingface", "openai", "python", "pytorch"),
-        "proxy": ("column", "embedding", "keywords", "python", "tfidf"),
+        "proxy": (
+            "column",
+            "embedding",
+            "huggingface",
+            "keywords",
+            "openai",
+            "python",
+            "pytorch",
+            "tfidf",
+        ),
     }
 
 
 def test_an_unknown_provider_is_an_error_with_the_nearest(text_signature: Signature) -> None:
     with pytest.raises(ProgrammingError, match=r"no oracle provider 'hugingface'\. Did you mean"):
         create_oracle("hugingface", "o", text_signature, {}, Context())
-    with pytest.raises(ProgrammingError, match="Providers: column, embedding, keywords, python"):
-        create_proxy("huggingface", "p", text_signature, {}, Context())
+    with pytest.raises(ProgrammingError, match="Providers: column, embedding, huggingface"):
+        create_proxy("hugingface", "p", text_signature, {}, Context())
 
 
 @pytest.mark.parametrize(
