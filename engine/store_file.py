@@ -61,7 +61,7 @@ _ADDED = (
     ("paces", "n_tokens_out", "INTEGER NOT NULL DEFAULT 0"),
     ("runs", "stream", "TEXT NOT NULL DEFAULT ''"),  # what sets its draws apart besides its seed
 )
-_FORM = 1  # of the tables: count it up with every change of `_TABLES` or `_ADDED`
+_FORM = 2  # of the tables: count it up with every change of `_TABLES` or `_ADDED`
 _BUSY_S = 60.0  # wait so long for other processes
 _CACHE_KIB = 65_536  # of SQLite: keys come in random order, and so do the pages of their index
 

@@ -265,11 +265,13 @@ def test_thresher_labels_is_read_anew_by_every_scan(tmp_path: Path) -> None:
     assert kinds == [*["VARCHAR"] * 4, "DOUBLE", "DOUBLE", "TIMESTAMP"]
 
 
-def test_a_file_of_the_first_form_is_brought_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", [0, 1])
+def test_a_file_of_the_first_form_is_brought_up(tmp_path: Path, form: int) -> None:
     path = tmp_path / "old.labels"
     with sqlite3.connect(path) as db:
         db.executescript(store_file._TABLES)
         db.execute("DROP TABLE imports")
+        db.execute(f"PRAGMA user_version = {form}")
         db.execute("INSERT INTO oracles VALUES (1, 'v', 'o')")
         db.execute("INSERT INTO paces VALUES (1, 1, 2.0, 0.5)")
         db.execute("INSERT INTO runs VALUES ('run', 7, 0, 1.0)")
