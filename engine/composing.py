@@ -17,6 +17,8 @@ from thresher.sql.sources import typed_source
 __all__ = ["block_tables"]
 
 _KEEP = "__thresher_keep"
+_PIVOT = re.compile(r"\bpivot(_wider)?\b", re.IGNORECASE)
+_PIVOT_IN = re.compile(r"\b(on|for)\s+(\w+|\"[^\"]+\")\s+in\s*\(", re.IGNORECASE)
 
 
 @contextmanager
@@ -24,7 +26,7 @@ def block_tables(connection: duckdb.DuckDBPyConnection, statement: Composed) -> 
     """Make an empty table for the rows of each block, and drop them at the end.
 
     Every block and the statement round them are bound over no rows first, so that a mistake shows
-    before a label is bought.
+    before a label is bought; all but a PIVOT, whose columns are values of those rows.
 
     Raises
     ------
@@ -45,16 +47,22 @@ def block_tables(connection: duckdb.DuckDBPyConnection, statement: Composed) -> 
                 if (named := _correlated(statement, block, str(error))) is None:
                     raise
                 raise named from error
-        if isinstance(statement.outer, str):
-            connection.execute(f"EXPLAIN {statement.outer}")
-        else:
-            with _typed(connection, statement.outer) as sql:
-                connection.execute(f"EXPLAIN {sql}")
+        if not _PIVOT.search(statement.sql) or _PIVOT_IN.search(statement.sql):
+            _bind_outer(connection, statement.outer)
         yield
     finally:
         with suppress(duckdb.TransactionException):  # aborted: ROLLBACK drops them
             for name in made:
                 connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
+
+
+def _bind_outer(connection: duckdb.DuckDBPyConnection, outer: SelectionQuery | str) -> None:
+    """Bind the statement round the blocks over no rows."""
+    if isinstance(outer, str):
+        connection.execute(f"EXPLAIN {outer}")
+        return
+    with _typed(connection, outer) as sql:
+        connection.execute(f"EXPLAIN {sql}")
 
 
 @contextmanager

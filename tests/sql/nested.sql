@@ -28,4 +28,6 @@ SELECT sum(x) FROM (SELECT unnest([1, 2, id]) AS x FROM items WHERE is_odd(n));
 SELECT list(id ORDER BY id)[:3] FROM (SELECT id FROM (SELECT * FROM items WHERE is_odd(n)) WHERE word(id) <> 'fizz');
 WITH RECURSIVE up(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM up WHERE i < 20), odd AS (SELECT i FROM up WHERE is_odd(i)) SELECT list(i ORDER BY i) FROM odd;
 PIVOT (SELECT kind, id % 2 AS parity FROM items WHERE is_odd(n)) ON parity USING count(*) GROUP BY kind ORDER BY kind;
+PIVOT (SELECT id % 3 AS k, id FROM items WHERE is_odd(n)) ON k USING sum(id);
+SELECT "0", "2" FROM (PIVOT (SELECT kind, id % 3 AS k, id FROM items WHERE is_odd(n)) ON k USING sum(id)) WHERE kind = 'a';
 FROM (SELECT sum(n) AS s, max(price)::DECIMAL(9, 3) AS p, '00000000-0000-0000-0000-000000000001'::UUID AS u, INTERVAL 1 DAY AS i, {'a': 1::HUGEINT} AS h FROM items WHERE is_odd(n));
