@@ -23,7 +23,7 @@ __all__ = ["Answering", "empty_keep", "fresh"]
 Keys = Sequence[npt.NDArray[np.int64]]
 
 _names = itertools.count()
-_CALLED = re.compile(r"([A-Za-z_]\w*)\s*\(")
+_CALLED = re.compile(r'([^\W\d][\w$]*|"(?:[^"]|"")+")\s*\(')
 _SEVERAL = re.compile(r"\bover\b|\bunnest\b|\bunlist\b|\bgenerate_subscripts\b", re.IGNORECASE)
 
 
@@ -45,6 +45,11 @@ def _keep(query: SelectionQuery, keys: Keys, labels: Mapping[str, pa.Array]) -> 
         none = pa.nulls(len(keys[0]), arrow_type(kind))
         table[name] = labels.get(name, none)
     return pa.table(table)
+
+
+def _unquoted(name: str) -> str:
+    """Return the name that an identifier writes, in lower case."""
+    return (name[1:-1].replace('""', '"') if name.startswith('"') else name).lower()
 
 
 class Answering:
@@ -115,7 +120,7 @@ class Answering:
         texts = [answer.select, answer.order]
         seen: set[str] = set()
         while texts and self.by_row:
-            called = {name.lower() for text in texts for name in _CALLED.findall(text)} - seen
+            called = {_unquoted(name) for text in texts for name in _CALLED.findall(text)} - seen
             seen |= called
             found = self._connection.execute(
                 "SELECT DISTINCT macro_definition FROM duckdb_functions() "

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import duckdb
 import numpy as np
@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from thresher.errors import DataError, ProgrammingError
 from thresher.population import Population
+from thresher.sql.tokens import quoted
 
 if TYPE_CHECKING:
     from thresher.dbapi import Connection
@@ -127,18 +128,37 @@ def _check_share(name: str, value: object) -> None:
 
 @contextmanager
 def named(connection: duckdb.DuckDBPyConnection, answer: object, key: str) -> Iterator[str]:
-    """Give an answer a name in SQL: a text is one, tables and sequences of keys are registered."""
+    """Give an answer a name in SQL: a text is one, tables and sequences of keys are registered.
+
+    Raises
+    ------
+    ProgrammingError
+        The answer is neither, or its keys are of several types.
+    """
     if isinstance(answer, str):
         yield answer
         return
-    table = answer
-    if not hasattr(answer, "columns"):
-        table = pa.table({key: pa.array(list(cast("Iterable[Any]", answer)))})
-    connection.register(_ANSWER, table)
+    connection.register(_ANSWER, answer if hasattr(answer, "columns") else _keys(answer, key))
     try:
         yield _ANSWER
     finally:
         connection.unregister(_ANSWER)
+
+
+def _keys(answer: object, key: str) -> pa.Table:
+    """Make a table of a sequence of keys."""
+    if not isinstance(answer, Iterable) or isinstance(answer, bytes | Mapping):
+        raise ProgrammingError(
+            f"the answer must be SQL of a relation, a table or a sequence of keys, got a "
+            f"{type(answer).__name__}"
+        )
+    try:
+        keys = answer if isinstance(answer, np.ndarray) else list(answer)
+        return pa.table({key: pa.array(keys)})
+    except pa.ArrowException as error:
+        raise ProgrammingError(
+            f"the keys of an answer must be of one type. Arrow says: {error}"
+        ) from error
 
 
 def rows_given(
@@ -178,8 +198,7 @@ def rows_given(
     numbered = {"key": keys, "number": pa.array(np.arange(len(keys)))}
     connection.register(_KEYS, pa.table(numbered))
     try:
-        quoted = '"' + key.replace('"', '""') + '"'
-        rows, numbers = population.joined([(quoted, "key")], _KEYS, "number")
+        rows, numbers = population.joined([(quoted(key), "key")], _KEYS, "number")
     except (duckdb.BinderException, duckdb.ConversionException) as error:
         said = str(error).splitlines()[0]
         raise ProgrammingError(

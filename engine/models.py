@@ -23,6 +23,7 @@ from thresher.oracles.registry import create_oracle, create_proxy
 from thresher.population import Population
 from thresher.scoring import Candidate, Expression, Scorer, Trainable
 from thresher.settings import Settings
+from thresher.sql.tokens import quoted
 
 __all__ = ["Models"]
 
@@ -119,11 +120,11 @@ class Models:
         return Context(self._read_table, self._fingerprint, functions, Path.cwd())
 
     def _read_table(self, table: str, columns: list[str]) -> pa.Table:
-        names = ", ".join(_quoted(column) for column in columns)
+        names = ", ".join(quoted(column) for column in columns)
         return self._connection.execute(f"SELECT {names} FROM {table}").to_arrow_table()
 
     def _fingerprint(self, table: str, columns: list[str]) -> str:
-        names = ", ".join(_quoted(column) for column in columns)
+        names = ", ".join(quoted(column) for column in columns)
         row = self._connection.execute(
             f"SELECT count(*), bit_xor(hash({names})), sum(hash({names}) % 1000003) FROM {table}"
         ).fetchone()
@@ -239,10 +240,6 @@ class Models:
             entry = ProxyEntry(provider, oracle.name, provider, options, sql)
             models.append(cast("TrainableProxy", self._model(entry)))
         return models
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 @contextmanager

@@ -278,6 +278,21 @@ def test_wrong_arguments_of_an_audit(world: World, wrong: dict[str, Any], messag
     assert not world.asked
 
 
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (5, "the answer must be SQL of a relation, a table or a sequence of keys, got a int"),
+        ({"id": [1]}, "got a dict"),
+        ([1, "a"], "the keys of an answer must be of one type"),
+        (np.zeros((2, 2)), "the keys of an answer must be of one type"),
+    ],
+)
+def test_what_is_no_answer(world: World, answer: object, message: str) -> None:
+    with pytest.raises(thresher.ProgrammingError, match=message):
+        world.connection.audit(ASK, answer, key="id")
+    assert not world.asked
+
+
 def test_keys_that_are_no_rows(world: World) -> None:
     audit = world.connection.audit
     with pytest.raises(thresher.DataError, match=r"2 of the 4 keys .* are no rows .* id = 99999"):

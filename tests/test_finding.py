@@ -358,6 +358,14 @@ def test_a_gap_over_rows_that_a_macro_aggregates_is_refused(films: Films) -> Non
     assert not oracle.asked
 
 
+@pytest.mark.parametrize("name", ["odd", "ODD", '"odd"', '"odd ""rows"', "impair_é", "ödd"])
+def test_limit_counts_rows_that_a_macro_leaves_out(films: Films, name: str) -> None:
+    con, truth, _ = films
+    con.execute(f"CREATE MACRO {name}(x) AS unnest(CASE WHEN x % 2 = 1 THEN [x] ELSE [] END)")
+    found = ids(con, f"SELECT {name}(id) AS id FROM t WHERE is_pos(id) LIMIT 5")
+    assert found == [i for i in np.flatnonzero(truth).tolist() if i % 2][:5]
+
+
 def test_parameters_may_say_how_many(films: Films) -> None:
     con, truth, _ = films
     sql = f"{SOME} ORDER BY id LIMIT ? OFFSET ?"
