@@ -19,13 +19,13 @@ if __name__ in ("__main__", "__mp_main__"):
     # At the end: the folders of the checkout must not hide packages of the same name.
     sys.path.append(str(ROOT))
 
-from benchmarks import coverage, picture, report, speed, statements, store  # noqa: E402
+from benchmarks import coverage, fitting, picture, report, speed, statements, store  # noqa: E402
 from benchmarks.baselines import METHODS, Query  # noqa: E402
 from benchmarks.datasets import LOADERS, Dataset, DatasetUnavailableError, load  # noqa: E402
 from benchmarks.provenance import machine  # noqa: E402
 from benchmarks.trials import Cell, Trial, run_cells, summarise  # noqa: E402
 
-PARTS = ("selection", "speed", "statements", "store", "coverage")
+PARTS = ("selection", "speed", "statements", "store", "coverage", "fitting")
 KINDS = ("recall", "precision", "both")
 SHARES = (0.05, 0.2)
 MOST_LABELS = 10_000
@@ -214,6 +214,8 @@ def main(words: Sequence[str] | None = None) -> None:
         store.run(arguments.out, n_labels=100_000 if arguments.quick else 1_000_000)
     if arguments.only in (None, "coverage"):
         coverage.run(arguments.out, share=0.1 if arguments.quick else 1.0)
+    if arguments.only in (None, "fitting"):
+        fitting.run(arguments.out, n_seeds=2 if arguments.quick else 30)
 
 
 if __name__ == "__main__":
