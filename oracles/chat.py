@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ChatServer", "RefusedError", "Reply", "run_apart", "shortened", "work_off"]
 
 T = TypeVar("T")
+W = TypeVar("W")
 _PASSING = frozenset({408, 409, 429})
 _LONGEST_HOLD_S = 600.0
 _BAD_ANSWERS = 3  # a model that gave so many for one row will hardly do better the next time
@@ -198,8 +199,17 @@ def _reply(text: str) -> Reply:
     )
 
 
-async def work_off(jobs: Sequence[Callable[[], Coroutine[None, None, None]]], width: int) -> None:
-    """Run jobs, at most `width` at once and in order; after one fails no other begins.
+async def work_off(
+    jobs: Sequence[Callable[[W], Coroutine[None, None, None]]], workers: Sequence[W]
+) -> None:
+    """Run jobs in order, one at a time for each worker; after one fails no other begins.
+
+    Parameters
+    ----------
+    jobs : sequence of callable
+        Each gets the worker that is free.
+    workers : sequence
+        Whatever a job needs one of.
 
     Raises
     ------
@@ -209,18 +219,18 @@ async def work_off(jobs: Sequence[Callable[[], Coroutine[None, None, None]]], wi
     waiting = iter(enumerate(jobs))
     failed: list[tuple[int, OracleError]] = []
 
-    async def worker() -> None:
+    async def work(worker: W) -> None:
         for number, job in waiting:
             try:
-                await job()
+                await job(worker)
             except OracleError as error:
                 failed.append((number, error))
             if failed:
                 return
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(min(width, len(jobs))):
-            group.create_task(worker())
+        for worker in workers[: len(jobs)]:
+            group.create_task(work(worker))
     if failed:
         raise min(failed, key=lambda pair: pair[0])[1]
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import ssl
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Asker", "Line", "Terms"]
 
 T = TypeVar("T")
+# Lines stand idle at the end of a batch and are opened anew; what was answered is to be kept soon.
+_BATCH_S, _LEAST_ROUNDS, _MOST_ROUNDS = 2.0, 4, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +58,16 @@ class Terms:
     key_variable: str | None
 
 
+@functools.lru_cache(maxsize=1)
+def _trusted() -> ssl.SSLContext:
+    """The certificates that are trusted; to read them takes longer than a request."""
+    import httpx
+
+    return httpx.create_ssl_context()
+
+
 class Line:
-    """An open line to the server, for the jobs of one batch."""
+    """A connection to the server, for one request at a time."""
 
     def __init__(self, asker: Asker, client: httpx.AsyncClient, server: ChatServer) -> None:
         self._asker, self._client, self._server = asker, client, server
@@ -101,12 +115,25 @@ class Asker:
 
     def __init__(self, who: str, terms: Terms) -> None:
         self._who, self._terms = who, terms
-        self._owed_usd = 0.0
+        self._owed_usd, self._jobs_per_s = 0.0, 0.0
+        self._tokens, self._counted = (0, 0), True
+
+    @property
+    def batch_jobs(self) -> int:
+        """How many jobs are about two seconds of work by the last pace; a few for each line."""
+        rounds = _BATCH_S * self._jobs_per_s / self._terms.concurrency
+        return int(min(max(rounds, _LEAST_ROUNDS), _MOST_ROUNDS)) * self._terms.concurrency
 
     def settled_usd(self) -> float:
         """Return the dollars that came up since this was last called."""
         owed, self._owed_usd = self._owed_usd, 0.0
         return owed
+
+    def settled_tokens(self) -> tuple[int, int] | None:
+        """Return tokens sent and received since this was last called, if all were counted."""
+        tokens, counted = self._tokens, self._counted
+        self._tokens, self._counted = (0, 0), True
+        return tokens if counted else None
 
     def count(self, reply: Reply) -> None:
         """Add the price of a reply to what is owed.
@@ -117,6 +144,10 @@ class Asker:
             If there is a price and the server does not count tokens.
         """
         price = self._terms.usd_per_token
+        if reply.n_input is None or reply.n_output is None:
+            self._counted = False
+        else:
+            self._tokens = (self._tokens[0] + reply.n_input, self._tokens[1] + reply.n_output)
         if price is None:
             return
         if reply.n_input is None or reply.n_output is None:
@@ -136,28 +167,31 @@ class Asker:
         OracleError
             That of the first job that failed; the key is cut out of its text.
         """
-        key = self._key()
+        key, began = self._key(), time.monotonic()
         try:
             run_apart(partial(self._work_off, key, jobs))
         except OracleError as error:
             # A server may quote what it was sent.
             text = error.message if key is None else error.message.replace(key, "[key]")
             raise OracleError(text) from None
+        self._jobs_per_s = len(jobs) / max(time.monotonic() - began, 1e-3)
 
     async def _work_off(self, key: str | None, jobs: Sequence[Job]) -> None:
         import httpx
 
         terms = self._terms
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        width = terms.concurrency
-        limits = httpx.Limits(max_connections=width, max_keepalive_connections=width)
         limit = RateLimit(terms.rpm, terms.tpm, traffic=traffic_to(terms.url, key))
         server = ChatServer(terms.url, limit, terms.timeout_s, terms.retries)
-        async with httpx.AsyncClient(
-            headers=headers, timeout=terms.timeout_s, limits=limits
-        ) as client:
-            line = Line(self, client, server)
-            await work_off([partial(job, line) for job in jobs], width)
+        async with AsyncExitStack() as stack:
+            lines = []
+            for _ in range(min(terms.concurrency, len(jobs))):
+                # A pool of one: httpx looks at all connections of a pool for every request.
+                client = httpx.AsyncClient(
+                    headers=headers, timeout=terms.timeout_s, verify=_trusted()
+                )
+                lines.append(Line(self, await stack.enter_async_context(client), server))
+            await work_off(jobs, lines)
 
     def _key(self) -> str | None:
         """The key, fresh from the environment."""

@@ -34,7 +34,8 @@ OPTIONS = {
     "rows_per_prompt": Option("count"),
 }
 _MAX_TOKENS = 512
-_BATCHES_OF_CONCURRENCY = 4
+_GROUPS = 4  # of rows, for each request that may be under way
+_LETTERS_PER_TOKEN = 4.0  # of English text, by the rule of thumb
 _REQUEST_FORM = 1  # part of the version: change it with the words around the user's prompt
 _TOO_MUCH = frozenset({400, 413, 422})  # a request for several rows may be refused for one of them
 
@@ -154,6 +155,8 @@ class ChatOracle:
         self._form, self._form_works = _Form(self._question.structured != "none"), False
         self._paid: dict[str, _Label] = {}
 
+    counts_tokens = True  # where the server does
+
     @property
     def version(self) -> str:
         """Hash (hex) of the URL, the model's name and all that is sent with a row."""
@@ -168,8 +171,20 @@ class ChatOracle:
 
     @property
     def batch_size(self) -> int:
-        """Rows passed at once: a few for each request that may be under way."""
-        return _BATCHES_OF_CONCURRENCY * self._width * self._question.rows_per_prompt
+        """Rows passed at once: some seconds of work, once the pace is known."""
+        n_rows = self._question.rows_per_prompt
+        # What stands together must not hang on the pace.
+        return self._asker.batch_jobs if n_rows == 1 else _GROUPS * self._width * n_rows
+
+    def about_tokens(self, batch: pa.Table) -> float:
+        """Return about how many tokens a request takes: a quarter of its letters, mean of a batch.
+
+        Nothing is asked. What comes back is not counted, nor what the server puts round messages.
+        """
+        prompt = self._question.prompt
+        texts = [prompt.render(values) for values in prompt.rows(batch)]
+        before = len(self._question.system or "")
+        return sum(before + len(text) for text in texts) / max(1, len(texts)) / _LETTERS_PER_TOKEN
 
     def answer(self, batch: pa.Table) -> Answers:
         """Label a batch.
@@ -194,7 +209,7 @@ class ChatOracle:
         values = checked_answers([x.answer for x in labels], batch, self._returns, self._who)
         sure = [x.confidence for x in labels if x.confidence is not None]
         confidence = np.array(sure) if labels and len(sure) == len(labels) else None
-        return Answers(values, confidence, self._asker.settled_usd())
+        return Answers(values, confidence, self._asker.settled_usd(), self._asker.settled_tokens())
 
     async def _ask_rows(
         self, line: Line, prompts: list[str], rows: tuple[int, ...], batch: pa.Table
