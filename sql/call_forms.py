@@ -18,6 +18,7 @@ BEFORE_NAMES = frozenset(_BEFORE.split())
 """Words before a name in parentheses that is no call."""
 _RELATION = ("from", "join", "lateral", "update")
 _NAMING = (":=", "=>")
+_Rewritten = tuple[list[Token], int]  # the tokens of a statement, and from where to read on
 
 
 def plain_calls(source: Source, names: Names) -> list[Token]:
@@ -25,11 +26,12 @@ def plain_calls(source: Source, names: Names) -> list[Token]:
     oracles = frozenset(name.lower() for name in names.oracle_names())
     i = 0
     while i < len(source.tokens):
-        tokens = _dotted(source, i, oracles, names) or _named(source, i, oracles, names)
-        if tokens is None:
+        found = _dotted(source, i, oracles, names) or _named(source, i, oracles, names)
+        if found is None:
             i += 1
             continue
-        source, i = Source(source.sql, tokens), 0
+        tokens, i = found
+        source = Source(source.sql, tokens)
     return source.tokens
 
 
@@ -54,7 +56,7 @@ def _calls(source: Source, i: int, oracles: frozenset[str]) -> bool:
     return source.tokens[i].is_name and source.tokens[i].name.lower() in oracles
 
 
-def _dotted(source: Source, i: int, oracles: frozenset[str], names: Names) -> list[Token] | None:
+def _dotted(source: Source, i: int, oracles: frozenset[str], names: Names) -> _Rewritten | None:
     """Rewrite ``x.oracle(...)`` and ``main.oracle(...)`` at a token; None for anything else."""
     if not source.mark(i - 1, ".") or not _calls(source, i, oracles):
         return None
@@ -67,9 +69,9 @@ def _dotted(source: Source, i: int, oracles: frozenset[str], names: Names) -> li
     n_given = len(source.split(i + 2, source.partner[i + 1]))
     if n_given >= n_declared:  # a schema stands before the dot
         main = subject[-1].name.lower() == "main" and len(subject) in (1, 3)
-        return [*tokens[:first], *tokens[i:]] if main else None
+        return ([*tokens[:first], *tokens[i:]], first) if main else None
     comma = [Token("mark", ",", tokens[i + 1].end, tokens[i + 1].end)] if n_given else []
-    return [*tokens[:first], *tokens[i : i + 2], *subject, *comma, *tokens[i + 2 :]]
+    return [*tokens[:first], *tokens[i : i + 2], *subject, *comma, *tokens[i + 2 :]], first
 
 
 def _operand_start(source: Source, dot: int) -> int | None:
@@ -98,7 +100,7 @@ def _is_function(token: Token) -> bool:
     return token.is_name and token.word not in RESERVED
 
 
-def _named(source: Source, i: int, oracles: frozenset[str], names: Names) -> list[Token] | None:
+def _named(source: Source, i: int, oracles: frozenset[str], names: Names) -> _Rewritten | None:
     """Put the arguments of a call that go by their declared names into their positions."""
     if source.mark(i - 1, ".") or not call_at(source, i, oracles) or source.partner[i + 1] < 0:
         return None
@@ -124,4 +126,4 @@ def _named(source: Source, i: int, oracles: frozenset[str], names: Names) -> lis
     for value in values:
         at = value[0].start if value else source.tokens[i].end
         written += [*([Token("mark", ",", at, at)] if written else []), *value]
-    return [*source.tokens[: i + 2], *written, *source.tokens[close:]]
+    return [*source.tokens[: i + 2], *written, *source.tokens[close:]], i + 1

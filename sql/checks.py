@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from thresher.sql.blocks import Block
+from thresher.sql.foreign_blocks import outer_brackets
 from thresher.sql.names import Names
 from thresher.sql.relations import From
 from thresher.sql.selections import names_row, outer_tokens
@@ -21,9 +22,12 @@ def check_lambdas(source: Source, calls: Sequence[int]) -> None:
     NotSupportedError
         A call stands in ``x -> ...``, ``lambda x: ...`` or ``[... for x in ...]``.
     """
+    if not any(token.text in ("->", "[") or token.word == "lambda" for token in source.tokens):
+        return
+    around = outer_brackets(source)
     for i in calls:
         k, end, apart = i - 1, source.skip(i + 1), False
-        while k >= 0:
+        while k >= 0 and (around[k] >= 0 or source.partner[k] > k):  # none stands at depth 0
             if source.partner[k] >= 0 and source.partner[k] < k:
                 k = source.partner[k] - 1
                 continue
