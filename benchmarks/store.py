@@ -61,6 +61,9 @@ def lookups(path: Path, n_labels: int) -> dict[str, Any]:
         found = finds[-1][1]
         if found.answers != [answers[number] for number in order]:
             raise RuntimeError(f"{kind}: the labels found are not those put in")
+        shown, n_shown = timed(lambda s=store: scanned(s))
+        if n_shown != n_labels:
+            raise RuntimeError(f"{kind}: {n_shown} labels came in batches, not {n_labels}")
         few, _ = timed(lambda s=store: s.find("v", asked[:100]))
         store.close()
         figures[kind] = {
@@ -68,10 +71,18 @@ def lookups(path: Path, n_labels: int) -> dict[str, Any]:
             "find_s": statistics.median(each for each, _ in finds),
             "find_cpu_s": statistics.median(cpu),
             "facts_s": statistics.median(each for each, _ in facts),
+            "shown_s": shown,
             "find_100_ms": 1000 * few,
             "file_mb": place.stat().st_size / 2**20,
         }
     return figures
+
+
+def scanned(store: Any) -> int:
+    """Read the labels in batches as `thresher_labels()` does, and count them."""
+    from thresher.label_batches import shown_labels
+
+    return sum(batch.num_rows for batch in shown_labels(store.file, store.last()))
 
 
 def fill(store: Any, keys: Sequence[str], answers: Sequence[Any]) -> None:
@@ -122,7 +133,8 @@ def run(out: Path, n_labels: int = 1_000_000) -> dict[str, Any]:
         f"{n_labels:,} labels: looked up in {found['boolean']['find_s']:.2f} s, "
         f"{found['boolean']['find_cpu_s']:.2f} s of processor time (texts "
         f"{found['text']['find_s']:.2f} s, {found['text']['find_cpu_s']:.2f} s; goal {GOAL_S:g}), "
-        f"read in {found['boolean']['facts_s']:.2f} s; the query again in {asked['again_s']:.1f} s "
+        f"read in {found['boolean']['facts_s']:.2f} s, shown in "
+        f"{found['boolean']['shown_s']:.2f} s; the query again in {asked['again_s']:.1f} s "
         f"with {asked['again_n_labels']} labels bought, another in {asked['from_facts_s']:.1f} s "
         f"with {asked['from_facts_n_labels']}",
         flush=True,
