@@ -7,11 +7,14 @@ cannot be names. So a table called ``oracle`` or a column called ``recall`` stil
 
 from __future__ import annotations
 
+from typing import get_args
+
 from thresher.errors import Error, ProgrammingError
 from thresher.sql.blocks import operand_ends, section_at
 from thresher.sql.clause_heads import SHORTFALLS, WRITTEN, TailClauses, begun, head_at, meant
 from thresher.sql.clause_values import READERS, read_gap
 from thresher.sql.tokens import Source
+from thresher.targets import AssumptionName
 
 __all__ = [
     "TailClauses",
@@ -25,6 +28,7 @@ __all__ = [
 
 _SAMPLES = ("reservoir", "bernoulli", "system")
 
+_ASSUMED = frozenset(name.split()[0].lower() for name in get_args(AssumptionName))
 _BEFORE_NUMBER = (
     "rows",
     "range",
@@ -96,7 +100,7 @@ def _is_clause(source: Source, i: int, last: int, section: str, *, ours: bool) -
         case "ON SHORTFALL" | "ON ORACLE ERROR":
             return ended
         case "ASSUMING":
-            return ended and after and i + 1 < last
+            return ended and i + 1 < last and (after or source.word(i + 1) in _ASSUMED)
         case "ORACLE LIMIT":
             return ended and (after or ours)
         case "GAP" if source.word(i + 1) == "interval":

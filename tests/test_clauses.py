@@ -59,6 +59,16 @@ CLAUSES = [
 ORDERS = list(itertools.permutations(CLAUSES))[::97]
 
 
+@pytest.mark.parametrize(
+    "order", list(itertools.permutations(["USING a", "ASSUMING NORMALITY", "ORACLE LIMIT 9"]))
+)
+def test_clauses_stand_in_any_order_right_after_from(order: tuple[str, ...]) -> None:
+    query = bind(" ".join(order), "SELECT count(*) FILTER (WHERE is_pos(a)) FROM t")
+    assert (query.leaves[0].alias, query.tail.oracle_limit) == ("t", 9)
+    assert query.tail.assuming == Assumption("NORMALITY")
+    assert [term.text for term in query.proxies] == ["a"]
+
+
 @pytest.mark.parametrize("order", ORDERS)
 def test_clauses_come_in_any_order(order: tuple[str, ...]) -> None:
     query = bind("\n".join(order))
