@@ -85,7 +85,7 @@ class ChatServer:
     async def ask(
         self,
         client: httpx.AsyncClient,
-        body: Mapping[str, object],
+        body: Callable[[int], Mapping[str, object]],
         n_tokens: int,
         read: Callable[[Reply], T],
     ) -> T:
@@ -95,8 +95,8 @@ class ChatServer:
         ----------
         client : httpx.AsyncClient
             With the headers that the server asks for.
-        body : mapping
-            The request.
+        body : callable
+            Gives the request after so many bad answers, from 0.
         n_tokens : int
             About how many tokens request and reply have together, for the limit by the minute.
         read : callable
@@ -112,7 +112,7 @@ class ChatServer:
         n_bad = 0
         for n_failures in itertools.count(1):
             try:
-                return read(await self._send(client, body, n_tokens))
+                return read(await self._send(client, body(n_bad), n_tokens))
             except BadAnswerError as error:
                 failure: Exception = error
                 n_bad += 1

@@ -72,13 +72,15 @@ class Line:
     def __init__(self, asker: Asker, client: httpx.AsyncClient, server: ChatServer) -> None:
         self._asker, self._client, self._server = asker, client, server
 
-    async def ask(self, body: Mapping[str, object], n_out: int, read: Callable[[Reply], T]) -> T:
+    async def ask(
+        self, body: Callable[[int], Mapping[str, object]], n_out: int, read: Callable[[Reply], T]
+    ) -> T:
         """Return what `read` makes of the reply; every reply is counted as paid.
 
         Parameters
         ----------
-        body : mapping
-            The request.
+        body : callable
+            Gives the request after so many bad answers, from 0.
         n_out : int
             Most tokens of the reply.
         read : callable
@@ -90,7 +92,7 @@ class Line:
             As for `ChatServer.ask`.
         """
         # UTF-8 has about three bytes a token or more, in most scripts.
-        text = str(body.get("messages")).encode(errors="replace")
+        text = str(body(0).get("messages")).encode(errors="replace")
 
         def paid(reply: Reply) -> T:
             self._asker.count(reply)

@@ -242,19 +242,26 @@ class ChatOracle:
 
     async def _ask(self, line: Line, request: _Request[T]) -> T:
         """Ask in the form that works, or find the one that this server understands."""
-        form = self._form
+        form = used = self._form
+
+        def body(n_bad: int) -> dict[str, object]:
+            nonlocal used
+            # Some servers take a schema and do not keep to it.
+            in_words = n_bad > 0 and self._question.structured == "auto"
+            used = replace(form, structured=False) if in_words else form
+            return self._body(request, used)
+
         while True:
             try:
-                found = await line.ask(
-                    self._body(request, form), self._question.max_tokens, request.read
-                )
+                found = await line.ask(body, self._question.max_tokens, request.read)
             except RefusedError as refusal:
                 other = self._other(form, refusal)
                 if other is None:
                     raise
                 form = other
                 continue
-            self._form, self._form_works = form, True
+            if form != self._form or not self._form_works:
+                self._form, self._form_works = used, True
             return found
 
     def _other(self, form: _Form, refusal: RefusedError) -> _Form | None:

@@ -110,13 +110,13 @@ class ChatProxy:
 
     async def _asked(self, line: Line, prompt: str) -> float:
         try:
-            return await line.ask(self._body(prompt), _TOKENS, self._read)
+            return await line.ask(lambda _: self._body(prompt), _TOKENS, self._read)
         except RefusedError as refusal:
             newer = "max_completion_tokens"
             if newer not in refusal.message or newer in self._body(prompt):
                 raise
             self._length_option = newer
-        return await line.ask(self._body(prompt), _TOKENS, self._read)
+        return await line.ask(lambda _: self._body(prompt), _TOKENS, self._read)
 
     def _body(self, prompt: str) -> dict[str, object]:
         system = [] if self._system is None else [{"role": "system", "content": self._system}]

@@ -70,7 +70,9 @@ def test_every_row_gets_its_answer_once_whatever_fails(serve: Serve) -> None:
 
     server = serve(behave)
     price = {"usd_per_mtok_input": 2.0, "usd_per_mtok_output": 10}
-    oracle = make(server.url, prompt="Is it: {text} ?", timeout=1.0, **price)
+    oracle = make(
+        server.url, prompt="Is it: {text} ?", timeout=1.0, structured="json_schema", **price
+    )
     answers = oracle.answer(table(NUMBERS))
     assert answers.values.to_pylist() == [i % 2 == 0 for i in range(60)]
     assert set(server.texts) == {

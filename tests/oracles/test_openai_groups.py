@@ -275,3 +275,21 @@ def test_the_key_is_in_no_log_and_no_output(
     assert KEY not in caplog.text
     assert KEY not in "".join(capfd.readouterr())
     assert KEY not in repr(vars(oracle)) + oracle.version
+
+
+def test_a_server_that_takes_a_schema_and_ignores_it_is_asked_in_words(serve: Serve) -> None:
+    def behave(request: Request) -> Reply:
+        if "Answer in JSON" in request.text or requests_in(request):
+            return said('{"answer": {"title":')
+        assert "response_format" not in request.body
+        return said(f"{is_even(request.text)}.")
+
+    server = serve(behave)
+    oracle = make(server.url, rows_per_prompt=1, concurrency=1)
+    found = oracle.answer(table(FILMS[:6])).values.to_pylist()
+    assert found == [i % 2 == 0 for i in range(6)]
+    assert len(server.requests) == 1 + 6, "once it is known, no other row is asked with a schema"
+    strict = make(server.url, rows_per_prompt=1, structured="json_schema", concurrency=1)
+    with pytest.raises(OracleError, match=r"in 3 tries; .*title"):
+        strict.answer(table(FILMS[:1]))
+    assert all("response_format" in request.body for request in server.requests[-3:])
