@@ -7,11 +7,12 @@ from thresher.plan import Aggregate, Estimation, Measured
 from thresher.sql.aggregate_items import AggregateItem, ItemReader, MeasuredCall
 from thresher.sql.aggregate_numbers import NOT_A_NUMBER, as_number, is_number
 from thresher.sql.blocks import Block, is_star, query_at
-from thresher.sql.estimate_columns import ENDS, EstimateColumns, limit_sql
+from thresher.sql.estimate_columns import ENDS, EstimateColumns
 from thresher.sql.expressions import parse_condition
 from thresher.sql.formula import Formula, call_at, is_constant
 from thresher.sql.items import Item, default_name, item_at
 from thresher.sql.names import Names
+from thresher.sql.selections import limit_sql
 from thresher.sql.tokens import Source, identifier
 from thresher.sql.value_ranges import value_range
 from thresher.targets import ErrorTarget
@@ -124,7 +125,7 @@ class _Binder:
 
     def _selected(self, item: Item, got: AggregateItem | None, *, limits: bool) -> list[str]:
         """Write an item of the SELECT list over the columns of the estimates."""
-        text = self.columns.text(item.first, item.last)
+        text = self.source.folded(item.first, item.last)
         if got is None:
             if text not in self.columns.values and not self._constant(item):
                 raise self._not_grouped(item)
@@ -180,7 +181,7 @@ class _Binder:
                     "FILTER, or ask for all of them: SELECT answer, count(*) FROM (SELECT "
                     "oracle(x) AS answer FROM t) GROUP BY answer.", a, b,
                 )  # fmt: skip
-            text = self.columns.text(a, b)
+            text = self.source.folded(a, b)
             if text not in self.columns.values:
                 self.columns.values[text] = f"__thresher_g{len(groups)}"
                 groups.append((self.columns.values[text], source.text(a, b)))
@@ -229,7 +230,7 @@ class _Binder:
                 interpolated=got.interpolated,
             )
         )
-        text = self.columns.text(item.first, item.last)
+        text = self.source.folded(item.first, item.last)
         value, *ends = (got.written.format(f"{column}{end}") for end in ENDS)
         low, high = reversed(ends) if got.falling else ends
         self.columns.values[text], self.columns.limits[text] = value, (low, high)
@@ -253,8 +254,8 @@ class _Binder:
 
     def _measure(self, call: MeasuredCall) -> int:
         """Return the number of what an aggregate is over; equal ones share it."""
-        value = self.columns.text(*call.value) if call.value else "1"
-        condition = self.columns.text(*call.condition) if call.condition else ""
+        value = self.source.folded(*call.value) if call.value else "1"
+        condition = self.source.folded(*call.condition) if call.condition else ""
         key = f"{value}{'' if call.values else ' counted'}", condition
         if key not in self._measured_at:
             self._measured_at[key] = len(self.measured)
@@ -325,7 +326,7 @@ class _Binder:
         while i < last:
             end = reader.call_ends(i, last)
             if end is not None:
-                text = self.columns.text(i, end)
+                text = self.source.folded(i, end)
                 if text not in self.columns.values:
                     got = reader.read(i, end)
                     if got is None:

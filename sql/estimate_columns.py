@@ -1,4 +1,4 @@
-"""Where the estimates of a block stand: what names them, ORDER BY and LIMIT over them."""
+"""Where the estimates of a block stand: what names them, and ORDER BY over them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from thresher.sql.blocks import Block
 from thresher.sql.items import Item
 from thresher.sql.tokens import Source
 
-__all__ = ["ENDS", "EstimateColumns", "limit_sql"]
+__all__ = ["ENDS", "EstimateColumns"]
 
 ENDS = ("", "_low", "_high")
 """What an estimate and its limits have behind their name."""
@@ -35,21 +35,16 @@ class EstimateColumns:
         self.values: dict[str, str] = {}
         self.limits: dict[str, tuple[str, str]] = {}
 
-    def text(self, first: int, last: int) -> str:
-        """Write an expression so that equal ones are written alike."""
-        tokens = self._source.tokens[first:last]
-        return " ".join(token.word or token.text for token in tokens)
-
     def named(self, i: int, items: Sequence[Item]) -> str | None:
         """Return the column of the item, limit or group that a single token names."""
         source = self._source
         token = source.tokens[i]
         if not token.is_name or source.mark(i - 1, ".") or source.mark(i + 1, "("):
             return None
-        if (text := self.text(i, i + 1)) in self.values:
+        if (text := source.folded(i, i + 1)) in self.values:
             return self.values[text]
         for item in items:
-            text = self.text(item.first, item.last)
+            text = source.folded(item.first, item.last)
             for end, column in zip(ENDS[1:], self.limits.get(text, ()), strict=False):
                 if token.name.lower() == f"{item.name}{end}".lower():
                     return column
@@ -70,7 +65,7 @@ class EstimateColumns:
 
     def _order_key(self, a: int, b: int, items: Sequence[Item]) -> str:
         source = self._source
-        text = self.text(a, b)
+        text = source.folded(a, b)
         if text in self.values:
             return self.values[text]
         if source.word(a) == "all" and b == a + 1:
@@ -83,20 +78,10 @@ class EstimateColumns:
                 and 0 < int(token.text) <= len(items)
             ):
                 item = items[int(token.text) - 1]
-                return self.values[self.text(item.first, item.last)]
+                return self.values[source.folded(item.first, item.last)]
             if (column := self.named(a, items)) is not None:
                 return column
         raise source.refuse(
             f"ORDER BY {source.text(a, b)} beside estimated aggregates: name an item of the "
             "SELECT list, or its limits (its name with _low or _high)", a, b,
         )  # fmt: skip
-
-
-def limit_sql(source: Source, block: Block) -> str:
-    """Write LIMIT, OFFSET and FETCH of a block."""
-    found = sorted(
-        (block.sections[name], name)
-        for name in ("limit", "offset", "fetch")
-        if name in block.sections
-    )
-    return " ".join(f"{name.upper()} {source.text(*tokens)}" for tokens, name in found)

@@ -122,10 +122,10 @@ def _having(source: Source, block: Block, notes: list[str]) -> list[Edit]:
             "group, which is supported for >= 1 only. Write a condition over an oracle that "
             "counts, such as WHERE n_cars(frame) >= 2.", first, last,
         )  # fmt: skip
-    grouped = [_written(source, *item) for item in source.split(*block.range("group"))]
+    grouped = [source.folded(*item) for item in source.split(*block.range("group"))]
     selected = source.split(*block.range("select"))
     sorts = any(source.word(i) in AGGREGATES for i in outer_tokens(source, *block.range("order")))
-    if not grouped or sorts or any(_written(source, *item) not in grouped for item in selected):
+    if not grouped or sorts or any(source.folded(*item) not in grouped for item in selected):
         raise source.refuse(
             f"HAVING SUM({condition}) >= 1 beside what is not in GROUP BY is not supported. "
             f"Write WHERE {condition} and no GROUP BY, then aggregate over the rows.",
@@ -175,8 +175,3 @@ def _apart(source: Source, block: Block) -> list[Edit]:
     a, b = keys[0]
     at = min(gap + 2, n)
     return [Edit(at, at, [*put("ON", source.tokens[gap]), *source.tokens[a:b]])]
-
-
-def _written(source: Source, first: int, last: int) -> str:
-    tokens = source.tokens[first:last]
-    return " ".join(token.word or token.text for token in tokens)

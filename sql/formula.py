@@ -116,7 +116,7 @@ class Formula:
         opened = node.first + 1
         pieces = source.split(opened + 1, source.partner[opened])
         arguments = self._arguments(node, pieces)
-        key = self._key(node)
+        key = source.folded(node.first, node.last)
         if key in self._known:
             return
         value = f"__thresher_o{len(self.calls)}"
@@ -185,7 +185,7 @@ class Formula:
     def _write(self, node: Node) -> str:
         """Write a node with its calls and oracle-free pieces replaced by columns."""
         if node.kind == "call":
-            return self._known[self._key(node)].value
+            return self._known[self._source.folded(node.first, node.last)].value
         if not node.holds:
             return self._part(node)
         swaps = {(child.first, child.last): self._write(child) for child in node.children}
@@ -205,11 +205,6 @@ class Formula:
         if found is None:
             raise self._source.error(f"there is no oracle {self._name(node)}", node.first)
         return found
-
-    def _key(self, node: Node) -> str:
-        """Write a call so that equal calls are written alike."""
-        tokens = self._source.tokens[node.first : node.last]
-        return " ".join(token.word or token.text for token in tokens)
 
 
 def _arguments_text(count: int) -> str:

@@ -16,6 +16,7 @@ __all__ = [
     "AGGREGATES",
     "first_aggregate",
     "has_window",
+    "limit_sql",
     "names_row",
     "outer_tokens",
     "rewrite_answer",
@@ -134,20 +135,25 @@ def rewrite_answer(
         for name, words in _GROUPING
         if name in block.sections
     ]
-    limits = sorted(
-        (block.sections[name], name)
-        for name in ("limit", "offset", "fetch")
-        if name in block.sections
-    )
     return Answer(
         select=select,
         grouping=" ".join(grouping),
         order=f"ORDER BY {source.text(first, last, calls)}" if first < last else "",
-        limit=" ".join(f"{name.upper()} {source.text(*tokens)}" for tokens, name in limits),
+        limit=limit_sql(source, block),
         by_row=by_row,
         hidden=hidden,
         aggregates=aggregates,
     )
+
+
+def limit_sql(source: Source, block: Block) -> str:
+    """Write LIMIT, OFFSET and FETCH of a block, in the order in which they stand."""
+    found = sorted(
+        (block.sections[name], name)
+        for name in ("limit", "offset", "fetch")
+        if name in block.sections
+    )
+    return " ".join(f"{name.upper()} {source.text(*tokens)}" for tokens, name in found)
 
 
 def _sees_row(source: Source, block: Block, leaf: Leaf) -> bool:

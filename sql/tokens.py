@@ -16,7 +16,7 @@ from typing import Literal
 from thresher.errors import NotSupportedError, ProgrammingError
 from thresher.plan import Place
 
-__all__ = ["RESERVED", "Source", "Token", "identifier", "marks", "quoted", "tokenize"]
+__all__ = ["RESERVED", "Source", "Token", "comment_end", "identifier", "quoted", "tokenize"]
 
 Kind = Literal["word", "quoted", "string", "number", "parameter", "operator", "mark", "broken"]
 
@@ -149,7 +149,7 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def marks(tokens: Sequence[Token]) -> list[int]:
+def _partners(tokens: Sequence[Token]) -> list[int]:
     """Return for each token the index of its partner bracket, -1 where it has none."""
     partners, stack = [-1] * len(tokens), []
     for i, token in enumerate(tokens):
@@ -176,7 +176,7 @@ class Source:
 
     def __init__(self, sql: str, tokens: list[Token]) -> None:
         self.sql, self.tokens = sql, tokens
-        self.partner = marks(tokens)
+        self.partner = _partners(tokens)
 
     def word(self, i: int) -> str:
         """Return the lower-case word at a token, or an empty string."""
@@ -227,6 +227,10 @@ class Source:
             written.append(piece)
             i = end
         return "".join(written)
+
+    def folded(self, first: int, last: int) -> str:
+        """Write tokens ``first:last`` so that equal expressions are written alike."""
+        return " ".join(token.word or token.text for token in self.tokens[first:last])
 
     def place(self, first: int, last: int) -> Place:
         """Return where tokens ``first:last`` stand in the text."""
