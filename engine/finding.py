@@ -9,6 +9,7 @@ import pyarrow as pa
 from thresher.certificate import Bounds, Certificate, ProxyReport
 from thresher.certifying import certify
 from thresher.errors import ProgrammingError, ShortfallError
+from thresher.fitting import believed_of
 from thresher.plan import Sought
 from thresher.running import Running
 from thresher.sampling import OutOfLabelsError, Step, Walk
@@ -52,6 +53,7 @@ class _Finding:
         self.run, self.sought, self.target = run, sought, sought.target
         self.bought: list[tuple[Rows, npt.NDArray[np.bool_]]] = []
         self.fitter: Fitter | None = None
+        self.believed = believed_of(run.env, run.query, run.population)
         self.next_fit, self.shuffled, self.n_known = _TO_FIT, False, 0
         gap = self.target.gap
         places = None if gap is None else self._places()
@@ -177,7 +179,7 @@ class _Finding:
             return
         run.enter("fit proxies")
         with run.scoring():
-            scores, run.reports = self.fitter.fit(rows, truth, run.rng)
+            scores, run.reports = self.fitter.fit(rows, truth, run.rng, self.believed(rows, truth))
         self.next_fit, run.used = _REFIT * len(rows), scores
         walk.reorder(self._best_first(np.asarray(scores, dtype=np.float64)))
         run.enter("find")

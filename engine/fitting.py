@@ -7,12 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from thresher.certificate import ProxyReport
+from thresher.environment import Environment
 from thresher.labelling import Labeller
+from thresher.plan import SelectionQuery
+from thresher.population import Population
 from thresher.scoring import Fitter, FloatArray, pilot
 
-__all__ = ["Fit", "Forecast", "fit_growing", "fit_once"]
+__all__ = ["Believed", "Fit", "Forecast", "believed_of", "fit_growing", "fit_once"]
 
 _FIRST = 100  # labels of the first fit
 _GROWTH = 0.5  # labels more for each further fit, of those so far
@@ -24,6 +28,7 @@ _SHARE = 3  # of the labels that may be bought, one in so many goes into fitting
 _LEAST_ODDS = 1e-4  # of a row to be drawn, over those of the most telling one
 
 Forecast = Callable[[FloatArray, npt.NDArray[np.int8]], int]
+Believed = Callable[[npt.NDArray[np.int64], npt.NDArray[np.bool_]], npt.NDArray[np.float64] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +62,11 @@ class _Fitting:
         labeller: Labeller,
         known: npt.NDArray[np.int8],
         facts: npt.NDArray[np.int64],
+        believed: Believed,
         rng: np.random.Generator,
     ) -> None:
-        self.fitter, self.labeller, self.rng = fitter, labeller, rng
+        self.fitter, self.labeller = fitter, labeller
+        self.believed, self.rng = believed, rng
         self.known, self.used = known.copy(), facts
         self.rows, self.answers = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_)
         self.scores: FloatArray = np.zeros(len(known), dtype=np.float32)
@@ -79,7 +86,8 @@ class _Fitting:
     def fit(self) -> None:
         if len(self.used):
             truth = self.known[self.used] == 1
-            self.scores, self.reports = self.fitter.fit(self.used, truth, self.rng)
+            belief = self.believed(self.used, truth)
+            self.scores, self.reports = self.fitter.fit(self.used, truth, self.rng, belief)
 
     def done(self) -> Fit:
         return Fit(self.rows, self.answers, self.scores, self.reports)
@@ -90,6 +98,7 @@ def fit_once(
     labeller: Labeller,
     known: npt.NDArray[np.int8],
     facts: npt.NDArray[np.int64],
+    believed: Believed,
     count: int,
     rng: np.random.Generator,
 ) -> Fit:
@@ -97,12 +106,12 @@ def fit_once(
 
     Parameters
     ----------
-    fitter, labeller, known, facts, rng
+    fitter, labeller, known, facts, believed, rng
         As in `fit_growing`.
     count : int
         Labels to fit on, those of `facts` included; the others are drawn uniformly.
     """
-    fitting = _Fitting(fitter, labeller, known, facts, rng)
+    fitting = _Fitting(fitter, labeller, known, facts, believed, rng)
     fitting.buy(max(0, count - len(facts)))
     fitting.fit()
     return fitting.done()
@@ -113,6 +122,7 @@ def fit_growing(
     labeller: Labeller,
     known: npt.NDArray[np.int8],
     facts: npt.NDArray[np.int64],
+    believed: Believed,
     forecast: Forecast,
     rng: np.random.Generator,
 ) -> Fit:
@@ -128,6 +138,9 @@ def fit_growing(
         1 or 0 where the truth is known, -1 elsewhere; left as it is.
     facts : ndarray of int64, shape (k,)
         Known rows to fit on besides.
+    believed : callable
+        Returns the probability of TRUE of labelled rows, from the rows and their labels, by the
+        oracle's confidence; None where it says nothing of it.
     forecast : callable
         Labels that the query will need besides, from scores and what is known.
     rng : numpy.random.Generator
@@ -148,7 +161,7 @@ def fit_growing(
     lost nothing by labelling these rows first. None of it costs any of delta: the certifying sample
     is drawn later, from the rows that are still unknown.
     """
-    fitting = _Fitting(fitter, labeller, known, facts, rng)
+    fitting = _Fitting(fitter, labeller, known, facts, believed, rng)
     n_unknown = int(np.count_nonzero(known < 0))
     most = min(n_unknown // 2, labeller.remaining // _SHARE, _MOST)
     wanted = min(max(0, _FIRST - len(facts)), labeller.remaining // _SHARE)
@@ -174,3 +187,27 @@ def _weights(scores: FloatArray) -> npt.NDArray[np.float64] | None:
     p = np.clip(np.asarray(scores, dtype=np.float64), _LEAST_ODDS, 1.0 - _LEAST_ODDS)
     unsure = p * (1.0 - p)
     return np.asarray(p / p.sum() + unsure / unsure.sum(), dtype=np.float64)
+
+
+def believed_of(env: Environment, query: SelectionQuery, population: Population) -> Believed:
+    """Return what tells how sure the oracle was of the rows that it has labelled.
+
+    A condition of one BOOLEAN call is believed as the call is. Of others nothing is said.
+    """
+
+    def believed(
+        rows: npt.NDArray[np.int64], truth: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.float64] | None:
+        call = query.calls[0]
+        bound = env.oracles[call.oracle]
+        if len(query.calls) > 1 or not pa.types.is_boolean(bound.returns):
+            return None
+        keys = population.inputs(rows).column(call.key).combine_chunks().dictionary_encode()
+        distinct = env.store.confidence(bound.version, keys.dictionary.to_pylist())
+        confidence = distinct[np.asarray(keys.indices)]
+        if np.isnan(confidence).all():
+            return None
+        belief = np.where(truth, confidence, 1.0 - confidence)
+        return np.where(np.isnan(belief), truth, belief)
+
+    return believed

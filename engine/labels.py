@@ -15,6 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from thresher.label_batches import last_label
 from thresher.store_file import StoreFile
 from thresher.stored_certificates import CERTIFICATE_COLUMNS, StoredAnswer, StoredCertificates
@@ -22,6 +25,7 @@ from thresher.stored_labels import (
     FoundLabels,
     Label,
     StoredLabels,
+    find_confidence,
     find_labels,
     read_labels,
 )
@@ -153,6 +157,14 @@ class LabelStore(StoredCertificates):
         """Return the stored labels among distinct `keys` (SHA-256 in hex), by the column."""
         with self._snapshot(version) as (db, oracle):
             return find_labels(db, oracle, keys, last_label(db))
+
+    def confidence(self, version: str, keys: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Return the oracle's confidence in the stored answer of each of distinct keys, else NaN.
+
+        Shape (n,), in [0, 1].
+        """
+        with self._snapshot(version) as (db, oracle):
+            return find_confidence(db, oracle, keys)
 
     def put(
         self,

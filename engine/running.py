@@ -16,7 +16,7 @@ import numpy.typing as npt
 from thresher.certificate import ProxyReport
 from thresher.environment import Environment
 from thresher.errors import BudgetError, Error
-from thresher.fitting import Fit, fit_growing, fit_once
+from thresher.fitting import Fit, believed_of, fit_growing, fit_once
 from thresher.labelling import Labeller, learn
 from thresher.labels import Run
 from thresher.paces import paces_of, taking
@@ -388,9 +388,10 @@ class Running:
     def _fit(self, fitter: Fitter, *, budgeted: bool) -> Fit:
         """Fit proxies: on more and more labels where a forecast can say what they save."""
         facts, targets = self._fit_facts(), self.targets
+        believed = believed_of(self.env, self.query, self.population)
         if targets.kind != "joint":
             count = n_fit(self.population.n_rows, self.labeller.remaining, budgeted=budgeted)
-            return fit_once(fitter, self.labeller, self.known, facts, count, self.rng)
+            return fit_once(fitter, self.labeller, self.known, facts, believed, count, self.rng)
 
         def forecast(scores: FloatArray, known: npt.NDArray[np.int8]) -> int:
             return sufficient_labels(
@@ -398,7 +399,7 @@ class Running:
                 precision=targets.precision or 1.0, known=known,
             ).expected  # fmt: skip
 
-        return fit_growing(fitter, self.labeller, self.known, facts, forecast, self.rng)
+        return fit_growing(fitter, self.labeller, self.known, facts, believed, forecast, self.rng)
 
 
 def targets_of(env: Environment, query: SelectionQuery) -> Targets:

@@ -164,7 +164,11 @@ class Fitter:
         self._fixed: dict[int, FloatArray] = {}
 
     def fit(
-        self, rows: npt.NDArray[np.int64], truth: npt.NDArray[np.bool_], rng: np.random.Generator
+        self,
+        rows: npt.NDArray[np.int64],
+        truth: npt.NDArray[np.bool_],
+        rng: np.random.Generator,
+        belief: npt.NDArray[np.float64] | None = None,
     ) -> tuple[FloatArray, tuple[ProxyReport, ...]]:
         """Fit on labelled rows.
 
@@ -176,6 +180,9 @@ class Fitter:
             Their labels.
         rng : numpy.random.Generator
             Splits the folds.
+        belief : ndarray of float64, shape (k,), optional
+            Probability of TRUE of each by the oracle's confidence: what proxies that are trained
+            are fitted to. All are judged by the labels.
 
         Returns
         -------
@@ -187,7 +194,7 @@ class Fitter:
         from thresher.oracles.proxies import choose  # brings scikit-learn
 
         candidates = self._candidates
-        fitted = [self._fit(i, rows, truth, rng) for i in range(len(candidates))]
+        fitted = [self._fit(i, rows, truth, rng, belief) for i in range(len(candidates))]
         names = [candidate.name for candidate in candidates]
         for name, scores in _combined(fitted, candidates):
             names.append(name)
@@ -208,6 +215,7 @@ class Fitter:
         rows: npt.NDArray[np.int64],
         truth: npt.NDArray[np.bool_],
         rng: np.random.Generator,
+        belief: npt.NDArray[np.float64] | None,
     ) -> FittedProxy:
         candidate, population = self._candidates[number], self._population
         if isinstance(candidate, Trainable):
@@ -215,7 +223,7 @@ class Fitter:
                 everything = population.inputs(np.arange(population.n_rows))
                 columns = everything.select(list(candidate.inputs))
                 self._features[number] = candidate.proxy.featurise(columns)
-            return candidate.proxy.fit(self._features[number], rows, truth, rng)
+            return candidate.proxy.fit(self._features[number], rows, truth, rng, belief)
         if number not in self._fixed:
             scores = candidate.fixed(population)
             if scores is None:

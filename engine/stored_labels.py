@@ -22,6 +22,7 @@ __all__ = [
     "StoredLabels",
     "as_keys",
     "as_texts",
+    "find_confidence",
     "find_labels",
     "hex_of",
     "parsed",
@@ -34,6 +35,11 @@ _KEY = 32  # bytes of a SHA-256
 _SEQS = 100_000  # sequence numbers read at once
 _PROBE = 10  # finding one key in the index takes as long as reading so many rows in order
 _WHERE = "FROM labels NOT INDEXED WHERE oracle = ? AND seq BETWEEN ? AND ?"
+_PROBED = (
+    "WITH RECURSIVE n (i) AS (SELECT 0 WHERE ?1 > 0 UNION ALL SELECT i + 1 FROM n "
+    "WHERE i + 1 < ?1) SELECT i, {} FROM n CROSS JOIN labels "
+    f"ON oracle = ?2 AND key = substr(?3, i * {_KEY} + 1, {_KEY})"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +142,24 @@ def find_labels(db: sqlite3.Connection, oracle: int, keys: Sequence[str], last: 
 
 def _probe(db: sqlite3.Connection, oracle: int, packed: bytes) -> FoundLabels:
     """Look keys up in the index, all by one statement."""
-    rows = db.execute(
-        "WITH RECURSIVE n (i) AS (SELECT 0 WHERE ?1 > 0 UNION ALL SELECT i + 1 FROM n "
-        "WHERE i + 1 < ?1) SELECT i, answer, seq FROM n CROSS JOIN labels "
-        f"ON oracle = ?2 AND key = substr(?3, i * {_KEY} + 1, {_KEY})",
-        (len(packed) // _KEY, oracle, packed),
-    ).fetchall()
+    asked = (len(packed) // _KEY, oracle, packed)
+    rows = db.execute(_PROBED.format("answer, seq"), asked).fetchall()
     places, answers, seqs = zip(*rows, strict=True) if rows else ((), (), ())
     return FoundLabels(np.array(places, dtype=np.int64), list(answers), _integers(seqs))
+
+
+def find_confidence(
+    db: sqlite3.Connection, oracle: int, keys: Sequence[str]
+) -> npt.NDArray[np.float64]:
+    """Return the oracle's confidence in its answer to each key, NaN where it has none: shape (n,).
+
+    `db`, `oracle` and `keys` as in `find_labels`.
+    """
+    packed, found = bytes.fromhex("".join(keys)), np.full(len(keys), np.nan)
+    rows = db.execute(_PROBED.format("confidence"), (len(keys), oracle, packed)).fetchall()
+    for place, confidence in rows:
+        found[place] = np.nan if confidence is None else confidence
+    return found
 
 
 def _starts(db: sqlite3.Connection, until: int) -> range:

@@ -174,6 +174,7 @@ class EmbeddingProxy:
         rows: npt.NDArray[np.int64],
         truth: npt.NDArray[np.bool_],
         rng: np.random.Generator,
+        belief: npt.NDArray[np.float64] | None = None,
     ) -> FittedScores:
         """Train the head on the labelled rows and score the whole population.
 
@@ -184,7 +185,7 @@ class EmbeddingProxy:
         """
         if not isinstance(features, _Features):
             raise InterfaceError(f"{self.name}: fit takes what featurise returned.")
-        return fit_logistic(features.matrix, rows, truth, rng, _STRENGTHS)
+        return fit_logistic(features.matrix, rows, truth, rng, _STRENGTHS, belief)
 
 
 def create_proxy(

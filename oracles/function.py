@@ -28,9 +28,11 @@ _BATCH_SIZE = 32  # a slow function that fails must not take many paid answers w
 Function = Callable[..., object]
 
 
-def _version(function: Function, signature: Signature, version: str | None) -> str:
+def _version(name: str, function: Function, signature: Signature, version: str | None) -> str:
     types = [argument.type for argument in signature.arguments]
-    told = ["told", version] if version is not None else ["hashed", function_version(function)]
+    told = ["hashed", function_version(function)]
+    if version is not None:  # it sets apart the versions of one model, not one model from another
+        told = ["told", name.lower(), version]
     return digest("python", told, types, signature.returns)
 
 
@@ -70,7 +72,7 @@ class FunctionOracle:
         ``function(list, ...)``: one list per argument, a batch long, gives one answer a row as a
         list, a NumPy or an Arrow array. An item of a list may be ``(answer, confidence)``.
     version : str, optional
-        Replaces the hash of the code.
+        Replaces the hash of the code; labels then belong to the declared name and this version.
     batch_size : int
         Rows passed at once.
 
@@ -94,11 +96,11 @@ class FunctionOracle:
     ) -> None:
         arrow_type(signature.returns)
         self._who, self._signature, self._function = f"oracle {name}", signature, function
-        self._version, self._batch_size = _version(function, signature, version), batch_size
+        self._version, self._batch_size = _version(name, function, signature, version), batch_size
 
     @property
     def version(self) -> str:
-        """Hash (hex) of the function's code and settings, or of the version given by hand."""
+        """Hash (hex) of the function's code, or of the declared name and the version told."""
         return self._version
 
     @property
@@ -139,11 +141,11 @@ class FunctionProxy:
         self, name: str, signature: Signature, function: Function, *, version: str | None = None
     ) -> None:
         self._who, self._function = f"proxy {name}", function
-        self._version = _version(function, signature, version)
+        self._version = _version(name, function, signature, version)
 
     @property
     def version(self) -> str:
-        """Hash (hex) of the function's code and settings, or of the version given by hand."""
+        """Hash (hex) of the function's code, or of the declared name and the version told."""
         return self._version
 
     def score(self, batch: pa.Table) -> npt.NDArray[np.float64]:

@@ -78,20 +78,28 @@ def _smoothed(truth: npt.NDArray[np.bool_]) -> float:
 
 
 def _logits(
-    train: Matrix, truth: npt.NDArray[np.bool_], strength: float, targets: Sequence[Matrix]
-) -> list[npt.NDArray[np.float64]]:
-    """Fit once and return the logit of each row of each target matrix."""
+    train: Matrix,
+    truth: npt.NDArray[np.bool_],
+    belief: npt.NDArray[np.float64] | None,
+    strength: float,
+    target: Matrix,
+) -> npt.NDArray[np.float64]:
+    """Fit once and return the logit of each row of the target matrix."""
     from sklearn.linear_model import LogisticRegression
 
     if truth.all() or not truth.any() or train.shape[1] == 0:
-        rate = special.logit(_smoothed(truth))
-        return [np.full(target.shape[0], rate) for target in targets]
+        return np.full(target.shape[0], special.logit(_smoothed(truth)))
+    weight = None
+    if belief is not None:  # every row stands for TRUE and for FALSE, as much as it is either
+        truth = np.repeat([True, False], len(truth))
+        weight = np.concatenate([belief, 1.0 - belief])
+        train = sparse.vstack([train, train]) if sparse.issparse(train) else np.vstack([train] * 2)
     model = LogisticRegression(C=strength, max_iter=300)
     with warnings.catch_warnings():  # an optimum to three digits is enough for a proxy
         warnings.simplefilter("ignore")
-        model.fit(train, truth)
+        model.fit(train, truth, sample_weight=weight)
     weights = np.asarray(model.coef_[0], dtype=np.float64)
-    return [np.asarray(target @ weights) + float(model.intercept_[0]) for target in targets]
+    return np.asarray(target @ weights) + float(model.intercept_[0])
 
 
 def _used_columns(matrix: Matrix, rows: npt.NDArray[np.int64]) -> tuple[Matrix, Matrix]:
@@ -109,6 +117,7 @@ def fit_logistic(
     truth: npt.NDArray[np.bool_],
     rng: np.random.Generator,
     strengths: Sequence[float],
+    belief: npt.NDArray[np.float64] | None = None,
 ) -> FittedScores:
     """Fit on the labelled rows and score all rows.
 
@@ -124,6 +133,9 @@ def fit_logistic(
         Deals the rows into five folds.
     strengths : sequence of float
         Inverse regularisation strengths to choose from.
+    belief : ndarray of float64, shape (n,), optional
+        Probability of TRUE by the oracle's own confidence, in [0, 1]: soft labels to fit to. The
+        labels themselves still decide on the strength.
 
     Returns
     -------
@@ -144,7 +156,7 @@ def fit_logistic(
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     with threadpool_limits(1):  # these products are small: threads would wait for one another
-        return _fit(matrix, rows, truth, rng, strengths)
+        return _fit(matrix, rows, truth, rng, strengths, belief)
 
 
 def _fit(
@@ -153,6 +165,7 @@ def _fit(
     truth: npt.NDArray[np.bool_],
     rng: np.random.Generator,
     strengths: Sequence[float],
+    belief: npt.NDArray[np.float64] | None,
 ) -> FittedScores:
     rate = _smoothed(truth)
     train, everything = _used_columns(matrix, rows)
@@ -162,13 +175,14 @@ def _fit(
         out, kept = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
         if len(out) and len(kept):
             for i, strength in enumerate(strengths):
-                held_out[i, out] = _logits(train[kept], truth[kept], strength, [train[out]])[0]
+                soft = None if belief is None else belief[kept]
+                held_out[i, out] = _logits(train[kept], truth[kept], soft, strength, train[out])
         elif len(out):
             held_out[:, out] = special.logit(rate)
     probabilities = special.expit(held_out)
     losses = [cross_entropy(p, truth) for p in probabilities]
     best = int(np.argmin(losses))
-    scores = special.expit(_logits(train, truth, strengths[best], [everything])[0])
+    scores = special.expit(_logits(train, truth, belief, strengths[best], everything))
     scores[rows] = probabilities[best]
     auc = ranking_auc(held_out[best], truth)
     return FittedScores(scores.astype(np.float32), auc, losses[best])

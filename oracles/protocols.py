@@ -60,7 +60,11 @@ class Answers:
 
 
 class Oracle(Protocol):
-    """The expensive model whose answer is the truth."""
+    """The expensive model whose answer is the truth.
+
+    One with an attribute ``counts_tokens`` that is true says in its answers how many tokens they
+    took: budgets of tokens can be kept with it.
+    """
 
     @property
     def version(self) -> str:
@@ -121,5 +125,10 @@ class TrainableProxy(Protocol):
         rows: npt.NDArray[np.int64],
         truth: npt.NDArray[np.bool_],
         rng: np.random.Generator,
+        belief: npt.NDArray[np.float64] | None = None,
     ) -> FittedProxy:
-        """Train on the labelled `rows` (positions) and score the whole population."""
+        """Train on the labelled `rows` (positions) and score the whole population.
+
+        `belief` is the probability of TRUE of each by the oracle's confidence, to be fitted to in
+        place of `truth` where it is given.
+        """

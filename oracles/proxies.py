@@ -70,6 +70,7 @@ class TfidfProxy:
         rows: npt.NDArray[np.int64],
         truth: npt.NDArray[np.bool_],
         rng: np.random.Generator,
+        belief: npt.NDArray[np.float64] | None = None,
     ) -> FittedScores:
         """Train on the labelled rows and score the whole population.
 
@@ -80,7 +81,7 @@ class TfidfProxy:
         """
         if not isinstance(features, _Features):
             raise InterfaceError("tfidf: fit takes what featurise returned.")
-        return fit_logistic(features.matrix, rows, truth, rng, _STRENGTHS)
+        return fit_logistic(features.matrix, rows, truth, rng, _STRENGTHS, belief)
 
 
 def choose(fitted: Sequence[FittedProxy]) -> int:

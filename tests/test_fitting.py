@@ -11,6 +11,8 @@ import pytest
 import thresher
 from thresher.certificate import ProxyReport
 from thresher.fitting import Fit, fit_growing, fit_once
+from thresher.oracles import proxies
+from thresher.oracles.logistic import fit_logistic
 from thresher.sampling import CountedLabels, OutOfLabelsError
 
 N_ROWS = 4000
@@ -29,8 +31,11 @@ class Learner:
         rows: npt.NDArray[np.int64],
         truth: npt.NDArray[np.bool_],
         rng: np.random.Generator,
+        belief: npt.NDArray[np.float64] | None,
     ) -> tuple[npt.NDArray[np.float64], tuple[ProxyReport, ...]]:
         assert truth.tolist() == self.truth[rows].tolist()
+        assert belief is not None
+        assert ((belief > 0.5) == truth).all()
         self.fitted_on.append(rows)
         sure = 1 - np.exp(-len(rows) / self.learns_by)
         return sure * self.truth + (1 - sure) * self.noise, (ProxyReport("learner", used=True),)
@@ -47,7 +52,11 @@ def grow(
 
     facts = np.flatnonzero(start >= 0)
     rng = np.random.default_rng(7)
-    return fit_growing(cast("Any", learner), labels, start, facts, left or needs, rng)
+    return fit_growing(cast("Any", learner), labels, start, facts, sure, left or needs, rng)
+
+
+def sure(rows: npt.NDArray[np.int64], truth: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    return np.where(truth, 0.9, 0.1) + rows / 1e9
 
 
 def truth_of(share: float = 0.1) -> npt.NDArray[np.bool_]:
@@ -127,9 +136,9 @@ def test_a_fixed_number_of_labels_counts_the_facts() -> None:
     known[:50] = truth[:50]
     labels, rng = CountedLabels(truth.__getitem__, N_ROWS), np.random.default_rng(0)
     learner = cast("Any", Learner(truth, 30.0))
-    fit = fit_once(learner, cast("Any", labels), known, np.arange(50), 80, rng)
+    fit = fit_once(learner, cast("Any", labels), known, np.arange(50), sure, 80, rng)
     assert len(fit.rows) == labels.spent == 30
-    none = fit_once(learner, cast("Any", labels), known, np.arange(50), 20, rng)
+    none = fit_once(learner, cast("Any", labels), known, np.arange(50), sure, 20, rng)
     assert not len(none.rows)
     assert len(none.reports) == 1
 
@@ -167,3 +176,37 @@ def test_a_proxy_that_knows_nothing_costs_labels_only(text: str, told: bool) -> 
         assert len(found & true) >= 0.9 * len(found)
         assert (certificate.n_labels < 1500) or not told
         assert certificate.verify().ok
+
+
+@pytest.mark.parametrize("condition", ["good(text)", "NOT good(text)"])
+@pytest.mark.parametrize("tail", ["RECALL TARGET 90% PRECISION TARGET 90%", "LIMIT 90"])
+def test_proxies_are_fitted_to_how_sure_the_oracle_is(
+    monkeypatch: pytest.MonkeyPatch, condition: str, tail: str
+) -> None:
+    beliefs: list[tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64] | None]] = []
+
+    def spy(*arguments: Any) -> Any:
+        beliefs.append((arguments[2], arguments[-1]))
+        return fit_logistic(*arguments)
+
+    monkeypatch.setattr(proxies, "fit_logistic", spy)
+
+    def good(texts: list[str]) -> list[tuple[bool, float]]:
+        marks = [int(text.split()[0]) for text in texts]
+        return [(m % 3 == 0, 0.5 + m % 6 / 10) for m in marks]
+
+    with thresher.connect() as con:
+        con.execute(
+            "CREATE TABLE notes AS SELECT (i % 200) || ' words ' || i AS t FROM range(600) r(i)"
+        )
+        con.create_oracle("good", good, args={"text": "VARCHAR"}, version="1")
+        con.execute(
+            f"SELECT t FROM notes WHERE {condition.replace('text', 't')} {tail} SEED 1"
+        ).fetchall()
+    assert beliefs
+    for truth, belief in beliefs:
+        assert belief is not None
+        assert set(belief.round(9)) <= {0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0}
+        assert ((belief >= 0.5) | ~truth).all()
+        assert ((belief <= 0.5) | truth).all()
+        assert 0 < np.count_nonzero(belief == truth) < len(belief)

@@ -147,6 +147,23 @@ def test_numbers_alone_can_train_a_proxy(text_signature: Signature) -> None:
     assert fitted.auc > 0.99
 
 
+def test_soft_labels_teach_more_than_hard_ones() -> None:
+    rng = np.random.default_rng(2)
+    matrix = rng.normal(size=(4000, 30)).astype(np.float32)
+    chance = 1 / (1 + np.exp(-(matrix @ rng.normal(size=30)) / 4))
+    rows = np.arange(120)
+    truth, unseen = chance > 0.5, np.arange(120, 4000)
+    strengths = (0.01, 0.1, 1.0)
+    aucs = []
+    for belief in (None, chance[rows]):
+        fitted = fit_logistic(
+            matrix, rows, truth[rows], np.random.default_rng(0), strengths, belief
+        )
+        aucs.append(ranking_auc(fitted.scores[unseen].astype(np.float64), truth[unseen]))
+        assert 0.5 < fitted.auc <= 1
+    assert aucs[1] > aucs[0] + 0.01
+
+
 @pytest.mark.parametrize("kind", [pa.list_(pa.uint8()), pa.list_(pa.float32(), 3)])
 def test_lists_of_numbers_are_features_place_by_place(kind: pa.DataType) -> None:
     pixels = pa.array([[0, 4, 7], [2, 4, 9], None, [4, 4, 8]], kind)
