@@ -22,10 +22,10 @@ from thresher.plan import (
     Statement,
 )
 from thresher.sql.names import Names
-from thresher.sql.tokens import Source
+from thresher.sql.tokens import Source, unquoted
 from thresher.targets import hundredth
 
-__all__ = ["is_declaration", "parse_declaration", "unquoted"]
+__all__ = ["is_declaration", "parse_declaration"]
 
 _PREFIX = "thresher_"
 _KINDS = ("oracle", "proxy")
@@ -284,38 +284,6 @@ def _bound(source: Source, at: int, value: object, what: str) -> OptionValue:
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return [str(item) for item in value]
     raise source.error(f"{what} cannot be a {type(value).__name__}", at)
-
-
-def unquoted(text: str) -> str:
-    r"""Return the value of a string literal.
-
-    Examples
-    --------
-    >>> [unquoted(text) for text in ("'it''s'", r"E'a\nb'", "$x$as it is$x$")]
-    ["it's", 'a\nb', 'as it is']
-    """
-    if text.startswith("$"):
-        edge = text.index("$", 1) + 1
-        return text[edge:-edge]
-    if text[0] in "eE":
-        return _escaped(text[2:-1])
-    return text[text.index("'") + 1 : -1].replace("''", "'")
-
-
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
-
-
-def _escaped(text: str) -> str:
-    """Resolve the escapes of ``E'...'``."""
-    out, i = [], 0
-    while i < len(text):
-        if text[i] == "\\" and i + 1 < len(text):
-            out.append(_ESCAPES.get(text[i + 1], text[i + 1]))
-            i += 2
-        else:
-            out.append(text[i])
-            i += 2 if text.startswith("''", i) else 1
-    return "".join(out)
 
 
 def _drop(cursor: _Cursor) -> Drop:

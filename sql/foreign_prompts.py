@@ -10,10 +10,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from thresher.sql.declarations import unquoted
 from thresher.sql.foreign_blocks import put
 from thresher.sql.parameters import literal
-from thresher.sql.tokens import Source, Token
+from thresher.sql.tokens import Source, Token, unquoted
 
 __all__ = ["Piece", "Prompt", "pieces_of", "prompt_of", "question", "string_value", "template"]
 

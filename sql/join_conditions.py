@@ -9,13 +9,12 @@ from thresher.sql.clauses import find_tail
 from thresher.sql.expressions import Node, parse_condition
 from thresher.sql.foreign_blocks import Edit, edited, outer_brackets, put, sections
 from thresher.sql.formula import conjuncts
+from thresher.sql.relations import JOIN_SIDES, join_at
 from thresher.sql.selections import outer_tokens
 from thresher.sql.tokens import Source, Token
 
 __all__ = ["move_conditions"]
 
-_SIDES = ("inner", "left", "right", "full", "outer", "cross", "natural", "semi", "anti", "asof",
-          "positional")  # fmt: skip
 _INNER = ((), ("inner",))
 _FILTERS = (*_INNER, ("cross",), ("natural",))
 _FULL = ("right", "full")
@@ -89,7 +88,7 @@ def _joins(source: Source, first: int, last: int) -> list[_Join]:
         if source.word(i) != "join":
             continue
         start = i
-        while start > first and source.word(start - 1) in _SIDES:
+        while start > first and source.word(start - 1) in JOIN_SIDES:
             start -= 1
         words = tuple(source.word(k) for k in range(start, i) if source.word(k) != "outer")
         limit = source.partner[around[i]] if around[i] >= first else last
@@ -101,18 +100,11 @@ def _joins(source: Source, first: int, last: int) -> list[_Join]:
 
 def _next(source: Source, i: int, limit: int, word: str) -> int:
     """Return the next ``on``, or where the condition ends: at a comma or another join."""
-    while i < limit and not source.mark(i, ",") and not _join_at(source, i):
+    while i < limit and not source.mark(i, ",") and not join_at(source, i):
         if word and source.word(i) == word:
             return i
         i = source.skip(i)
     return limit if word else i
-
-
-def _join_at(source: Source, i: int) -> bool:
-    """Whether a join begins here, and not a function called left() or right()."""
-    while source.word(i) in _SIDES:
-        i += 1
-    return source.word(i) == "join"
 
 
 def _check(source: Source, join: _Join, joins: Sequence[_Join], call: int) -> None:

@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 
 from thresher.plan import Leaf
 from thresher.sql.blocks import query_at
-from thresher.sql.tokens import Source
+from thresher.sql.tokens import Source, unquoted
 
-__all__ = ["ROW_PREFIX", "From", "parse_from"]
+__all__ = ["JOIN_SIDES", "ROW_PREFIX", "From", "join_at", "parse_from"]
 
 ROW_PREFIX = "__thresher_r"
 
-_SIDES = ("inner", "left", "right", "full")
+JOIN_SIDES = (
+    "inner", "left", "right", "full", "outer", "cross", "natural", "semi", "anti", "asof",
+    "positional",
+)  # fmt: skip
+"""Words before JOIN."""
 _AFTER = """
     on using join inner left right full cross natural asof semi anti positional tablesample pivot
     unpivot with at where
@@ -72,6 +76,13 @@ def parse_from(source: Source, first: int, last: int, ctes: frozenset[str]) -> F
             )
         seen.add(leaf.alias.lower())
     return found
+
+
+def join_at(source: Source, i: int) -> bool:
+    """Whether a join begins at a token, and not a function called left() or right()."""
+    while source.word(i) in JOIN_SIDES:
+        i += 1
+    return source.word(i) == "join"
 
 
 @dataclass(slots=True)
@@ -140,22 +151,9 @@ class _Reader:
         if source.word(i) != "on":
             return i
         i += 1
-        while i < last and not source.mark(i, ",") and not self.join_at(i):
+        while i < last and not source.mark(i, ",") and not join_at(source, i):
             i = source.skip(i)
         return i
-
-    def join_at(self, i: int) -> bool:
-        """Whether a join begins here, and not a function called left() or right()."""
-        source = self.source
-        for _ in range(4):
-            word = source.word(i)
-            if word == "join":
-                return True
-            if word not in (*_SIDES, "outer", "cross", "natural", "asof", "semi", "anti",
-                            "positional"):  # fmt: skip
-                return False
-            i += 1
-        return False
 
     def factor(self, i: int, last: int, *, keyed: bool = True) -> int:
         """Read one relation with its alias; return the token after it."""
@@ -203,7 +201,7 @@ class _Reader:
         source = self.source
         word = source.word(i)
         i += 1
-        while i < last and not source.mark(i, ",") and not self.join_at(i):
+        while i < last and not source.mark(i, ",") and not join_at(source, i):
             if word != "tablesample" and source.mark(i, "("):
                 return source.skip(i)
             if source.word(i) in ("on", "using"):
@@ -287,7 +285,7 @@ class _Reader:
         source = self.source
         token = source.tokens[body]
         if token.kind == "string":
-            stem = re.split(r"[\\/]", token.text.strip("'"))[-1]
+            stem = re.split(r"[\\/]", unquoted(token.text))[-1]
             return stem.partition(".")[0] or stem
         if not token.is_name or token.word == "values":
             self.n_unnamed += 1

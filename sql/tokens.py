@@ -16,7 +16,16 @@ from typing import Literal
 from thresher.errors import NotSupportedError, ProgrammingError
 from thresher.plan import Place
 
-__all__ = ["RESERVED", "Source", "Token", "comment_end", "identifier", "quoted", "tokenize"]
+__all__ = [
+    "RESERVED",
+    "Source",
+    "Token",
+    "comment_end",
+    "identifier",
+    "quoted",
+    "tokenize",
+    "unquoted",
+]
 
 Kind = Literal["word", "quoted", "string", "number", "parameter", "operator", "mark", "broken"]
 
@@ -53,6 +62,7 @@ _KEYWORDS = """
 RESERVED = frozenset(_KEYWORDS.split())
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*\Z")
 _WORDLIKE = re.compile(r"[\w$'\"]")
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 _CLOSES = {")": "(", "]": "[", "}": "{"}
 
 
@@ -147,6 +157,35 @@ def identifier(name: str) -> str:
 def quoted(name: str) -> str:
     """Write a name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def unquoted(text: str) -> str:
+    r"""Return the value of a string literal.
+
+    Examples
+    --------
+    >>> [unquoted(text) for text in ("'it''s'", r"E'a\nb'", "$x$as it is$x$")]
+    ["it's", 'a\nb', 'as it is']
+    """
+    if text.startswith("$"):
+        edge = text.index("$", 1) + 1
+        return text[edge:-edge]
+    if text[0] in "eE":
+        return _escaped(text[2:-1])
+    return text[text.index("'") + 1 : -1].replace("''", "'")
+
+
+def _escaped(text: str) -> str:
+    """Resolve the escapes of ``E'...'``."""
+    out, i = [], 0
+    while i < len(text):
+        if text[i] == "\\" and i + 1 < len(text):
+            out.append(_ESCAPES.get(text[i + 1], text[i + 1]))
+            i += 2
+        else:
+            out.append(text[i])
+            i += 2 if text.startswith("''", i) else 1
+    return "".join(out)
 
 
 def _partners(tokens: Sequence[Token]) -> list[int]:
