@@ -22,10 +22,11 @@ if __name__ in ("__main__", "__mp_main__"):
 from benchmarks import coverage, fitting, picture, report, speed, statements, store  # noqa: E402
 from benchmarks.baselines import METHODS, Query  # noqa: E402
 from benchmarks.datasets import LOADERS, Dataset, DatasetUnavailableError, load  # noqa: E402
+from benchmarks.oracles import run as run_oracles  # noqa: E402
 from benchmarks.provenance import machine  # noqa: E402
 from benchmarks.trials import Cell, Trial, run_cells, summarise  # noqa: E402
 
-PARTS = ("selection", "speed", "statements", "store", "coverage", "fitting")
+PARTS = ("selection", "oracles", "speed", "statements", "store", "coverage", "fitting")
 KINDS = ("recall", "precision", "both")
 SHARES = (0.05, 0.2)
 MOST_LABELS = 10_000
@@ -214,6 +215,8 @@ def main(words: Sequence[str] | None = None) -> None:
         store.run(arguments.out, n_labels=100_000 if arguments.quick else 1_000_000)
     if arguments.only in (None, "coverage"):
         coverage.run(arguments.out, share=0.1 if arguments.quick else 1.0)
+    if arguments.only in (None, "oracles"):
+        run_oracles(arguments.out, share=0.5 if arguments.quick else 1.0)
     if arguments.only in (None, "fitting"):
         fitting.run(arguments.out, n_seeds=2 if arguments.quick else 30)
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from thresher.oracles.batching import Replicas, ahead, n_threads, token_batches
+from thresher.oracles.batching import Replicas, ahead, token_batches
 from thresher.oracles.media import MediaReader, read_image, read_sound
 from thresher.oracles.runtime import quiet
 
@@ -104,7 +104,7 @@ class TextLogits:
 
 
 class ImageLogits:
-    """Images through a model, decoded while those before them are computed.
+    """Images through a model; an accelerator computes while the next ones are decoded.
 
     Parameters
     ----------
@@ -130,22 +130,37 @@ class ImageLogits:
 
     def score(self, batch: pa.Table) -> Scores:
         """Logits, shape (n, n_labels)."""
-        on_cpu = self._replicas.on_cpu
-        size = _CPU_IMAGES if on_cpu else _GPU_IMAGES
-        width = n_threads() if on_cpu else len(self._replicas.models)
+        if self._replicas.on_cpu:
+            return self._on_cpu(batch)
         found: list[Scores] = []
 
         def prepare(rows: Positions) -> torch.Tensor:
-            images = [self._reader.read(batch, int(row), read_image) for row in rows]
-            with quiet():
-                return self._processor(images=images, return_tensors="pt")["pixel_values"]
+            return self._pixels(batch, rows)
 
         def use(_: Positions, pixels: torch.Tensor) -> None:
-            found.append(_in_passes(self._replicas, self._logits, pixels, size))
+            found.append(_in_passes(self._replicas, self._logits, pixels, _GPU_IMAGES))
 
-        n_chunks = -(-batch.num_rows // (size * width))
+        n_chunks = -(-batch.num_rows // (_GPU_IMAGES * len(self._replicas.models)))
         ahead(prepare, np.array_split(np.arange(batch.num_rows), n_chunks), use)
         return np.concatenate(found)
+
+    def _pixels(self, batch: pa.Table, rows: Positions) -> torch.Tensor:
+        images = [self._reader.read(batch, int(row), read_image) for row in rows]
+        with quiet():
+            return self._processor(images=images, return_tensors="pt")["pixel_values"]
+
+    def _on_cpu(self, batch: pa.Table) -> Scores:
+        """Logits where each thread decodes the images that it computes."""
+        found: dict[int, npt.NDArray[np.float64]] = {}
+
+        def work(model: PreTrainedModel, rows: Positions) -> None:
+            pixels = self._pixels(batch, rows).to(model.dtype)
+            scores = self._logits(model, pixels).float().double().numpy()
+            found.update(zip(rows.tolist(), scores, strict=True))
+
+        n_passes = -(-batch.num_rows // _CPU_IMAGES)
+        self._replicas.run(work, np.array_split(np.arange(batch.num_rows), n_passes))
+        return np.stack([found[row] for row in range(batch.num_rows)])
 
 
 class SoundLogits:
