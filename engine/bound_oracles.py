@@ -31,6 +31,11 @@ class BoundOracle:
         Arrow type of the declared return type.
     value_range : (float or None, float or None)
         Declared least and largest answer of an oracle that returns a number.
+
+    Attributes
+    ----------
+    counts_tokens : bool
+        Whether its answers say how many tokens they took; the model's attribute of that name.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class BoundOracle:
         self._range = value_range
         self.name, self.signature, self.oracle, self.returns = name, signature, oracle, returns
         self.version = oracle.version  # once: it may read a whole table, or a model's files
+        self.counts_tokens = bool(getattr(oracle, "counts_tokens", False))
 
     def ask(self, batch: pa.Table) -> tuple[list[Label], Answers]:
         """Label one batch and check what came back.

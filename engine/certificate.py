@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from thresher.reports import Bounds, Interval, OutputReport, ProxyReport, StageReport
+from thresher.reports import COSTS, Bounds, Interval, OutputReport, ProxyReport, StageReport
 from thresher.targets import Targets
 
 if TYPE_CHECKING:
     from thresher.verify import Verification
 
 __all__ = ["Bounds", "Certificate", "Interval", "OutputReport", "ProxyReport", "StageReport"]
+
+_SPARED = ("answer", "understood", "n_tokens", "budget")  # left out where they say nothing
 
 
 def _percent(share: float | None) -> str:
@@ -92,6 +94,10 @@ class Certificate:
     understood : tuple of str
         How the statement was read: a sentence for each form of another system that it is written
         in, and for each setting that gives it a clause.
+    n_tokens : int or None
+        Tokens read and written for the labels bought; None where an oracle does not count them.
+    budget : str or None
+        What is left of the session's budget, where it has one.
     log : pyarrow.Table or None
         The label log, where it is at hand; it is no part of the certificate's text or identity.
     """
@@ -124,6 +130,8 @@ class Certificate:
     outputs: tuple[OutputReport, ...] = ()
     answer: str | None = None
     understood: tuple[str, ...] = ()
+    n_tokens: int | None = None
+    budget: str | None = None
     log: pa.Table | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -133,8 +141,8 @@ class Certificate:
 
     @property
     def id(self) -> str:
-        """Short hash of everything but the clock: equal for equal runs."""
-        facts = {k: v for k, v in self._fields().items() if k not in ("elapsed_s", "cost_usd")}
+        """Short hash of everything but cost and time: equal for equal runs."""
+        facts = {k: v for k, v in self._fields().items() if k not in COSTS}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
@@ -252,7 +260,7 @@ class Certificate:
     def _fields(self) -> dict[str, Any]:
         """Every field but the log, as plain values; what few statements need only where it is."""
         fields = asdict(replace(self, log=None))
-        spared = {"log", *(name for name in ("answer", "understood") if not fields[name])}
+        spared = {"log", *(name for name in _SPARED if not fields[name])}
         return {name: value for name, value in fields.items() if name not in spared}
 
     def verify(self, log: pa.Table | None = None) -> Verification:
@@ -299,14 +307,21 @@ class Certificate:
             ("stages", ", ".join(_stage_texts(self.stages))),
             ("proxies", ", ".join(_proxy_text(p) for p in self.proxies) or "none"),
             *[("shown", _output_text(output)) for output in self.outputs],
-            ("cost", f"${self.cost_usd:.4f}, {self.elapsed_s:.2f} s"),
+            ("cost", self._cost),
             ("seed", str(self.seed)),
             ("oracles", ", ".join(f"{k} {v[:12]}" for k, v in self.oracles.items())),
             ("versions", ", ".join(f"{k} {v}" for k, v in self.versions.items())),
         ]
         read = (("understood", sentence) for sentence in self.understood)
-        more = (("session", self.session), ("note", self.note), *read)
+        more = (
+            ("session", self.session), ("budget", self.budget), ("note", self.note), *read,
+        )  # fmt: skip
         return [*facts, *((name, text) for name, text in more if text)]
+
+    @property
+    def _cost(self) -> str:
+        tokens = f", {_plural(self.n_tokens, 'token')}" if self.n_tokens else ""
+        return f"${self.cost_usd:.4f}{tokens}, {self.elapsed_s:.2f} s"
 
     @property
     def _returned(self) -> str:

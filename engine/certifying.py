@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from thresher.certificate import Bounds, Certificate, Interval, OutputReport, StageReport
 from thresher.label_log import LabelledStep, log_sha256, make_log
-from thresher.running import VERSION, Running
+from thresher.run_identity import VERSION
+from thresher.running import Running
 from thresher.sampling import Grade, Step
 
 __all__ = ["certify", "finite", "with_outputs"]
@@ -122,6 +123,8 @@ def _spent(run: Running) -> dict[str, Any]:
         "n_labels": run.labeller.n_labels,
         "n_reused": run.labeller.n_reused + run.n_facts,
         "cost_usd": run.labeller.cost_usd,
+        "n_tokens": run.labeller.n_tokens,
+        "budget": None if run.env.budget is None else run.env.budget.text(),
         "elapsed_s": time.perf_counter() - run.began,
     }
 

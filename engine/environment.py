@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import duckdb
 
-from thresher.labelling import BoundOracle
+from thresher.bound_oracles import BoundOracle
+from thresher.budgets import SessionBudget
 from thresher.labels import LabelStore
 from thresher.population import Population
 from thresher.progress import ProgressSink
@@ -46,6 +48,12 @@ class Environment:
         Table that is to hold the rows of the answer; empty where the caller fetches them.
     oracle_limit : int
         Most labels that may be bought.
+    budget : SessionBudget or None
+        What all statements of the session may spend.
+    check : callable
+        Raises where the statement was cancelled.
+    shielded : callable
+        Gives a context that no interruption breaks off.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -61,3 +69,6 @@ class Environment:
     oracle_limit: int
     share: str | None = None
     into: str = ""
+    budget: SessionBudget | None = None
+    check: Callable[[], None] = lambda: None
+    shielded: Callable[[], AbstractContextManager[object]] = nullcontext

@@ -13,6 +13,7 @@ from thresher.estimands import group_codes
 from thresher.labelling import learn
 from thresher.labels import Pace
 from thresher.paces import paces_of, taking
+from thresher.permits import stops_anywhere
 from thresher.plan import SelectionQuery
 from thresher.population import Population
 from thresher.rehearsing import basis_of, rehearsed
@@ -231,7 +232,7 @@ def forecast(env: Environment, query: SelectionQuery, targets: Targets, limit: i
         forecasts = targets.kind in _GOALS and query.tail.assuming is None
         forecasts &= targets.kind != "estimate" or targets.error is not None
         settings = env.settings
-        stops = bool(query.tail.budget) or settings.get("on_interrupt") == "ANSWER"
+        stops = stops_anywhere(query, targets, settings)
         n_most = n_unknown * len(query.calls)
         exact = n_most <= limit and not stops and _may_be_exact(targets)
         given, fitting = "", 0

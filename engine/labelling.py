@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import compress
 from typing import Any
 
@@ -13,8 +13,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from thresher.bound_oracles import BoundOracle
+from thresher.budgets import Spent
 from thresher.errors import DataError, Error
 from thresher.labels import Label, LabelStore, Run
+from thresher.oracles import Answers
+from thresher.permits import OnSpent, Permits
 from thresher.plan import OracleCall, SelectionQuery
 from thresher.population import Population
 from thresher.sampling import OutOfLabelsError
@@ -81,10 +84,12 @@ class Labeller:
         Most labels this query may be charged for.
     on_batch : callable
         Called with no argument after each committed batch.
-    allowed : callable, optional
-        Asked before each batch how many rows a budget other than labels still allows; 0: stop.
+    permits : Permits
+        Asked before each batch what other budgets still allow.
     prices : mapping of str to float, optional
         What a label of each oracle version costs, in one unit for all; equal where it is not known.
+    shielded : callable
+        Gives a context in which no interruption comes between an answer and its commit.
 
     Attributes
     ----------
@@ -97,6 +102,8 @@ class Labeller:
         very query bought.
     cost_usd : float
         Price of the labels bought.
+    n_tokens : int or None
+        Tokens read and written for them; None where an oracle did not count them.
     n_asked, asked_s : int, float
         Rows asked for, whether bought or known, and the seconds that took.
     """
@@ -110,18 +117,22 @@ class Labeller:
         run: Run | None,
         limit: int,
         on_batch: Callable[[], None],
-        allowed: Callable[[], int] | None = None,
+        permits: Permits,
         prices: Mapping[str, float] | None = None,
+        shielded: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._query, self._oracles = query, oracles
         self._population, self._store, self._run = population, store, run
-        self._limit, self._on_batch, self._allowed = limit, on_batch, allowed
+        self._limit, self._on_batch, self._permits = limit, on_batch, permits
+        self._shielded = shielded
+        self._on_spent: OnSpent = "fail"
         self._answers: dict[str, dict[str, Label]] = {}
         self._prices = prices or {}
         self._asked = {call.value: [0, 0] for call in self._conditions}  # answered, decided alone
         self._seen: list[pa.Table] = []
         self.n_labels = self.n_reused = self.charged = 0
         self.cost_usd, self.n_asked, self.asked_s = 0.0, 0, 0.0
+        self.n_tokens: int | None = 0
 
     @property
     def _conditions(self) -> tuple[OracleCall, ...]:
@@ -133,7 +144,12 @@ class Labeller:
     def remaining(self) -> int:
         """Rows that can still be labelled for certain, were all inputs new; 0 once stopped."""
         left = max(0, self._limit - self.charged) // max(1, len(self._query.calls))
-        return left if self._allowed is None else min(left, self._allowed())
+        return self._permits.rows(self, left)
+
+    @property
+    def spent(self) -> Spent:
+        """What the labels bought by now took, without their time."""
+        return Spent(self.n_labels, self.n_tokens or 0, 0.0, self.cost_usd)
 
     @property
     def limit(self) -> int:
@@ -154,15 +170,34 @@ class Labeller:
         """
         answers: list[npt.NDArray[np.bool_]] = [np.zeros(0, dtype=np.bool_)]
         for batch in self._batches(rows):
-            if self._allowed is not None and not self._allowed():
-                raise OutOfLabelsError(np.concatenate(answers))
-            answers.append(np.equal(self._ask(batch)[2], 1))
+            try:
+                answers.append(np.equal(self._stoppable(batch)[2], 1))
+            except OutOfLabelsError:
+                raise OutOfLabelsError(np.concatenate(answers)) from None
         return np.concatenate(answers)
+
+    def _stoppable(
+        self, rows: npt.NDArray[np.int64]
+    ) -> tuple[pa.Table, dict[str, pa.Array], npt.NDArray[np.int8]]:
+        """Ask as `_ask` does; where a budget is spent, the run stops before the next batch."""
+        if not self._permits.rows(self, max(1, len(rows))):
+            raise OutOfLabelsError
+        with self._spending("stop"):
+            return self._ask(rows)
+
+    @contextmanager
+    def _spending(self, how: OnSpent) -> Iterator[None]:
+        """Say what is done inside once a budget is spent."""
+        self._on_spent = how
+        try:
+            yield
+        finally:
+            self._on_spent = "fail"
 
     def _batches(self, rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
         """Cut rows into batches where it may have to stop between them."""
         size = len(rows)
-        if self._allowed is not None:
+        if self._permits.early:
             size = max(self._bound(call).oracle.batch_size for call in self._query.calls)
         for start in range(0, len(rows), max(size, 1)):
             yield rows[start : start + size]
@@ -177,9 +212,7 @@ class Labeller:
         """
         found = [self._bound(call).typed([])]
         for batch in self._batches(rows):
-            if self._allowed is not None and not self._allowed():
-                raise OutOfLabelsError
-            found.append(self._ask(batch)[1][call.value])
+            found.append(self._stoppable(batch)[1][call.value])
         return pa.concat_arrays(found)
 
     def price(self, calls: Sequence[OracleCall], table: pa.Table) -> int:
@@ -218,7 +251,9 @@ class Labeller:
         """
         if not len(rows):
             return np.empty((0, self._population.values.shape[1]))
-        table, values, _ = self._ask(rows)
+        # An estimator asked for these rows together, no more of them than the budgets allow.
+        with self._spending("go on"):
+            table, values, _ = self._ask(rows)
         return self._population.measure(table, values)
 
     def _ask(
@@ -345,12 +380,21 @@ class Labeller:
         memory = self._memory(call)
         missing = self._not_stored(call, [key for key in first if key not in memory])
         size = max(1, self._bound(call).oracle.batch_size)
-        for start in range(0, len(missing), size):
+        start = 0
+        while start < len(missing):
             batch = missing[start : start + size]
             if start:  # another process may have bought some of them by now
                 batch = self._not_stored(call, batch)
-            if batch:
-                self._buy(call, table, first, batch)
+            start += size
+            while batch:
+                n_allowed = self._permitted(call, len(batch))
+                self._buy(call, table, first, batch[:n_allowed])
+                batch = batch[n_allowed:]
+
+    def _permitted(self, call: OracleCall, wanted: int) -> int:
+        """Return how many answers of a call may be bought at once."""
+        with self._failing(call):
+            return self._permits.calls(self, wanted, self._on_spent)
 
     def _not_stored(self, call: OracleCall, keys: Sequence[str]) -> Sequence[str]:
         """Take from the store what it has; return the keys that must be bought."""
@@ -387,15 +431,33 @@ class Labeller:
         began = time.perf_counter()
         with self._failing(call):
             values, answers = bound.ask(batch)
+        with self._shielded():
+            self._keep(bound, keys, values, answers, time.perf_counter() - began)
+            self._memory(call).update(zip(keys, values, strict=True))
+        with self._failing(call):
+            counted = answers.tokens is not None
+            self._permits.check_counted(bound.name, counted=counted)
+        self._on_batch()
+
+    def _keep(
+        self,
+        bound: BoundOracle,
+        keys: Sequence[str],
+        values: Sequence[Label],
+        answers: Answers,
+        seconds: float,
+    ) -> None:
+        """Commit a batch of answers and count what they took."""
         sure: Any = [None] * len(keys) if answers.confidence is None else answers.confidence
         confidence = [None if c is None else float(c) for c in sure]
-        seconds = time.perf_counter() - began
         self._store.put(
             bound.version, bound.name, keys, values, confidence, answers.cost_usd, seconds,
             answers.tokens,
         )  # fmt: skip
+        n_tokens = None if answers.tokens is None else sum(answers.tokens)
         self.n_labels += len(keys)
         self.charged += len(keys)
         self.cost_usd += answers.cost_usd
-        self._memory(call).update(zip(keys, values, strict=True))
-        self._on_batch()
+        both = self.n_tokens is not None and n_tokens is not None
+        self.n_tokens = (self.n_tokens or 0) + (n_tokens or 0) if both else None
+        self._permits.pay(Spent(len(keys), n_tokens or 0, 0.0, answers.cost_usd))

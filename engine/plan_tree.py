@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from thresher.catalog import ProxyEntry
 from thresher.forecasting import HARD_SPACE, Outlook
+from thresher.permits import stops_anywhere
 from thresher.plan import OracleCall, SelectionQuery
 from thresher.sampling.levels import (
     Level,
@@ -96,6 +97,7 @@ def plan_of(
     settings: Settings,
     outlook: Outlook | None = None,
     share: str | None = None,
+    left: str | None = None,
 ) -> Node:
     """Return how a block will be answered, as a tree.
 
@@ -113,6 +115,8 @@ def plan_of(
         What is known before it runs.
     share : str, optional
         How the failure probability was taken from a larger one.
+    left : str, optional
+        What is left of the session's budget.
     """
     kind = targets.kind
     promise = "exact"
@@ -126,6 +130,7 @@ def plan_of(
     calls = tuple(Node("ask", _call(call)) for call in query.calls)
     if calls:
         needs.append(Node("labels", _labels(query, targets, settings), calls))
+        needs += [Node("budget", left)] if left else []
     needs.append(Node("candidates", _candidates(query)))
     step = {"estimate": "estimates", "accuracy": "labels of all rows"}.get(kind, "rows")
     predicate = _predicate(query)
@@ -189,7 +194,7 @@ def levels_of(
     kind, delta, assuming = targets.kind, targets.delta, query.tail.assuming
     if kind in ("exact", "rows") or (outlook is not None and outlook.exact):
         return ()
-    stops = bool(query.tail.budget) or settings.get("on_interrupt") == "ANSWER"
+    stops = stops_anywhere(query, targets, settings)
     if kind == "estimate":
         if query.estimation is None or outlook is None:
             return ()
@@ -226,7 +231,7 @@ def _estimated(query: SelectionQuery) -> list[str]:
 def _counts(query: SelectionQuery, targets: Targets, settings: Settings) -> bool:
     """Whether all that is estimated are counts of a sample whose size is fixed."""
     estimation = query.estimation
-    stops = bool(query.tail.budget) or settings.get("on_interrupt") == "ANSWER"
+    stops = stops_anywhere(query, targets, settings)
     if estimation is None or stops or targets.error is not None:
         return False
     return all(one.kind == "count" for one in estimation.aggregates)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Bounds", "Interval", "OutputReport", "ProxyReport", "StageReport"]
+__all__ = ["COSTS", "Bounds", "Interval", "OutputReport", "ProxyReport", "StageReport"]
+
+COSTS = ("elapsed_s", "cost_usd", "n_tokens", "budget")
+"""Fields that the identity of a certificate leaves out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 
 import numpy as np
 import numpy.typing as npt
 
 from thresher.certificate import ProxyReport
 from thresher.environment import Environment
-from thresher.errors import BudgetError, Error
+from thresher.errors import BudgetError, Error, ProgrammingError
 from thresher.fitting import Fit, believed_of, fit_growing, fit_once
 from thresher.labelling import Labeller, learn
 from thresher.labels import Run
 from thresher.paces import paces_of, taking
+from thresher.permits import Permits, check_tokens, stops_anywhere
 from thresher.plan import SelectionQuery
 from thresher.population import Population
 from thresher.progress import ProgressEvent
 from thresher.reserving import sample_limit
+from thresher.run_identity import run_identity
 from thresher.sampling import Step, sufficient_labels
 from thresher.scoring import Candidate, Fitter, FloatArray, n_fit, pilot
 from thresher.targets import Targets
 
-__all__ = ["VERSION", "Running", "targets_of"]
+__all__ = ["Running", "targets_of"]
 
-VERSION = version("thresher")
 _LEAST_TO_FIT = 80  # labels: a smaller budget is better spent on the sample alone
 _LEAST_OF_A_KIND = 5  # positive and negative labels, to learn from what is in the store
 _PROBED = 16  # rows that tell what a label takes
-_PRUDENT = 0.9  # share of a budget that is planned with
 _FRUGAL = ("joint", "accuracy", "rows")  # kinds that stop by themselves, as early as they can
 
 
@@ -62,8 +60,8 @@ class Running:
     limit : int
         Most labels this run may be charged for.
     labeller : Labeller
-    stopped : str
-        Why it stopped before it was done; empty where it did not.
+    permits : Permits
+        What it may buy besides that limit.
     n_facts : int
         Rows known from the store when the run first began.
     fit_steps : tuple of Step
@@ -91,7 +89,7 @@ class Running:
         apart = [int.from_bytes(purpose.encode())] if purpose else []
         mixed = [place.seed, *apart]
         if reuse:
-            identity = self._identity(seed, purpose)
+            identity = run_identity(env, query, population, self.targets, seed, purpose)
             place = env.store.begin(identity, place.seed, place.prices)
             # The facts may come from a query with the same seed: its draws must not come again.
             mixed = [place.seed, int(identity, 16)]
@@ -101,10 +99,10 @@ class Running:
         self.n_facts = self._take_facts(place) if reuse else 0
         self.known = population.known
         self.limit = self._limit()
-        self.stopped = ""
+        self.permits = self._permits(audited=bool(purpose))
         self.labeller = Labeller(
             query, env.oracles, population, env.store, place if reuse else None, self.limit,
-            self.report, self._allowed if self.interruptible else None, place.prices,
+            self.report, self.permits, place.prices, env.shielded,
         )  # fmt: skip
         self.fit_steps: tuple[Step, ...] = ()
         self.reports: tuple[ProxyReport, ...] = ()
@@ -125,8 +123,29 @@ class Running:
     @property
     def interruptible(self) -> bool:
         """Whether it may stop anywhere and answers with what is proved by then."""
-        asked = self.env.settings.get("on_interrupt") == "ANSWER" and self.targets.kind != "exact"
-        return bool(self.query.tail.budget) or asked
+        return self.permits.early
+
+    @property
+    def stopped(self) -> str:
+        """Why it stopped before it was done; empty where it did not."""
+        return self.permits.stopped
+
+    def _permits(self, *, audited: bool) -> Permits:
+        """Return what says how much may be bought besides the limit of labels."""
+        env, query = self.env, self.query
+        try:
+            check_tokens(env.oracles, query.tail.budget, env.budget)
+        except ProgrammingError as error:
+            raise self.located(error, "BUDGET") from None
+        return Permits(
+            query.tail.budget,
+            env.budget,
+            early=not audited and stops_anywhere(query, self.targets, env.settings),
+            batch=max((bound.oracle.batch_size for bound in env.oracles.values()), default=1),
+            n_calls=len(query.calls),
+            interrupted=env.interrupted,
+            check=env.check,
+        )
 
     def _prices(self) -> dict[str, float]:
         """What a label of each oracle has cost so far: dollars if any costs money, else seconds.
@@ -147,34 +166,10 @@ class Running:
             version: 10.0 ** round(math.log10(price)) for version, price in each.items() if price
         }
 
-    def _allowed(self) -> int:
-        """Rows that budgets other than labels still allow, by the pace so far; 0 once one is spent.
-
-        Nothing rests on the forecast: a query that may stop anywhere is right wherever it stops.
-        """
-        labeller, rows = self.labeller, self.limit
-        if not self.stopped and self.env.interrupted():
-            self.stopped = "interrupted"
-        batch = max(bound.oracle.batch_size for bound in self.env.oracles.values())
-        for amount, unit in self.query.tail.budget:
-            if unit == "SECONDS":
-                left = amount - (time.perf_counter() - self.began)
-                spent = labeller.asked_s
-            else:
-                spent = labeller.cost_usd
-                left = amount - spent * (1 + batch / max(labeller.n_asked, 1))
-            if left <= 0 and not self.stopped:
-                self.stopped = f"stopped by BUDGET {amount:g} {unit}"
-            if spent > 0:
-                rows = min(rows, max(1, int(_PRUDENT * left * labeller.n_asked / spent)))
-            elif not labeller.n_asked:
-                rows = min(rows, batch)
-        return 0 if self.stopped else rows
-
     def probe(self) -> None:
         """Label a few rows where a budget needs to know what a label takes."""
         unknown = np.flatnonzero(self.known < 0)
-        if not self.query.tail.budget or self.labeller.n_asked or not len(unknown):
+        if not self.permits.forecasts or self.labeller.n_asked or not len(unknown):
             return
         self.stage = "probe"
         rows, answers = pilot(self.labeller, unknown, _PROBED, self.rng)
@@ -182,44 +177,6 @@ class Running:
             return
         self.fit_steps += (Step("probe", rows, answers),)
         self.known = self.known_after(self.fit_steps)
-
-    def _identity(self, seed: object, purpose: str) -> str:
-        """Hash of all that decides which rows this run will draw."""
-        facts = hashlib.sha256()
-        called = {call.oracle for call in self.query.calls}
-        named = {name: bound.version for name, bound in self.env.oracles.items() if name in called}
-        env = self.env
-        settings = [
-            env.oracle_limit, *(env.settings.get(name) for name in ("default_budget", "encoder")),
-        ]  # fmt: skip
-        plain = (VERSION, self._question(), self.targets, seed, settings, named)
-        facts.update(repr((*plain, self.env.proxies)).encode())
-        facts.update(purpose.encode())
-        population = self.population
-        values = [array for array in population.plain if array is not None]
-        for array in [*population.keys, population.known, *population.scores, *values]:
-            facts.update(np.ascontiguousarray(array).tobytes())
-        return facts.hexdigest()
-
-    def _question(self) -> str:
-        """Write what decides which rows are drawn: neither SELECT list nor ORDER BY nor case."""
-        query, tail = self.query, self.query.tail
-        leaves = [(leaf.alias, leaf.relation) for leaf in query.leaves]
-        calls = [(call.oracle, call.arguments, call.value) for call in query.calls]
-        terms = [term.text for term in query.proxies]
-        where = (query.plain, query.formula, query.parts)
-        clauses = (tail.oracle_limit, tail.budget, tail.assuming)
-        asked: tuple[object, ...] = ()
-        if (estimation := query.estimation) is not None:
-            measured = [(m.value, m.condition, m.low, m.high) for m in estimation.measured]
-            kinds = [(a.kind, a.column, a.denominator, a.share) for a in estimation.aggregates]
-            asked = (estimation.groups, measured, kinds)
-        if (sought := query.sought) is not None:
-            # Names in ORDER BY may stand for items of the SELECT list.
-            order = (query.answer.order, query.answer.select) if sought.target.ordered else ()
-            asked = (sought.target, sought.gap_on, order)
-        text = repr((query.ctes, leaves, query.from_sql, where, clauses, calls, terms, asked))
-        return " ".join(text.lower().split())
 
     def _take_facts(self, place: Run) -> int:
         """Rows whose labels were in the store when this run first began are known at once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from thresher import plan
+from thresher.budgets import SessionBudget, parse_budget
 from thresher.catalog import Catalog
 from thresher.certificate import Certificate
 from thresher.duckdb_errors import translated
@@ -93,6 +94,7 @@ class Session:
         self.models = Models(connection, self.catalog, settings)
         self._prepared = Prepared(connection)
         self._shares, self._interrupts = Shares(), Interrupts(connection)
+        self._budget: SessionBudget | None = None
 
     def execute(self, sql: str, parameters: Parameters = None) -> Outcome:
         """Run one statement.
@@ -141,6 +143,8 @@ class Session:
             return Outcome(self._rows(show_setting(statement, self.settings)))
         if isinstance(statement, plan.SetSetting | plan.ResetSetting):
             set_setting(statement, self.settings)
+            if statement.name == "session_budget":
+                self._budget = None  # begun anew, also where it is set to what it was
             return Outcome(None)
         raise InterfaceError(f"cannot run a {type(statement).__name__}")
 
@@ -174,7 +178,7 @@ class Session:
         """Hand out what answers the queries of one statement, under one limit of labels."""
         from thresher.run import run  # brings scipy, which plain SQL does not need
 
-        sink = self._progress()
+        sink, budget = self._progress(), self._session_budget()
         self._interrupts.answers_early = self.settings.get("on_interrupt") == "ANSWER" or any(
             query.tail.budget for query in queries
         )
@@ -191,7 +195,7 @@ class Session:
             return answered
 
         try:
-            with transaction(self.connection):
+            with nullcontext() if budget is None else budget.timed(), transaction(self.connection):
                 yield answer
         finally:
             sink.close()
@@ -248,9 +252,9 @@ class Session:
         audit: Callable[[Environment], list[Finding]],
     ) -> list[Finding]:
         """Run an audit in one transaction; it spends of the session's delta unless it is exact."""
-        sink = self._progress()
+        sink, budget = self._progress(), self._session_budget()
         try:
-            with transaction(self.connection):
+            with nullcontext() if budget is None else budget.timed(), transaction(self.connection):
                 findings = audit(self._environment(query, sink, share))
         finally:
             sink.close()
@@ -319,7 +323,17 @@ class Session:
             oracle_limit=(
                 self.settings.count("oracle_limit") if oracle_limit is None else oracle_limit
             ),
+            budget=self._session_budget(),
         )
+
+    def _session_budget(self) -> SessionBudget | None:
+        """Return what all statements may spend, from the first statement after it was set."""
+        text = self.settings.get("session_budget")
+        if text is None:
+            self._budget = None
+        elif self._budget is None:
+            self._budget = SessionBudget(parse_budget(str(text)))
+        return self._budget
 
     def _progress(self) -> ProgressSink:
         if self._sink is not None:
@@ -377,7 +391,8 @@ class Session:
             with transaction(self.connection):
                 outlook = forecast(env, query, targets, most_labels(query, targets, settings))
         entries = self.models.entries(query)
-        node = plan_of(query, targets, entries, settings, outlook, env.share)
+        left = None if env.budget is None else env.budget.text()
+        node = plan_of(query, targets, entries, settings, outlook, env.share, left)
         return Explanation(query, node, outlook, levels_of(query, targets, settings, outlook))
 
     def _rows(self, columns: Mapping[str, Sequence[str | None]]) -> duckdb.DuckDBPyRelation:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from thresher.budgets import parse_budget, written
 from thresher.errors import ProgrammingError, nearest
 from thresher.plan import OptionValue
 
@@ -18,7 +19,7 @@ class _Setting:
 
     default: OptionValue
     help: str
-    check: str  # 'count', 'share', 'target', 'flag', 'seed', 'word A|B', 'name'
+    check: str  # 'count', 'share', 'target', 'flag', 'seed', 'word A|B', 'budget', 'name'
 
 
 SETTINGS: Mapping[str, _Setting] = {
@@ -27,6 +28,9 @@ SETTINGS: Mapping[str, _Setting] = {
     "probability": _Setting(0.95, "confidence where a statement names none", "share"),
     "session_probability": _Setting(
         None, "confidence that all statements from now on hold together", "share"
+    ),
+    "session_budget": _Setting(
+        None, "what all statements from now on may spend, such as '10 USD, 5000 CALLS'", "budget"
     ),
     "reuse_labels": _Setting(True, "use labels that are already in the store", "flag"),
     "seed": _Setting(None, "seed where a statement names none", "seed"),
@@ -122,6 +126,11 @@ def _check(name: str, check: str, value: OptionValue) -> OptionValue:
             if str(value).lower() == word.lower():
                 return word
         raise ProgrammingError(f"{wrong} write one of {words.replace('|', ', ')}.")
+    if kind == "budget":
+        try:
+            return written(parse_budget(str(value)))
+        except ProgrammingError as error:
+            raise ProgrammingError(f"{wrong} {error.message}") from None
     if not isinstance(value, str) or not value:
         raise ProgrammingError(f"{wrong} write a name in quotes.")
     return value

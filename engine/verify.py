@@ -26,6 +26,7 @@ from thresher.recheck_values import KINDS as VALUE_KINDS
 from thresher.recheck_values import check_estimates
 from thresher.rechecks import KINDS, Check, check_test
 from thresher.recounts import Log
+from thresher.reports import COSTS
 
 __all__ = ["GRADES", "KINDS", "VALUE_KINDS", "Check", "Verification", "verify"]
 
@@ -114,7 +115,7 @@ def verify(certificate: Mapping[str, Any], log: pa.Table) -> Verification:
 
 
 def _identity(certificate: Mapping[str, Any]) -> Check:
-    apart = ("id", "statement", "delta", "elapsed_s", "cost_usd")
+    apart = ("id", "statement", "delta", *COSTS)
     facts = {k: v for k, v in certificate.items() if k not in apart}
     found = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     claimed = certificate["id"]

@@ -18,7 +18,7 @@ __all__ = ["READERS", "Reader", "read_gap"]
 Reader = Callable[[Source, int, int, int, TailClauses], int]
 
 _TIMES = ("second", "minute", "hour", "day", "week", "month", "year")
-_UNITS = ("CALLS", "SECONDS", "USD")
+_UNITS = ("CALLS", "TOKENS", "SECONDS", "USD")
 _ASSUMPTIONS: dict[AssumptionName, tuple[tuple[str, ...], str]] = {
     "CALIBRATION": (("calibration",), "within"),
     "PROXY QUALITY": (("proxy", "quality"), "within"),
@@ -135,21 +135,19 @@ def _error(source: Source, head: int, i: int, last: int, clauses: TailClauses) -
 
 
 def _budget(source: Source, head: int, i: int, last: int, clauses: TailClauses) -> int:
-    """Read ``n CALLS | SECONDS | USD [, ...]``."""
+    """Read ``n CALLS | TOKENS | SECONDS | USD [, ...]``."""
     budget: list[tuple[float, BudgetUnit]] = []
     while True:
         value, end, percent = _number(source, head, i, last, "an amount such as 60 SECONDS")
         unit = source.word(end).upper() if end < last else ""
-        if unit == "TOKENS":
-            raise source.refuse(
-                "BUDGET n TOKENS is not supported yet. Write CALLS, SECONDS or USD.", end
-            )
         if unit not in _UNITS:
             at = end if end < last else end - 1
             hint = meant(unit, _UNITS)
-            raise source.error(f"BUDGET needs CALLS, SECONDS or USD after the amount.{hint}", at)
-        if percent or not 0 < value < float("inf") or (unit == "CALLS" and value % 1):
-            what = "a whole number above 0" if unit == "CALLS" else "a number above 0"
+            known = "CALLS, TOKENS, SECONDS or USD"
+            raise source.error(f"BUDGET needs {known} after the amount.{hint}", at)
+        counted = unit in ("CALLS", "TOKENS")
+        if percent or not 0 < value < float("inf") or (counted and value % 1):
+            what = "a whole number above 0" if counted else "a number above 0"
             raise source.error(f"BUDGET {unit} must be {what}, got {source.text(i, end)}", i, end)
         if any(unit == known for _, known in budget):
             raise source.error(f"BUDGET names {unit} twice", end)

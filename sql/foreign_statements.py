@@ -25,7 +25,7 @@ _SETTINGS = {
     "max_error": "Write ERROR WITHIN 10% behind the query, or SET thresher_error_target = 10%",
     "max_seconds": "Write BUDGET 30 SECONDS behind the query",
     "max_calls": "Write ORACLE LIMIT 100 behind the query, or SET thresher_oracle_limit = 100",
-    "max_tokens": "Write BUDGET 2 USD behind the query, or SET thresher_oracle_limit = 100",
+    "max_tokens": "Write BUDGET 100000 TOKENS behind the query, or SET thresher_oracle_limit = 100",
 }
 _KEPT = ("model", "prompt")
 

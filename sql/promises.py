@@ -76,7 +76,9 @@ def _budget(asked: _Asked) -> _Refusal | None:
     if not asked.tail.budget or not (asked.kind == "exact" or asked.tail.assuming):
         return None
     what = "beside ASSUMING" if asked.tail.assuming else "without a target"
-    return "BUDGET", (f"a budget of SECONDS or USD {what} is not supported. Write ORACLE LIMIT n.")
+    return "BUDGET", (
+        f"a budget of TOKENS, SECONDS or USD {what} is not supported. Write ORACLE LIMIT n."
+    )
 
 
 def _assumption(asked: _Asked) -> _Refusal | None:
@@ -158,8 +160,9 @@ def check_outputs(source: Source, clauses: TailClauses, *, called: bool) -> None
         raise _at(
             source,
             clauses,
-            "a budget of SECONDS or USD beside oracle calls in the SELECT list or ORDER BY is not "
-            "supported: every row that comes back needs their answers. Write ORACLE LIMIT n.",
+            "a budget of TOKENS, SECONDS or USD beside oracle calls in the SELECT list or ORDER BY "
+            "is not supported: every row that comes back needs their answers. Write ORACLE LIMIT "
+            "n.",
             "BUDGET",
         )
     for clause in _CONDITIONAL:

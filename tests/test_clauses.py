@@ -244,6 +244,7 @@ def test_wrong_clauses_show_the_place(tail: str, message: str, at: str) -> None:
         ("RECALL TARGET 0.9 ASSUMING NORMALITY", "assuming", Assumption("NORMALITY")),
         ("PRECISION TARGET .9 BUDGET 500 CALLS", "oracle_limit", 500),
         ("PRECISION TARGET .9 BUDGET 500 CALLS, 2.5 SECONDS", "budget", ((2.5, "SECONDS"),)),
+        ("PRECISION TARGET .9 BUDGET 1e6 TOKENS", "budget", ((1e6, "TOKENS"),)),
         (
             "PRECISION TARGET .9 BUDGET 1 USD, 60 SECONDS",
             "budget",
@@ -277,7 +278,8 @@ def test_an_error_target_is_relative_where_it_is_a_percentage(
 @pytest.mark.parametrize(
     ("tail", "message"),
     [
-        ("BUDGET 5, 6 USD", "needs CALLS, SECONDS or USD"),
+        ("BUDGET 5, 6 USD", "needs CALLS, TOKENS, SECONDS or USD"),
+        ("BUDGET 1.5 TOKENS", "a whole number above 0"),
         ("BUDGET 5 SECOND", "Did you mean SECONDS"),
         ("BUDGET 0 CALLS", "a whole number above 0"),
         ("BUDGET 1.5 CALLS", "a whole number above 0"),
@@ -309,7 +311,6 @@ def test_wrong_error_targets(written: str) -> None:
 @pytest.mark.parametrize(
     ("tail", "instead"),
     [
-        ("BUDGET 500 TOKENS", "CALLS, SECONDS or USD"),
         ("ON ORACLE ERROR WORST CASE", "ON ORACLE ERROR FAIL"),
     ],
 )

@@ -221,7 +221,7 @@ REFUSALS = {
         "SELECT count(*) FROM mails WHERE is_spam(text) ERROR WITHIN 10% ON SHORTFALL EXACT",
         "SELECT count(*) FROM mails WHERE is_spam(text) ERROR WITHIN 10% ON SHORTFALL RETURN",
     ),
-    "`BUDGET n SECONDS` or `USD` without a target": (
+    "`BUDGET n TOKENS`, `SECONDS` or `USD` without a target": (
         "SELECT id FROM mails WHERE is_spam(text) BUDGET 5 SECONDS",
         "SELECT id FROM mails WHERE is_spam(text) ORACLE LIMIT 1000",
     ),
@@ -241,9 +241,14 @@ REFUSALS = {
         "SELECT rowid FROM mails WHERE is_spam(text)",
         "SELECT row FROM (SELECT rowid AS row, * FROM mails) AS t WHERE is_spam(text)",
     ),
-    "`BUDGET n TOKENS`": (
+    "`BUDGET n TOKENS` over an oracle": (
         "SELECT id FROM mails WHERE is_spam(text) RECALL TARGET 90% BUDGET 5 TOKENS",
         "SELECT id FROM mails WHERE is_spam(text) USING score RECALL TARGET 90% BUDGET 500 CALLS",
+    ),
+    "`ON ORACLE ERROR WORST CASE`": (
+        "SELECT id FROM mails WHERE is_spam(text) RECALL TARGET 90% ON ORACLE ERROR WORST CASE",
+        "SELECT id FROM mails WHERE is_spam(text) USING score RECALL TARGET 80% "
+        "ON ORACLE ERROR FAIL",
     ),
 }
 

@@ -23,7 +23,7 @@ REFUSED = [
     ("set max_error=0.1", "Write ERROR WITHIN 10%", "set max_error"),
     ("set max_seconds=10", "Write BUDGET 30 SECONDS", "set max_seconds"),
     ("SET max_calls = 100", "SET thresher_oracle_limit", "SET max_calls"),
-    ("set max_tokens=1000", "Write BUDGET 2 USD", "set max_tokens"),
+    ("set max_tokens=1000", "Write BUDGET 100000 TOKENS", "set max_tokens"),
     ("GET MODELS", "SHOW ORACLES", "GET MODELS"),
     ("DELETE PROMPT 'p'", "DROP ORACLE name", "DELETE PROMPT"),
     ("UPDATE MODEL('m', 'gpt-4o', 'openai')", "CREATE OR REPLACE ORACLE", "UPDATE MODEL"),

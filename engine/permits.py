@@ -1,0 +1,248 @@
+"""What a run may still buy: asked before each batch, of budgets, interruptions and cancellations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from thresher.bound_oracles import BoundOracle
+from thresher.budgets import Amounts, SessionBudget, Spent
+from thresher.errors import BudgetError, OracleError, ProgrammingError
+from thresher.plan import SelectionQuery
+from thresher.sampling import OutOfLabelsError
+from thresher.settings import Settings
+from thresher.targets import BudgetUnit, Targets
+
+if TYPE_CHECKING:
+    from thresher.labelling import Labeller
+
+__all__ = ["OnSpent", "Permits", "check_tokens", "stops_anywhere"]
+
+OnSpent = Literal["stop", "fail", "go on"]
+
+_PRUDENT = 0.9  # share of a budget that is planned with
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """An amount, what is spent of it, and how much of that this run spent on rows."""
+
+    amount: float
+    unit: BudgetUnit
+    spent: float
+    on_rows: float
+    name: str
+
+
+def stops_anywhere(query: SelectionQuery, targets: Targets, settings: Settings) -> bool:
+    """Return whether a query may stop at any label and answers with what is proved by then."""
+    if query.tail.budget:
+        return True
+    if targets.kind == "exact":
+        return False
+    if settings.get("on_interrupt") == "ANSWER":
+        return True
+    limited = settings.get("session_budget") is not None
+    return limited and query.tail.assuming is None and query.outputs is None
+
+
+def check_tokens(
+    oracles: Mapping[str, BoundOracle], budget: Amounts, session: SessionBudget | None
+) -> None:
+    """Refuse a budget of tokens where they are not counted.
+
+    Raises
+    ------
+    ProgrammingError
+        An oracle does not count them.
+    """
+    amounts = budget if session is None else (*budget, *session.amounts)
+    if all(unit != "TOKENS" for _, unit in amounts):
+        return
+    for name, bound in oracles.items():
+        if not bound.counts_tokens:
+            own = any(unit == "TOKENS" for _, unit in budget)
+            what = "BUDGET n TOKENS" if own else "TOKENS in thresher_session_budget"
+            raise ProgrammingError(
+                f"{what} cannot be kept: oracle {name} does not say how many tokens it reads and "
+                "writes. Write CALLS, SECONDS or USD in their place."
+            )
+
+
+class Permits:
+    """Says how much a run may buy besides its limit of labels.
+
+    Parameters
+    ----------
+    budget : sequence of (float, str)
+        Of the statement.
+    session : SessionBudget or None
+        Of the session.
+    early : bool
+        Whether the run can stop anywhere and answer; else a spent budget is an error.
+    batch : int
+        Rows that are asked for together at least.
+    n_calls : int
+        Oracle calls of a row.
+    interrupted : callable
+        Whether the user has asked a query that can answer early to stop.
+    check : callable
+        Raises where the statement was cancelled.
+
+    Attributes
+    ----------
+    stopped : str
+        Why the run stopped before it was done; empty where it did not.
+
+    Notes
+    -----
+    Nothing rests on the forecasts in here: a run that may stop anywhere is right wherever it does.
+    """
+
+    def __init__(
+        self,
+        budget: Amounts,
+        session: SessionBudget | None,
+        *,
+        early: bool,
+        batch: int,
+        n_calls: int,
+        interrupted: Callable[[], bool],
+        check: Callable[[], None],
+    ) -> None:
+        self._budget, self._session, self._early = budget, session, early
+        self._batch, self._n_calls = batch, max(1, n_calls)
+        self._interrupted, self._check = interrupted, check
+        self._refused = session is not None and bool(session.exhausted)
+        self._began = time.perf_counter()
+        self._fresh = False  # whether the budgets were looked at since the last purchase
+        self.stopped = ""
+
+    @property
+    def early(self) -> bool:
+        """Whether the run may stop anywhere and answer."""
+        return self._early
+
+    @property
+    def forecasts(self) -> bool:
+        """Whether it must be known what a label takes."""
+        return self._early and any(unit != "CALLS" for _, unit in self._amounts())
+
+    def rows(self, labeller: Labeller, most: int) -> int:
+        """Return how many rows the budgets allow, by the pace so far; 0 once one is spent."""
+        if not self._early:
+            return most
+        if not self.stopped and self._interrupted():
+            self.stopped = "interrupted"
+        for limit in self._limits(labeller):
+            each = limit.on_rows / max(labeller.n_asked, 1)
+            left = limit.amount - limit.spent
+            if limit.unit == "CALLS":
+                allowed = int(left) // self._n_calls
+                left = allowed
+            elif limit.unit == "SECONDS":
+                allowed = most
+            else:
+                left -= each * self._batch
+                allowed = most
+            if left <= 0 and not self.stopped:
+                self.stopped = f"stopped by {limit.name}"
+            if limit.unit != "CALLS" and each > 0:
+                allowed = max(1, int(_PRUDENT * left / each))
+            elif limit.unit != "CALLS" and not labeller.n_asked:
+                allowed = self._batch
+            most = min(most, allowed)
+        self._fresh = not self.stopped
+        return 0 if self.stopped else most
+
+    def calls(self, labeller: Labeller, wanted: int, on_spent: OnSpent) -> int:
+        """Return how many answers may be bought at once, at least 1.
+
+        Parameters
+        ----------
+        labeller : Labeller
+            Of the run.
+        wanted : int
+            Answers that are missing.
+        on_spent : {"stop", "fail", "go on"}
+            What a run that can stop anywhere does once a budget is spent; others fail.
+
+        Raises
+        ------
+        OutOfLabelsError
+            It stops.
+        BudgetError
+            It fails.
+        """
+        self._check()
+        looked, self._fresh = self._fresh, False
+        for limit in self._limits(labeller):
+            left = limit.amount - limit.spent
+            if left > 0:
+                wanted = min(wanted, int(left)) if limit.unit == "CALLS" else wanted
+            elif on_spent == "fail" or not self._early:
+                raise self._spent(limit, labeller)
+            elif on_spent == "stop" and not looked:
+                self.stopped = self.stopped or f"stopped by {limit.name}"
+                raise OutOfLabelsError
+        if self._refused and self._session is not None:
+            raise self._nothing_left(self._session)
+        return wanted
+
+    def pay(self, spent: Spent) -> None:
+        """Count a batch that was answered."""
+        if self._session is not None:
+            self._session.pay(spent)
+
+    def check_counted(self, name: str, *, counted: bool) -> None:
+        """Refuse an oracle that has not counted the tokens of a batch, where they are limited.
+
+        Raises
+        ------
+        OracleError
+            It has not.
+        """
+        if not counted and any(unit == "TOKENS" for _, unit in self._amounts()):
+            raise OracleError(
+                f"oracle {name} did not say how many tokens it read and wrote, so that a budget of "
+                "TOKENS cannot be kept. Write CALLS, SECONDS or USD in their place."
+            )
+
+    def _amounts(self) -> Amounts:
+        return (*self._budget, *(self._session.amounts if self._session else ()))
+
+    def _limits(self, labeller: Labeller) -> Iterator[_Limit]:
+        """Every amount that can end the run."""
+        own = labeller.spent
+        seconds = time.perf_counter() - self._began
+        for amount, unit in self._budget:
+            on_rows = labeller.asked_s if unit == "SECONDS" else own.of(unit)
+            spent = seconds if unit == "SECONDS" else own.of(unit)
+            yield _Limit(amount, unit, spent, on_rows, f"BUDGET {amount:g} {unit}")
+        if self._session is None or self._refused:
+            return
+        total = self._session.spent
+        for amount, unit in self._session.amounts:
+            on_rows = labeller.asked_s if unit == "SECONDS" else own.of(unit)
+            name = f"thresher_session_budget = '{amount:g} {unit}'"
+            yield _Limit(amount, unit, total.of(unit), on_rows, name)
+
+    def _spent(self, limit: _Limit, labeller: Labeller) -> BudgetError:
+        way = "Raise it, or add a target: a query with one answers with what is proved by then"
+        if limit.name.startswith("thresher"):
+            way = "SET it anew for another budget, or RESET it"
+        kept = "Labels bought by then are kept: the same query goes on from them"
+        return BudgetError(
+            f"{limit.name} is spent before the answer was complete, which it must be here. "
+            f"{way}. {kept}.",
+            spent=labeller.n_labels,
+        )
+
+    def _nothing_left(self, session: SessionBudget) -> BudgetError:
+        return BudgetError(
+            f"the budget of this session is spent ({session.text()}), and the answer needs labels "
+            "that are not in the store. SET thresher_session_budget anew for another budget, or "
+            "RESET it."
+        )
