@@ -80,13 +80,7 @@ class _Binder:
 
     def estimation(self, *, limits: bool) -> Estimation:
         source, block = self.source, self.block
-        for section in ("window", "qualify"):
-            if section in block.sections:
-                raise source.refuse(
-                    f"{section.upper()} beside estimated aggregates is not supported yet. Keep "
-                    "the rows in a table (CREATE TABLE ...) and filter that.",
-                    block.sections[section][0] - 1,
-                )
+        self._check_sections()
         first, last = block.range("select")
         if first >= last or source.words(first, "distinct", "on"):
             raise source.refuse(
@@ -122,6 +116,15 @@ class _Binder:
             order=self.columns.order(block, items),
             limit=limit_sql(source, block),
         )
+
+    def _check_sections(self) -> None:
+        for section in ("window", "qualify"):
+            if section in self.block.sections:
+                raise self.source.refuse(
+                    f"{section.upper()} beside estimated aggregates is not supported yet. Keep "
+                    "the rows in a table (CREATE TABLE ...) and filter that.",
+                    self.block.sections[section][0] - 1,
+                )
 
     def _selected(self, item: Item, got: AggregateItem | None, *, limits: bool) -> list[str]:
         """Write an item of the SELECT list over the columns of the estimates."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from thresher.plan import Answer, Labelled, Outputs, ProxyTerm, SelectionQuery, Tail
+from thresher.plan import Answer, Estimation, Labelled, Outputs, ProxyTerm, SelectionQuery, Tail
 from thresher.sql.aggregates import bind_estimation
 from thresher.sql.aliases import without_aliases
 from thresher.sql.blocks import Block, cut, query_at
@@ -100,30 +100,20 @@ class _Binder:
         self._check_places()
         plain, held = self._condition()
         tail = self.clauses.tail()
-        if self.output_calls:
-            check_outputs(source, self.clauses, called=bool(held))
-            outputs.check(self._target)
-        self._check_aggregates(tail)
+        self._check_answer(outputs, tail, called=bool(held))
         formula = Formula(source, self.names)
         for node in held:
             formula.add(node)
-        estimation = None
-        if self.estimated:
-            limits = not for_value and bool(tail.error or tail.oracle_limit or tail.budget)
-            estimation = bind_estimation(
-                source, block, formula, self.names, limits=limits, error=tail.error
-            )
+        estimation = self._estimation(formula, tail, for_value=for_value)
         labelled = self._labelled(formula)
         shown, answer = None, Answer("")
-        if estimation is None:
+        if not estimation:
             shown, answer = self._answer(labelled, formula, outputs)
         sought = bind_sought(
             source, block, self.clauses, answer,
             called=bool(held), by_answers=bool(outputs.ordering),
         )  # fmt: skip
-        check_promises(
-            source, self.clauses, tail, estimated=self.estimated, sought=sought is not None
-        )
+        check_promises(source, self.clauses, tail, estimated=bool(estimation), sought=bool(sought))
         return SelectionQuery(
             sql=source.sql,
             canonical=self._canonical(tail),
@@ -135,15 +125,22 @@ class _Binder:
             parts=tuple((column, sql) for sql, column in formula.parts.items()),
             monotone=formula.monotone and labelled is None,
             calls=tuple(formula.calls),
-            proxies=tuple(
-                self._proxy(i, *item, formula) for i, item in enumerate(self.clauses.using)
-            ),
+            proxies=tuple(self._proxy(i, formula) for i in range(len(self.clauses.using))),
             tail=tail,
             answer=answer,
             estimation=estimation,
             labelled=labelled,
             outputs=shown,
             sought=sought,
+        )
+
+    def _estimation(self, formula: Formula, tail: Tail, *, for_value: bool) -> Estimation | None:
+        """Bind the aggregates, if they are estimated; a value comes without its limits."""
+        if not self.estimated:
+            return None
+        limits = not for_value and bool(tail.error or tail.oracle_limit or tail.budget)
+        return bind_estimation(
+            self.source, self.block, formula, self.names, limits=limits, error=tail.error
         )
 
     def _check_places(self) -> None:
@@ -268,7 +265,11 @@ class _Binder:
         text = self.source.text(node.first, node.last)
         return f"({text})" if node.kind == "or" else text
 
-    def _check_aggregates(self, tail: Tail) -> None:
+    def _check_answer(self, outputs: OutputCalls, tail: Tail, *, called: bool) -> None:
+        """Refuse calls and aggregates over rows of which too little is known."""
+        if self.output_calls:
+            check_outputs(self.source, self.clauses, called=called)
+            outputs.check(self._target)
         if "select" in self.block.sections or "group" in self.block.sections:
             at = first_aggregate(self.source, self.block)
             if at is not None and (tail.recall is not None or tail.precision is not None):
@@ -282,9 +283,10 @@ class _Binder:
                     at,
                 )
 
-    def _proxy(self, i: int, first: int, last: int, formula: Formula) -> ProxyTerm:
+    def _proxy(self, i: int, formula: Formula) -> ProxyTerm:
         """Bind one item of USING."""
         source, name = self.source, None
+        first, last = self.clauses.using[i]
         if last == first + 1 and source.tokens[first].is_name:
             declared = self.names.proxy(source.tokens[first].name.lower())
             if declared is not None:
