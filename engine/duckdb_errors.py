@@ -26,6 +26,15 @@ _OURS = re.compile(r'(, )?"__thresher_\w+"')  # columns that the user does not k
 _EXCERPT = re.compile(r"\n+LINE \d+:.*", re.DOTALL)
 _NO_FUNCTION = re.compile(r'Function with name "?(\w+)"? does not exist')
 _NO_COLUMN = re.compile(r'Referenced column "([^"]+)" not found in FROM clause')
+_GROUPED = (
+    "a column or an oracle call stands beside GROUP BY or an aggregate, and is neither grouped by "
+    "nor inside an aggregate. Group by it, write max(oracle(x)), or keep the answers first: FROM "
+    "(SELECT *, oracle(x) AS answer FROM t)"
+)
+_UNGROUPED = re.compile(r'ANY_VALUE\("?__thresher_')
+_NOT_A_NUMBER = re.compile(
+    r"""Could not convert string '("(.*)" is (?:over )?.*)' to DOUBLE""", re.DOTALL
+)
 _ALIKE = 0.75  # one letter of four
 
 
@@ -58,6 +67,14 @@ def translated(
             raise meant from error
         if sql is None or not rewritten:
             raise kind(text) from error
+        if (wrong := _NOT_A_NUMBER.search(text)) is not None:
+            offset, length = _named(wrong[2], sql) or (None, 1)
+            raise errors.ProgrammingError(
+                wrong[1].replace(f'"{wrong[2]}"', wrong[2], 1) + ".",
+                sql=sql, offset=offset, length=length,
+            ) from error  # fmt: skip
+        if _UNGROUPED.search(text):
+            raise kind(_GROUPED, sql=sql) from error
         message = _OURS.sub("", _EXCERPT.sub("", text)).strip()
         message = message.replace("Candidate bindings: , ", "Candidate bindings: ")
         message = message.removesuffix("Candidate bindings:").strip()
@@ -68,6 +85,12 @@ def translated(
 def _meant(text: str, sql: str, names: Names) -> errors.ProgrammingError | None:
     """Return the error for a name that is, or looks like, an oracle's or a proxy's."""
     patterns = ((_NO_FUNCTION, names.oracle_names()), (_NO_COLUMN, names.proxy_names()))
+    column = _NO_COLUMN.search(text)
+    if column is not None and column[1].lower() in names.oracle_names():
+        offset, length = _named(column[1], sql) or (None, 1)
+        return errors.ProgrammingError(
+            _uncalled(column[1], names), sql=sql, offset=offset, length=length
+        )
     for pattern, known in patterns:
         found = pattern.search(text)
         if found is None:
@@ -80,6 +103,12 @@ def _meant(text: str, sql: str, names: Names) -> errors.ProgrammingError | None:
         message = _message(found[1], alike[0], column=pattern is _NO_COLUMN)
         return errors.ProgrammingError(message, sql=sql, offset=offset, length=length)
     return None
+
+
+def _uncalled(written: str, names: Names) -> str:
+    declared = names.oracle(written.lower())
+    arguments = [argument.name for argument in declared.signature.arguments] if declared else []
+    return f"{written} is an oracle, no column: call it, as in {written}({', '.join(arguments)})"
 
 
 def _message(written: str, name: str, *, column: bool) -> str:

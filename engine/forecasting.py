@@ -417,7 +417,7 @@ class _Asked:
 def helps(targets: Targets, scores: FloatArray, known: npt.NDArray[np.int8]) -> str:
     """Say what a recall query that could leave nothing out would take."""
     value = np.asarray(scores, dtype=np.float64)
-    if not len(value) or np.nanmin(value) == np.nanmax(value):
+    if np.isnan(value).all() or np.nanmin(value) == np.nanmax(value):
         return " The scores do not tell the rows apart: give a proxy with USING, or more labels."
     recall = targets.recall or 1.0
     found = sufficient_labels("recall", value, delta=targets.delta, target=recall, known=known)

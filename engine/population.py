@@ -13,9 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from thresher.answering import Answering, fresh
-from thresher.errors import DataError
+from thresher.errors import DataError, ProgrammingError
 from thresher.plan import Leaf, OracleCall, ProxyTerm, SelectionQuery
 from thresher.sql import lowering, matching
+from thresher.sql.aggregate_numbers import is_numeric
 from thresher.sql.ordering import column_sql
 from thresher.sql.sources import base_source, leaf_materialise_sql, temp_source
 from thresher.stillness import is_base_table, refuse_volatile
@@ -59,6 +60,8 @@ class Population:
     ------
     DataError
         A score is NaN or infinite.
+    ProgrammingError
+        A score is no number.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Population:
             self._sources = [self._source(leaf) for leaf in query.leaves]
             # A mistake in the SELECT list must show before a label.
             self.answering = Answering(connection, query, self._sources)
+            self._check_scores()
             self._read(facts)
         except BaseException:
             self.close()
@@ -322,6 +326,21 @@ class Population:
         self._connection.execute(leaf_materialise_sql(self._query, leaf, name))
         self._temporary.append(name)
         return temp_source(leaf, name)
+
+    def _check_scores(self) -> None:
+        """Refuse what USING scores the rows by if it is no number."""
+        terms = [term for term in self._query.proxies if term.name is None]
+        if not terms:
+            return
+        sql = f"DESCRIBE {lowering.scores_sql(self._query, self._sources)}"
+        kinds = [str(row[1]) for row in self._connection.execute(sql).fetchall()]
+        for term, kind in zip(terms, kinds, strict=True):
+            if not is_numeric(kind):
+                raise ProgrammingError(
+                    f"{term.text} is {kind}: USING takes a number, higher for rows that are more "
+                    "likely positive.",
+                    sql=self._query.sql, offset=term.place.offset, length=term.place.length,
+                )  # fmt: skip
 
     def _run_population(self, facts: Sequence[pa.Table | None]) -> pa.Table:
         names: list[str | None] = []

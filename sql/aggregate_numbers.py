@@ -1,11 +1,14 @@
-"""What may be estimated: numbers. Dates and texts are refused before a label is bought."""
+"""What may be estimated, or score rows: numbers. Other types are refused before a label."""
 
 from __future__ import annotations
 
-__all__ = ["NOT_A_NUMBER", "as_number", "is_number"]
+import re
+
+__all__ = ["NOT_A_NUMBER", "as_number", "is_number", "is_numeric"]
 
 _NUMBERS = (
-    '^(U?(TINY|SMALL|BIG|HUGE)?INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL.*|BOOLEAN|BIGNUM|VARINT|"NULL")$'
+    r"^(U?(TINY|SMALL|BIG|HUGE)?INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\([0-9, ]+\)|BOOLEAN|BIGNUM"
+    r'|VARINT|"NULL")$'
 )
 _NO_NUMBERS = ("VARCHAR", "TEXT", "STRING", "CHAR", "DATE", "TIME", "INTERVAL", "UUID", "BLOB")
 NOT_A_NUMBER = "only numbers are estimated. Cast it to one, for example epoch(day) or length(text)"
@@ -21,6 +24,17 @@ def is_number(type_name: str) -> bool:
     (True, False)
     """
     return not type_name.upper().startswith(_NO_NUMBERS)
+
+
+def is_numeric(type_name: str) -> bool:
+    """Return whether DuckDB names a type of numbers, truth values or NULL.
+
+    Examples
+    --------
+    >>> is_numeric("DECIMAL(2,1)"), is_numeric("BIGINT[]")
+    (True, False)
+    """
+    return re.search(_NUMBERS, type_name) is not None
 
 
 def as_number(plain: str, written: str) -> str:

@@ -6,7 +6,13 @@ from thresher.plan import Answer, Estimation, Labelled, Outputs, ProxyTerm, Sele
 from thresher.sql.aggregates import bind_estimation
 from thresher.sql.aliases import without_aliases
 from thresher.sql.blocks import Block, cut, query_at
-from thresher.sql.checks import check_lambdas, check_row_ids, check_rows, check_sample
+from thresher.sql.checks import (
+    check_aggregates,
+    check_lambdas,
+    check_row_ids,
+    check_rows,
+    check_sample,
+)
 from thresher.sql.clauses import (
     TailClauses,
     check_words,
@@ -151,6 +157,8 @@ class _Binder:
         check_row_ids(source, block.ctes[1], self.end, self.relations, self.names)
         check_sample(source, block.ctes[1], self.end)
         check_rows(source, block, self.relations, self.clauses.using)
+        ordered = [i for i in self.calls if i in range(*block.range("order"))]
+        check_aggregates(source, block, self.clauses.using, ordered)
         for section in ("group", "having", "qualify", "order", "limit", "offset"):
             check_words(source, *block.range(section))
 
@@ -276,10 +284,10 @@ class _Binder:
                 target = "RECALL TARGET" if tail.recall is not None else "PRECISION TARGET"
                 raise self.source.refuse(
                     f"an aggregate in a query with {target} is not supported: the returned rows "
-                    "are not all positives, so that it would be biased. Leave the target out for "
-                    "an exact aggregate (every row is labelled), or select the rows first, keep "
-                    "them in a table (CREATE TABLE ... AS over the fetched rows) and aggregate "
-                    "over that.",
+                    "are not all positives, so that it would be biased. Write ERROR WITHIN 10% or "
+                    "ORACLE LIMIT n in its place for an estimate with limits, leave it out for an "
+                    "exact aggregate (every row is labelled), or aggregate over the rows that come "
+                    f"back: SELECT ... FROM (SELECT ... {target} 90%).",
                     at,
                 )
 

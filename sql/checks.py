@@ -8,10 +8,61 @@ from thresher.sql.blocks import Block
 from thresher.sql.foreign_blocks import outer_brackets
 from thresher.sql.names import Names
 from thresher.sql.relations import From
-from thresher.sql.selections import names_row, outer_tokens
+from thresher.sql.selections import aggregate_at, names_row, outer_tokens
 from thresher.sql.tokens import Source
 
-__all__ = ["check_lambdas", "check_row_ids", "check_rows", "check_sample"]
+__all__ = ["check_aggregates", "check_lambdas", "check_row_ids", "check_rows", "check_sample"]
+
+
+def check_aggregates(
+    source: Source, block: Block, using: Sequence[tuple[int, int]], ordered: Sequence[int]
+) -> None:
+    """Refuse aggregates where a value of one row is needed, and the order of a single row.
+
+    Parameters
+    ----------
+    source, block
+        The statement and its sections.
+    using : sequence of (int, int)
+        The items of USING.
+    ordered : sequence of int
+        The calls in ORDER BY.
+
+    Raises
+    ------
+    ProgrammingError
+        An aggregate in WHERE or USING, or a call in the order of aggregates without GROUP BY.
+    """
+    places = [("WHERE", block.range("where")), *(("USING", item) for item in using)]
+    for place, (first, last) in places:
+        for i in (i for i in outer_tokens(source, first, last) if aggregate_at(source, i)):
+            call = source.text(i, source.skip(i + 1))
+            way = (
+                f"Write the value of a row, or {call} OVER (...)"
+                if place == "USING"
+                else f"Write a condition over {call} into HAVING, or compare with (SELECT ...)"
+            )
+            raise source.error(
+                f"{place} is about single rows, and {call} is over many. {way}.",
+                i, source.skip(i + 1),
+            )  # fmt: skip
+    if "group" in block.sections or not ordered:
+        return
+    selected = outer_tokens(source, *block.range("select"))
+    at = next((i for i in selected if aggregate_at(source, i)), None)
+    inside = {
+        k
+        for i in outer_tokens(source, *block.range("order"))
+        if aggregate_at(source, i)
+        for k in range(i, source.skip(i + 1))
+    }
+    for i in ordered:
+        if at is not None and i not in inside:
+            raise source.error(
+                f"{source.text(at, source.skip(at + 1))} without GROUP BY makes one row of all, "
+                "which has no order. Leave ORDER BY out, or group by something.",
+                i, source.skip(i + 1),
+            )  # fmt: skip
 
 
 def check_lambdas(source: Source, calls: Sequence[int]) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "kept_sql",
     "order_by_row",
     "population_sql",
+    "scores_sql",
     "typed_estimates_sql",
     "values_sql",
 ]
@@ -76,6 +77,12 @@ def population_sql(
     outer += ["__thresher_prediction"] if query.labelled and query.labelled.prediction else []
     outer += _values(query)
     return f"{query.ctes}SELECT {', '.join(outer)} FROM ({answered}) AS __thresher_answers"
+
+
+def scores_sql(query: SelectionQuery, sources: Sequence[str]) -> str:
+    """Return a statement with a column for each SQL expression in USING, as it is written."""
+    terms = [f"({term.text}) AS {term.column}" for term in query.proxies if term.name is None]
+    return f"{query.ctes}SELECT {', '.join(terms)} FROM {from_sql(query, sources)}"
 
 
 def _candidates(

@@ -92,6 +92,11 @@ class Operands:
             )
         if self.word() and self.at and not section_at(self.source, self.at):
             return unknown_clause(self.source, self.at)
+        for k in range(self.at, -1, -1):
+            if self.source.partner[k] < 0 and self.source.tokens[k].text in ("(", "[", "{"):
+                return self.source.error(
+                    f"the bracket {self.source.tokens[k].text} is not closed", k
+                )
         return self.source.error(f"unexpected {self.text()} in the condition", self.at)
 
     def expect(self, word: str) -> None:

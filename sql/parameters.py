@@ -69,7 +69,8 @@ def _value(sql: str, token: Token, key: int | str, parameters: Parameters) -> ob
         raise _error(f"parameter {token.text} needs a sequence, a mapping is given", sql, token)
     if parameters is None or not 0 <= key < len(parameters):
         n = 0 if parameters is None else len(parameters)
-        raise _error(f"parameter {token.text} needs value {key + 1}, {n} are given", sql, token)
+        given = "1 is given" if n == 1 else f"{n or 'none'} are given"
+        raise _error(f"parameter {token.text} needs value {key + 1}, {given}", sql, token)
     return parameters[key]
 
 

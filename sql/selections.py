@@ -14,6 +14,7 @@ from thresher.sql.tokens import Source
 
 __all__ = [
     "AGGREGATES",
+    "aggregate_at",
     "first_aggregate",
     "has_window",
     "limit_sql",
@@ -62,10 +63,15 @@ def first_aggregate(source: Source, block: Block) -> int | None:
             return block.sections[section][0] - (2 if section == "group" else 1)
     for section in ("select", "order", "qualify"):
         for i in outer_tokens(source, *block.range(section)):
-            called = source.word(i) in AGGREGATES and source.mark(i + 1, "(")
-            if called and not source.mark(i - 1, ".") and not _is_window(source, i):
+            if aggregate_at(source, i):
                 return i
     return None
+
+
+def aggregate_at(source: Source, i: int) -> bool:
+    """Whether the call of an aggregate, and no window function, begins at a token."""
+    called = source.word(i) in AGGREGATES and source.mark(i + 1, "(")
+    return called and not source.mark(i - 1, ".") and not _is_window(source, i)
 
 
 def has_window(source: Source, first: int, last: int) -> bool:

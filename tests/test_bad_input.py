@@ -186,6 +186,41 @@ def test_a_locked_database(tmp_path: Path) -> None:
         holder.communicate()
 
 
+@pytest.mark.parametrize(
+    ("sql", "message", "at"),
+    [
+        ("SELECT text FROM t WHERE is_pos(id) USING text SEED 1", "text is VARCHAR: USING takes",
+         "text SEED"),
+        ("SELECT id FROM t WHERE is_pos(id) USING [id, 2]", "is BIGINT[]: USING takes", "[id, 2]"),
+        ("SELECT id FROM t WHERE is_pos(id) USING scor", 'column "scor" not found', "scor"),
+        ("SELECT id FROM t WHERE is_pos AND id > 2", "call it, as in is_pos(a0)", "is_pos"),
+        ("SELECT is_pos(id) FROM t GROUP BY id + 1", "neither grouped by nor inside", ""),
+        ("SELECT count(*) FROM t GROUP BY id ORDER BY is_pos(id + 1)", "neither grouped", ""),
+    ],
+)  # fmt: skip
+def test_what_duckdb_refuses_is_said_in_our_words(
+    con: Connection, sql: str, message: str, at: str
+) -> None:
+    con.create_oracle("is_pos", lambda ids: [True for _ in ids], ["BIGINT"], "BOOLEAN")
+    con.execute(
+        "CREATE TABLE t AS SELECT i AS id, 'x' || i AS text, 0.5 AS score FROM range(9) r(i)"
+    )
+    with pytest.raises(thresher.ProgrammingError) as caught:
+        con.execute(sql)
+    assert message in caught.value.message
+    assert "__thresher" not in str(caught.value)
+    if at:
+        assert caught.value.offset is not None
+        assert sql[caught.value.offset :].startswith(at)
+
+
+def test_scores_that_are_all_null_are_no_scores(con: Connection) -> None:
+    con.create_oracle("is_pos", lambda ids: [x % 2 == 0 for x in ids], ["BIGINT"], "BOOLEAN")
+    con.execute("CREATE TABLE t AS SELECT i AS id FROM range(200) r(i)")
+    sql = "SELECT id FROM t WHERE is_pos(id) USING NULL RECALL TARGET 90% ORACLE LIMIT 20 SEED 1"
+    assert len(con.execute(sql).fetchall()) >= 90
+
+
 def test_closed_connection_and_cursor(con: Connection) -> None:
     cursor = con.cursor()
     cursor.close()

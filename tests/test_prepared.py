@@ -73,5 +73,5 @@ def test_mistakes_show_when_it_is_prepared(
 
 def test_a_value_too_few_is_named(con: thresher.Connection) -> None:
     con.execute("PREPARE q AS SELECT id FROM t WHERE is_odd(id) AND id < ? AND s < ?")
-    with pytest.raises(thresher.ProgrammingError, match="needs value 2, 1 are given"):
+    with pytest.raises(thresher.ProgrammingError, match="needs value 2, 1 is given"):
         con.execute("EXECUTE q(5)")
