@@ -19,14 +19,23 @@ if __name__ in ("__main__", "__mp_main__"):
     # At the end: the folders of the checkout must not hide packages of the same name.
     sys.path.append(str(ROOT))
 
-from benchmarks import coverage, fitting, picture, report, speed, statements, store  # noqa: E402
+from benchmarks import (  # noqa: E402
+    coverage,
+    fitting,
+    http_client,
+    picture,
+    report,
+    speed,
+    statements,
+    store,
+)
 from benchmarks.baselines import METHODS, Query  # noqa: E402
 from benchmarks.datasets import LOADERS, Dataset, DatasetUnavailableError, load  # noqa: E402
 from benchmarks.oracles import run as run_oracles  # noqa: E402
 from benchmarks.provenance import machine  # noqa: E402
 from benchmarks.trials import Cell, Trial, run_cells, summarise  # noqa: E402
 
-PARTS = ("selection", "oracles", "speed", "statements", "store", "coverage", "fitting")
+PARTS = ("selection", "oracles", "speed", "statements", "store", "coverage", "fitting", "http")
 KINDS = ("recall", "precision", "both")
 SHARES = (0.05, 0.2)
 MOST_LABELS = 10_000
@@ -219,6 +228,8 @@ def main(words: Sequence[str] | None = None) -> None:
         run_oracles(arguments.out, share=0.5 if arguments.quick else 1.0)
     if arguments.only in (None, "fitting"):
         fitting.run(arguments.out, n_seeds=2 if arguments.quick else 30)
+    if arguments.only in (None, "http"):
+        http_client.run(arguments.out, n_rows=400 if arguments.quick else 3200)
 
 
 if __name__ == "__main__":

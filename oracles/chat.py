@@ -141,6 +141,8 @@ class ChatServer:
             raise _PassingError(
                 f"the connection failed ({type(error).__name__}: {error})"
             ) from None
+        if response.status_code == 429:
+            self._limit.forget(sent)
         if response.status_code != 200:
             self._refuse(response)
         reply = _reply(response.text)

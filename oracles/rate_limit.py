@@ -18,9 +18,10 @@ __all__ = ["RateLimit", "Sent", "Traffic", "backoff_s", "retry_after_s", "traffi
 
 WINDOW_S = 60.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
+_JITTER = 1 / 240  # of a window: a request may arrive later than it was sent, and the next at once
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Sent:
     """One request that was sent: when (seconds of the clock), and the tokens it counts with."""
 
@@ -77,9 +78,11 @@ class RateLimit:
     -----
     The window slides: a request is let through when it and all that were let through in the
     `window_s` before it stay within both limits. So every window has at most `rpm` requests,
-    wherever it begins. Where several share a traffic, each keeps its own limits and counts the
-    requests of all. Tokens are counted as estimated until `Sent.n_tokens` is set to what the
-    server says. A request that alone has more tokens than `tpm` waits for an empty window.
+    wherever it begins; it is taken a quarter of a second in a minute too long, since requests do
+    not arrive as regularly as they are sent. Where several share a traffic, each keeps its own
+    limits and counts the requests of all. Tokens are counted as estimated until `Sent.n_tokens` is
+    set to what the server says. A request that alone has more tokens than `tpm` waits for an empty
+    window.
     """
 
     def __init__(
@@ -108,6 +111,12 @@ class RateLimit:
                     return sent
             await self._sleep(wait)
 
+    def forget(self, sent: Sent) -> None:
+        """Do not count a request: the server did not take it."""
+        with self._traffic.lock:
+            if sent in self._traffic.sent:
+                self._traffic.sent.remove(sent)
+
     def hold(self, seconds: float) -> None:
         """Let nothing through for so many seconds: the server has asked for it."""
         with self._traffic.lock:
@@ -117,18 +126,19 @@ class RateLimit:
     def _wait_s(self, n_tokens: int) -> float:
         """Seconds until a request could be sent, by what is known now; 0 or less: now."""
         now, past = self._clock(), self._traffic.sent
-        while past and past[0].at + self._window_s <= now:
+        window_s = self._window_s * (1.0 + _JITTER)
+        while past and past[0].at + window_s <= now:
             past.popleft()
         wait = self._traffic.held_until - now
         if self._rpm is not None and len(past) >= self._rpm:
-            wait = max(wait, past[-self._rpm].at + self._window_s - now)
+            wait = max(wait, past[-self._rpm].at + window_s - now)
         if self._tpm is not None:
             over = sum(sent.n_tokens for sent in past) + n_tokens - self._tpm
             for sent in past:
                 if over <= 0:
                     break
                 over -= sent.n_tokens
-                wait = max(wait, sent.at + self._window_s - now)
+                wait = max(wait, sent.at + window_s - now)
         return wait
 
 

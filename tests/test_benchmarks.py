@@ -42,6 +42,7 @@ guarantee_figures = module("guarantee_figures")
 guarantee_picture = module("guarantee_picture")
 guarantee_report = module("guarantee_report")
 hostile = module("hostile")
+http_client = module("http_client")
 journal = module("journal")
 judging = module("judging")
 methods = module("methods")
@@ -279,6 +280,19 @@ def test_speed_table_and_oracle_agree() -> None:
     assert scores.min() >= 0
     assert scores.max() <= 1
     assert speed.oracle(truth)([3, 4]) == truth[[3, 4]].tolist()
+
+
+def test_requests_are_counted_by_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = http_client.at_once(128, concurrency=8)
+    assert found["n_served"] == 128
+    assert found["limit_per_s"] == 160.0
+    assert 0.0 < found["share"] <= 1.01, "no faster than the server lets anyone be"
+    monkeypatch.setattr(http_client, "WINDOW_S", 0.6)
+    for told in (True, False):
+        found = http_client.by_the_window(20, told=told, n_windows=3)
+        assert found["n_served"] == 60
+        assert found["share"] <= 1.1
+        assert told or found["n_refused"] > 0
 
 
 def test_the_store_is_measured_on_labels_that_are_right(tmp_path: Path) -> None:

@@ -61,10 +61,10 @@ def test_no_window_has_more_than_the_limits(
 def test_the_limit_is_used_up() -> None:
     clock = Clock()
     found = sent_by(RateLimit(3, None, clock=clock, sleep=clock.sleep), [1] * 7, [1] * 7)
-    assert [sent.at for sent in found] == [0.0, 0.0, 0.0, 60.0, 60.0, 60.0, 120.0]
+    assert [sent.at for sent in found] == [0.0, 0.0, 0.0, 60.25, 60.25, 60.25, 120.5]
     clock = Clock()
     found = sent_by(RateLimit(None, 100, clock=clock, sleep=clock.sleep), [60, 60, 60], [40, 40, 9])
-    assert [sent.at for sent in found] == [0.0, 0.0, 60.0]
+    assert [sent.at for sent in found] == [0.0, 0.0, 60.25]
 
 
 def test_a_server_that_asks_to_wait_holds_all_back() -> None:
