@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from thresher.errors import BudgetError, Error, OperationalError, ShortfallError
 from thresher.labels_cli import add_labels
+from thresher.people_cli import add_label
 from thresher.progress import ProgressEvent, ProgressSink, Silent, terminal_or_silent
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_query(commands)
     add_labels(commands)
+    add_label(commands)
     demo = commands.add_parser(
         "demo",
         help="run the demo: real texts, a real local model",

@@ -21,6 +21,7 @@ __all__ = ["PROVIDERS", "create_oracle", "create_proxy"]
 _ORACLES = {
     "column": "thresher.oracles.column",
     "huggingface": "thresher.oracles.huggingface",
+    "human": "thresher.oracles.human",
     "openai": "thresher.oracles.openai_api",
     "python": "thresher.oracles.function",
     "pytorch": "thresher.oracles.pytorch",

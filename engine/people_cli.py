@@ -1,0 +1,200 @@
+"""The command ``thresher label``: a person answers one item of a queue after the other."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from thresher.errors import Error
+
+if TYPE_CHECKING:
+    from thresher.oracles.human_queue import Answer, Item, Queue
+
+__all__ = ["add_label"]
+
+_FAILED, _INTERRUPTED = 1, 130
+_POLL_S = 0.5
+_WIDTH = 78
+_KEYS = "123456789abcdefghijklmnoprtvwxz"  # of labels: without q, s, u and y
+_QUIT, _LATER, _UNDO = "q", "s", "u"
+
+
+def add_label(commands: Any) -> None:
+    """Add the ``label`` command to a program's commands."""
+    label = commands.add_parser(
+        "label",
+        help="answer what queries ask people",
+        description="Answer the items of a queue, one at a time, as an oracle USING human asks "
+        "them. A query that waits goes on as soon as its items are answered.",
+    )
+    label.add_argument("queue", type=Path, metavar="QUEUE", help="the oracle's option 'queue'")
+    label.add_argument("--oracle", metavar="NAME", help="items of this oracle only")
+    label.add_argument("--by", metavar="WHO", help="who answers (default: your user name)")
+    label.add_argument(
+        "--no-wait", action="store_true", help="end when nothing waits, on a terminal too"
+    )
+    label.set_defaults(run=_label, parser=label)
+
+
+def _label(args: argparse.Namespace) -> int:
+    """Run the ``label`` command."""
+    if not args.queue.exists():
+        args.parser.error(
+            f"there is no queue {args.queue}: a query with an oracle USING human makes it"
+        )
+    from thresher.oracles.human_queue import Queue
+
+    try:
+        with _keys() as ask:
+            _Desk(Queue(args.queue), args, ask).work()
+    except KeyboardInterrupt:
+        sys.stdout.write("\n")
+        return _INTERRUPTED
+    except Error as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return _FAILED
+    return 0
+
+
+class _Desk:
+    """One person at work."""
+
+    def __init__(self, queue: Queue, args: argparse.Namespace, ask: Any) -> None:
+        self.queue, self.oracle, self.ask = queue, args.oracle, ask
+        self.by = args.by or _user()
+        self.waits = sys.stdin.isatty() and not args.no_wait
+        self.done: list[int] = []
+
+    def work(self) -> None:
+        """Show item after item until the person ends it, or nothing waits."""
+        told = False
+        while True:
+            items = self.queue.waiting(self.oracle)
+            if items:
+                told = False
+                if not self._show(items[0]):
+                    break
+            elif not self.waits:
+                break
+            else:
+                if not told:
+                    sys.stdout.write("Nothing waits now; items appear here. Ctrl-C ends.\n")
+                    sys.stdout.flush()
+                told = True
+                time.sleep(_POLL_S)
+        n_answered, n_items = self.queue.counts(self.oracle)
+        sys.stdout.write(f"{n_answered:,} of {n_items:,} answered.\n")
+
+    def _show(self, item: Item) -> bool:
+        """Ask about one item; returns whether the person goes on."""
+        n_answered, n_items = self.queue.counts(self.oracle)
+        task = item.task
+        sys.stdout.write(f"\n{task.oracle}: {n_answered:,} of {n_items:,} answered\n")
+        sys.stdout.write(f"{_folded(task.question)}\n\n")
+        for name, value in item.inputs.items():
+            sys.stdout.write(f"{_folded(f'{name}: {value}', '  ')}\n")
+        choices = _choices(item)
+        shown = [f"[{key}] {text}" for key, (text, _) in choices.items()]
+        others = [f"[{_LATER}] later", f"[{_UNDO}] undo", f"[{_QUIT}] quit"]
+        number = ["a number"] if not choices else []
+        sys.stdout.write(f"\n{_folded('  '.join([*number, *shown, *others]))}\n")
+        while True:
+            said = self.ask(line=not choices)
+            if said in (None, _QUIT):
+                return False
+            if said == _LATER:
+                self.queue.put_off(item.number)
+                return True
+            if said == _UNDO:
+                self._undo()
+                return True
+            answer = choices[said][1] if said in choices else _number(said, item)
+            if answer is not None:
+                self.queue.answer(item.number, answer, self.by)
+                self.done.append(item.number)
+                sys.stdout.write(f"-> {choices[said][0] if said in choices else answer}\n")
+                return True
+            sys.stdout.write(f"{said!r} is none of these.\n")
+            sys.stdout.flush()
+
+    def _undo(self) -> None:
+        """Take the last answer back."""
+        if self.done and self.queue.take_back(self.done.pop()):
+            sys.stdout.write("The last answer is taken back.\n")
+        else:
+            sys.stdout.write("There is nothing to take back.\n")
+
+
+def _choices(item: Item) -> dict[str, tuple[str, Answer]]:
+    """Keys, and what each of them answers; none where a number is typed."""
+    if item.task.kind == "boolean":
+        return {"y": ("yes", True), "n": ("no", False)}
+    if item.task.kind == "label":
+        return {key: (text, text) for key, text in zip(_KEYS, item.task.labels, strict=False)}
+    return {}
+
+
+def _number(text: str, item: Item) -> Answer | None:
+    """Read a typed number; None where it is none."""
+    try:
+        if item.task.kind == "integer":
+            return int(text)
+        return float(text) if item.task.kind == "number" else None
+    except ValueError:
+        return None
+
+
+def _folded(text: str, indent: str = "") -> str:
+    """Fold each line of a text to a terminal's width; what would steer the terminal is masked."""
+    folded = []
+    for line in text.expandtabs(4).splitlines() or [""]:
+        plain = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+        folded.append(textwrap.fill(plain, _WIDTH, initial_indent=indent, subsequent_indent=indent))
+    return "\n".join(folded)
+
+
+def _user() -> str | None:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name
+        return None
+
+
+@contextmanager
+def _keys() -> Iterator[Any]:
+    """Give a function that waits for a key, or for a line; None at the end of the input."""
+    if not sys.stdin.isatty():
+        yield _read_line
+        return
+    import termios
+    import tty
+
+    before = termios.tcgetattr(sys.stdin)
+
+    def ask(*, line: bool) -> str | None:
+        sys.stdout.flush()
+        if line:
+            return _read_line(line=True)
+        tty.setcbreak(sys.stdin)
+        try:
+            return sys.stdin.read(1) or None
+        finally:
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+    try:
+        yield ask
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def _read_line(*, line: bool) -> str | None:  # noqa: ARG001 - the same without a terminal
+    sys.stdout.flush()
+    text = sys.stdin.readline()
+    return text.strip() if text else None
