@@ -81,13 +81,20 @@ def ratios(seconds: Mapping[str, Sequence[float]]) -> dict[str, float]:
 
 
 def run(out: Path, share: float = 1.0, only: Sequence[str] = tuple(ROWS)) -> dict[str, Any]:
-    """Measure each kind and write `oracles.json` as they end; a line for each."""
+    """Measure each kind and write `oracles.json` as they end; a line for each.
+
+    Kinds that are not in `only` keep their figures of an earlier run.
+    """
     from thresher.errors import OperationalError
     from thresher.oracles.runtime import quiet
 
-    records: list[dict[str, Any]] = []
-    figures = {"machine": machine(), "goals": GOALS, "dtype": "float32", "kinds": records}
     out.mkdir(parents=True, exist_ok=True)
+    path = out / "oracles.json"
+    earlier = json.loads(path.read_text())["kinds"] if path.is_file() else []
+    records = [record for record in earlier if record["kind"] not in only]
+    ran_on = machine()
+    stamp = {name: ran_on[name] for name in ("date", "commit", "load_average")}
+    figures = {"machine": ran_on, "goals": GOALS, "dtype": "float32", "kinds": records}
     with tempfile.TemporaryDirectory() as folder, quiet():
         try:
             made = kinds(Path(folder), share)
@@ -95,10 +102,10 @@ def run(out: Path, share: float = 1.0, only: Sequence[str] = tuple(ROWS)) -> dic
             print(f"skipped the models: {reason}", flush=True)
             return figures
         for name in filter(only.__contains__, made):
-            record = timed(made[name]())
+            record = timed(made[name]()) | stamp
             records.append(record)
             print(line(record), flush=True)
-            (out / "oracles.json").write_text(json.dumps(figures, indent=1) + "\n")
+            path.write_text(json.dumps(figures, indent=1) + "\n")
     return figures
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from thresher.oracles.batching import Replicas, ahead, token_batches
+from thresher.oracles.batching import Replicas, ahead, n_threads, token_batches
 from thresher.oracles.media import MediaReader, read_image, read_sound
 from thresher.oracles.runtime import quiet
 
@@ -158,8 +158,7 @@ class ImageLogits:
             scores = self._logits(model, pixels).float().double().numpy()
             found.update(zip(rows.tolist(), scores, strict=True))
 
-        n_passes = -(-batch.num_rows // _CPU_IMAGES)
-        self._replicas.run(work, np.array_split(np.arange(batch.num_rows), n_passes))
+        self._replicas.run(work, _passes(self._replicas, batch.num_rows, _CPU_IMAGES))
         return np.stack([found[row] for row in range(batch.num_rows)])
 
 
@@ -214,6 +213,12 @@ def _n_labels(replicas: Replicas) -> int:
     return int(config.num_labels)
 
 
+def _passes(replicas: Replicas, n_rows: int, size: int) -> list[Positions]:
+    """Rows in passes of `size` or fewer, one for each core at least."""
+    n_workers = min(n_rows, n_threads()) if replicas.on_cpu else 1
+    return np.array_split(np.arange(n_rows), max(-(-n_rows // size), n_workers))
+
+
 def _in_passes(
     replicas: Replicas,
     logits: Callable[[PreTrainedModel, torch.Tensor], torch.Tensor],
@@ -228,7 +233,6 @@ def _in_passes(
         scores = logits(model, given).float().cpu().double().numpy()
         found.update(zip(rows.tolist(), scores, strict=True))
 
-    n_passes = -(-len(inputs) // size)
     with quiet():
-        replicas.run(work, np.array_split(np.arange(len(inputs)), n_passes))
+        replicas.run(work, _passes(replicas, len(inputs), size))
     return np.stack([found[row] for row in range(len(inputs))])
