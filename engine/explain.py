@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from thresher.forecasting import Outlook
+from thresher.outlook import Outlook
 from thresher.plan import Composed, Explain, InnerBlock, SelectionQuery
 from thresher.plan_tree import Node, named, wrapped
 from thresher.run import Answered

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,8 @@ import numpy.typing as npt
 from thresher.environment import Environment
 from thresher.estimands import group_codes
 from thresher.labelling import learn
-from thresher.labels import Pace
-from thresher.paces import paces_of, taking
+from thresher.outlook import GOALS, RANKING, Outlook
+from thresher.paces import paces_of
 from thresher.permits import stops_anywhere
 from thresher.plan import SelectionQuery
 from thresher.population import Population
@@ -20,186 +20,25 @@ from thresher.rehearsing import basis_of, rehearsed
 from thresher.sampling import LabelForecast, excludable_rows, sufficient_labels
 from thresher.sampling.bounds import Share
 from thresher.scoring import FloatArray
-from thresher.targets import CALIBRATION_WITHIN, QueryKind, Targets
+from thresher.targets import CALIBRATION_WITHIN, Targets
 
-__all__ = ["HARD_SPACE", "Outlook", "forecast", "helps"]
+__all__ = ["forecast", "helps"]
 
-HARD_SPACE = "\N{NO-BREAK SPACE}"  # where lines of the text form may not break
 _CURVE = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)  # targets
 _ERRORS = (2.0, 1.0, 0.5, 0.25)  # of the error target
 _READ = 50  # rows that tell how long a request is
 _LEAST = 100  # labels before the limits are looked at
-_GOALS: dict[QueryKind, str] = {
-    "recall": "to leave out half of the rows",
-    "precision": "to return half of the positive rows",
-    "joint": "to meet both targets",
-    "accuracy": "to certify the labels",
-    "estimate": "to keep the error",
-}
-# Which methods the least number of labels binds: docs/guarantees-limits.md.
-_RANKING = "a method that cuts a ranking and assumes nothing"
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
-    """What is known of a query before it runs.
+class _Forecast:
+    """What is forecast of the labels: fields of an `Outlook`."""
 
-    Parameters
-    ----------
-    n_rows : int
-        Rows of the population.
-    n_unknown, n_stored, n_free : int
-        Rows that would need a label, those that labels in the store decide, and those that are
-        decided without any.
-    goal : str
-        What the labels are forecast for; empty where nothing is forecast.
-    labels : LabelForecast or None
-        How many; None where nothing can be forecast.
-    fitting : int
-        Labels among them that proxies are fitted on first.
-    given : str
-        What the forecast supposes; empty where nothing.
-    absolute : bool
-        Whether targets are distances in units of the aggregate, and no shares.
-    spends : int
-        Labels that it will buy where it has no reason to stop before its limit; 0 where it stops as
-        soon as it can.
-    shows : int
-        Most labels besides for calls in the SELECT list and ORDER BY, for rows that come back.
-    curve : tuple of (float, int)
-        Labels expected for other targets.
-    exact : bool
-        Whether the limit allows to label every row that is not known, so that the answer is exact.
-    suffices : bool
-        Whether the limit allows all labels that an accuracy target could need.
-    n_groups : int
-        Groups of an aggregate that have rows which are not known.
-    refused : str
-        Why it would be refused; empty where it would not.
-    excluded : int or None
-        Most rows that a recall query can leave out with the labels it may buy, if there are as many
-        positive rows as the scores suggest.
-    paces : mapping of str to Pace
-        What labels have taken so far, by oracle.
-    tokens : mapping of str to float
-        About how many tokens the request for a label has, by oracle; of those that can tell.
-    """
-
-    n_rows: int
-    n_unknown: int
-    n_stored: int
-    n_free: int
-    goal: str
-    labels: LabelForecast | None
-    fitting: int
-    given: str
-    absolute: bool
-    spends: int
-    shows: int
-    curve: tuple[tuple[float, int], ...]
-    exact: bool
-    suffices: bool
-    n_groups: int
-    refused: str
-    excluded: int | None
-    paces: Mapping[str, Pace]
-    tokens: Mapping[str, float]
-
-    def lines(self) -> list[tuple[str, str]]:
-        """Return what it says as names and texts."""
-        rows = f"{self.n_rows:,}, of which {self.n_unknown:,} would need a label"
-        if self.n_stored:
-            rows += f"; {self.n_stored:,} are in the label store"
-        if self.n_free:
-            rows += f"; {self.n_free:,} are decided without one"
-        found = [("rows", rows)]
-        if self.spends:
-            found.append(
-                ("spends", f"up to {self.spends:,} labels{taking(self.paces, self.spends)}")
-            )
-        if self.refused:
-            found.append(("refused", self.refused))
-        if self.shows:
-            text = f"up to {self.shows:,} labels for calls outside WHERE, over rows that come back"
-            found.append(("shows", text))
-        if (labels := self.labels) is not None:
-            ends = f" ({labels.low:,} to {labels.high:,})" if labels.low < labels.high else ""
-            takes = "" if self.spends else taking(self.paces, labels.low, labels.high)
-            read = f", {self.given}" if self.given else ""
-            text = f"about {labels.expected:,} labels{ends} {self.goal}{takes}{read}"
-            if self.fitting:
-                text += f"; {self.fitting:,} or more of them first, to fit proxies"
-            if 0 < self.spends < labels.low:
-                text += f"; that is more than the {self.spends:,} it may buy"
-            found.append(("forecast", text))
-            if labels.least and self.goal != _GOALS["accuracy"]:
-                found.append(("limit", self._limit(labels)))
-        for name, each in self.tokens.items():
-            found.append(
-                ("tokens", f"about {each:,.0f} in each request to {name}{self._all(each)}")
-            )
-        if self.curve:
-            write = "{:.4g}" if self.absolute else "{:.4g}%"
-            scale = 1 if self.absolute else 100
-            points = ", ".join(
-                f"{write.format(scale * target)}:{HARD_SPACE}{n:,}" for target, n in self.curve
-            )
-            found.append(("curve", f"labels {self.goal}, by target: {points}"))
-        return found
-
-    def _limit(self, labels: LabelForecast) -> str:
-        """Say what no method can do."""
-        text = (
-            f"with as many positive rows as the scores suggest, {_RANKING} needs at least "
-            f"{labels.least:,} labels"
-        )
-        if self.excluded is None:
-            return text
-        return (
-            f"{text}; with {self.spends:,} it can always leave out at most {self.excluded:,} of "
-            "the rows that are not labelled yet"
-        )
-
-    def _all(self, each: float) -> str:
-        """Say what all labels will take, at so many tokens each."""
-        n_labels = self.spends or (self.labels.expected if self.labels is not None else 0)
-        return f": {each * n_labels:,.0f} for {n_labels:,} labels" if n_labels else ""
-
-    def to_dict(self) -> dict[str, object]:
-        """Return every figure as plain values."""
-        labels = self.labels
-        return {
-            "rows": {
-                "total": self.n_rows,
-                "unknown": self.n_unknown,
-                "in_store": self.n_stored,
-                "decided_without": self.n_free,
-            },
-            "forecast": None
-            if labels is None
-            else {
-                "goal": self.goal,
-                "given": self.given or None,
-                "fitting": self.fitting,
-                "labels": {"expected": labels.expected, "low": labels.low, "high": labels.high},
-                "least_labels": labels.least,
-                "most_rows_left_out": self.excluded,
-            },
-            "spends": self.spends,
-            "exact": self.exact,
-            "refused": self.refused or None,
-            "shows": self.shows,
-            "curve": [{"target": target, "labels": n} for target, n in self.curve],
-            "paces": {
-                name: {
-                    "n_labels": pace.n_labels,
-                    "seconds_per_label": pace.seconds / pace.n_labels,
-                    "usd_per_label": pace.cost_usd / pace.n_labels,
-                }
-                for name, pace in self.paces.items()
-            },
-            "about_tokens_per_label": dict(self.tokens),
-        }
+    labels: LabelForecast | None = None
+    fitting: int = 0
+    given: str = ""
+    curve: tuple[tuple[float, int], ...] = ()
+    excluded: int | None = None
 
 
 def forecast(env: Environment, query: SelectionQuery, targets: Targets, limit: int) -> Outlook:
@@ -226,52 +65,55 @@ def forecast(env: Environment, query: SelectionQuery, targets: Targets, limit: i
         if env.settings.get("reuse_labels"):
             learn(env.store, query, env.oracles, population, env.store.last())
         known, free = population.known, population.free
-        labels, excluded = None, None
-        curve: tuple[tuple[float, int], ...] = ()
         n_unknown = int(np.count_nonzero(known < 0))
-        forecasts = targets.kind in _GOALS and query.tail.assuming is None
+        forecasts = targets.kind in GOALS and query.tail.assuming is None
         forecasts &= targets.kind != "estimate" or targets.error is not None
-        settings = env.settings
-        stops = stops_anywhere(query, targets, settings)
+        stops = stops_anywhere(query, targets, env.settings)
         n_most = n_unknown * len(query.calls)
-        exact = n_most <= limit and not stops and _may_be_exact(targets)
-        given, fitting = "", 0
+        exact = n_most <= limit and not stops and _spends_all(targets)
+        found = _Forecast()
         if n_unknown and forecasts and not exact:
-            basis = basis_of(env, query, targets, population, limit)
-            given, fitting = basis.given, basis.fitting
-            asked = _Asked(targets, basis.scores[0], known)
-            if targets.kind == "estimate":
-                labels = _combined(
-                    [rehearsed(env, query, targets, population, s) for s in basis.scores], fitting
-                )
-                curve = _error_curve(targets, labels)
-            else:
-                found = [_Asked(targets, scores, known).labels() for scores in basis.scores]
-                labels = _combined(found, fitting)
-                curve = asked.curve(fitting) if labels is not None else ()
-            if labels is not None and targets.kind == "recall" and len(basis.scores) == 1:
-                excluded = asked.excluded(limit)
+            found = _forecast(env, query, targets, population, limit)
         return Outlook(
             n_rows=population.n_rows,
             n_unknown=n_unknown,
             n_stored=int(np.count_nonzero((known >= 0) & (free < 0))),
             n_free=int(np.count_nonzero(free >= 0)),
-            goal=_GOALS.get(targets.kind, ""),
-            labels=labels,
-            fitting=fitting,
-            given=given,
+            goal=GOALS.get(targets.kind, ""),
+            labels=found.labels,
+            fitting=found.fitting,
+            given=found.given,
             absolute=targets.error is not None and not targets.error.relative,
             spends=_spends(query, targets, n_unknown, limit),
             shows=population.n_rows * len(query.outputs.calls) if query.outputs else 0,
-            curve=curve,
+            curve=found.curve,
             exact=exact,
             suffices=n_unknown - Share.beyond(targets.accuracy or 1.0).of(len(known)) <= limit,
             n_groups=_open_groups(query, population),
             refused=_refused(query, targets, n_most, limit),
-            excluded=excluded,
+            excluded=found.excluded,
             paces=paces_of(env.store, env.oracles),
             tokens=_tokens(env, query, population),
         )
+
+
+def _forecast(
+    env: Environment, query: SelectionQuery, targets: Targets, population: Population, limit: int
+) -> _Forecast:
+    """Forecast the labels of a query that is to meet a target."""
+    basis, known = basis_of(env, query, targets, population, limit), population.known
+    fitting, given = basis.fitting, basis.given
+    if targets.kind == "estimate":
+        each = [rehearsed(env, query, targets, population, scores) for scores in basis.scores]
+        labels = _combined(each, fitting)
+        return _Forecast(labels, fitting, given, _error_curve(targets, labels))
+    asked = [_Asked(targets, scores, known) for scores in basis.scores]
+    labels = _combined([one.labels() for one in asked], fitting)
+    if labels is None:
+        return _Forecast(None, fitting, given)
+    sure = targets.kind == "recall" and len(asked) == 1
+    excluded = asked[0].excluded(limit) if sure else None
+    return _Forecast(labels, fitting, given, asked[0].curve(fitting), excluded)
 
 
 def _combined(found: Sequence[LabelForecast | None], fitting: int) -> LabelForecast | None:
@@ -311,14 +153,13 @@ def _spends(query: SelectionQuery, targets: Targets, n_unknown: int, limit: int)
     """Labels of a query that buys as many as it may; exact ones label all that is unknown."""
     if targets.kind == "exact":
         return n_unknown * len(query.calls)
-    whole = targets.kind in ("recall", "precision") or (
-        targets.kind == "estimate" and targets.error is None
-    )
-    return min(limit, n_unknown * len(query.calls)) if whole and not query.tail.budget else 0
+    if query.tail.budget or not _spends_all(targets):
+        return 0
+    return min(limit, n_unknown * len(query.calls))
 
 
-def _may_be_exact(targets: Targets) -> bool:
-    """Whether a query labels all that is unknown where its limit allows that."""
+def _spends_all(targets: Targets) -> bool:
+    """Whether a query buys all labels that it may, up to one for each that is unknown."""
     return targets.kind in ("recall", "precision") or (
         targets.kind == "estimate" and targets.error is None
     )
@@ -423,7 +264,7 @@ def helps(targets: Targets, scores: FloatArray, known: npt.NDArray[np.int8]) -> 
     found = sufficient_labels("recall", value, delta=targets.delta, target=recall, known=known)
     text = (
         f" To leave out half of the rows about {found.expected:,} labels are forecast; with as "
-        f"many positive rows as the scores suggest, {_RANKING} needs at least {found.least:,}."
+        f"many positive rows as the scores suggest, {RANKING} needs at least {found.least:,}."
     )
     kept = _calibrated(value, known, recall)
     if kept is not None and 1 < kept < found.candidates // 2:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from thresher.catalog import ProxyEntry
-from thresher.forecasting import HARD_SPACE, Outlook
+from thresher.outlook import HARD_SPACE, Outlook
 from thresher.permits import stops_anywhere
 from thresher.plan import OracleCall, SelectionQuery
 from thresher.sampling.levels import (
