@@ -17,6 +17,7 @@ from thresher.permits import stops_anywhere
 from thresher.plan import SelectionQuery
 from thresher.population import Population
 from thresher.rehearsing import basis_of, rehearsed
+from thresher.reserving import most_shown, sample_limit
 from thresher.sampling import LabelForecast, excludable_rows, sufficient_labels
 from thresher.sampling.bounds import Share
 from thresher.scoring import FloatArray
@@ -65,6 +66,7 @@ def forecast(env: Environment, query: SelectionQuery, targets: Targets, limit: i
         if env.settings.get("reuse_labels"):
             learn(env.store, query, env.oracles, population, env.store.last())
         known, free = population.known, population.free
+        limit = _sampled(env, query, targets, population.n_rows, limit)
         n_unknown = int(np.count_nonzero(known < 0))
         forecasts = targets.kind in GOALS and query.tail.assuming is None
         forecasts &= targets.kind != "estimate" or targets.error is not None
@@ -85,7 +87,7 @@ def forecast(env: Environment, query: SelectionQuery, targets: Targets, limit: i
             given=found.given,
             absolute=targets.error is not None and not targets.error.relative,
             spends=_spends(query, targets, n_unknown, limit),
-            shows=population.n_rows * len(query.outputs.calls) if query.outputs else 0,
+            shows=most_shown(query, population.n_rows),
             curve=found.curve,
             exact=exact,
             suffices=n_unknown - Share.beyond(targets.accuracy or 1.0).of(len(known)) <= limit,
@@ -253,6 +255,16 @@ class _Asked:
             min(limit, len(unknown)), n_rows=len(unknown), n_positive=n_positive,
             target=self.targets.recall or 1.0, delta=self.targets.delta,
         )  # fmt: skip
+
+
+def _sampled(
+    env: Environment, query: SelectionQuery, targets: Targets, n_rows: int, limit: int
+) -> int:
+    """Return how many labels rows that come back and show answers leave for the sample."""
+    if query.outputs is None or targets.kind not in ("recall", "precision"):
+        return limit
+    allowed = min(query.tail.oracle_limit or env.oracle_limit, env.oracle_limit)
+    return min(limit, sample_limit(query, n_rows, allowed, env.settings.count("default_budget")))
 
 
 def helps(targets: Targets, scores: FloatArray, known: npt.NDArray[np.int8]) -> str:

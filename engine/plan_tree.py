@@ -138,9 +138,10 @@ def plan_of(
     if query.labelled is not None:
         where = f", by {_called(query.calls[query.labelled.call])}"
     decided = Node(
-        step, f"{promise}{where}" if calls else f"{promise}, no oracle decides on them",
+        step,
+        f"{promise}{where}" if calls else f"{promise}, all candidates, chosen without a label",
         tuple(needs),
-    )  # fmt: skip
+    )
     return Node("answer", _answer(query), (*_shown(query), decided))
 
 

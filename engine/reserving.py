@@ -6,9 +6,26 @@ import re
 
 from thresher.plan import SelectionQuery
 
-__all__ = ["sample_limit"]
+__all__ = ["most_shown", "sample_limit"]
 
 _LIMIT = re.compile(r"LIMIT (\d+)(?: OFFSET (\d+))?", re.IGNORECASE)
+
+
+def most_shown(query: SelectionQuery, n_rows: int) -> int:
+    """Return the most labels that rows which come back can take for calls outside WHERE.
+
+    Parameters
+    ----------
+    query : SelectionQuery
+        A query of any kind; 0 where no row shows an answer.
+    n_rows : int
+        Rows of its population.
+    """
+    if query.outputs is None:
+        return 0
+    found = _LIMIT.fullmatch(" ".join(query.answer.limit.split()))
+    limited = n_rows if found is None else min(n_rows, int(found[1]) + int(found[2] or 0))
+    return sum(limited if late else n_rows for late in query.outputs.late)
 
 
 def sample_limit(query: SelectionQuery, n_rows: int, allowed: int, budget: int) -> int:
@@ -36,8 +53,5 @@ def sample_limit(query: SelectionQuery, n_rows: int, allowed: int, budget: int) 
     """
     if query.outputs is None:
         return allowed
-    found = _LIMIT.fullmatch(" ".join(query.answer.limit.split()))
-    limited = n_rows if found is None else min(n_rows, int(found[1]) + int(found[2] or 0))
-    most = sum(limited if late else n_rows for late in query.outputs.late)
     left = max(allowed // 2, allowed - n_rows * len(query.calls))
-    return min(budget, allowed - min(most, left))
+    return min(budget, allowed - min(most_shown(query, n_rows), left))

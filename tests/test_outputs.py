@@ -326,9 +326,28 @@ def test_what_is_shown_is_explained(films: Films, stars: Stars) -> None:
     assert 'answer: SELECT is_pos(id) AS "is_pos(id)" ORDER BY stars(id) LIMIT 5' in text
     assert "show: is_pos(id) -> BOOLEAN, of each row that LIMIT leaves" in text
     assert "show: stars(id) -> INTEGER, of each row returned" in text
-    assert "rows: exact, no oracle decides on them" in text
+    assert "rows: exact, all candidates, chosen without a label" in text
     assert not oracle.asked
     assert not stars.asked
+
+
+@pytest.mark.parametrize(
+    ("sql", "spends", "shows"),
+    [
+        ("SELECT stars(id) FROM t LIMIT 5", 0, 5),
+        ("SELECT stars(id) FROM t LIMIT 5 OFFSET 2", 0, 7),
+        ("SELECT id FROM t WHERE is_pos(id) USING score RECALL TARGET 90% ORACLE LIMIT 60", 60, 0),
+        ("SELECT stars(id) FROM t WHERE is_pos(id) LIMIT 9 USING score RECALL TARGET 90% "
+         "ORACLE LIMIT 60", 51, 9),
+    ],
+)  # fmt: skip
+def test_explain_counts_what_is_left_for_the_rows_shown(
+    films: Films, stars: Stars, sql: str, spends: int, shows: int
+) -> None:
+    con, _, _ = films
+    ((text,),) = con.execute(f"EXPLAIN (FORMAT json) {sql}").fetchall()
+    outlook = json.loads(text)["blocks"][0]["outlook"]
+    assert (outlook["spends"], outlook["shows"]) == (spends, shows)
 
 
 WRONG = [
