@@ -182,9 +182,10 @@ def fit_growing(
 
 def _weights(scores: FloatArray) -> npt.NDArray[np.float64] | None:
     """Weights by which rows are drawn; None, for rows alike, where scores are no probabilities."""
-    if not len(scores) or not (np.min(scores) >= 0.0 and np.max(scores) <= 1.0):
+    value = np.asarray(scores, dtype=np.float64)
+    if not len(value) or not (value.min() >= 0.0 and value.max() <= 1.0):
         return None
-    p = np.clip(np.asarray(scores, dtype=np.float64), _LEAST_ODDS, 1.0 - _LEAST_ODDS)
+    p = np.clip(value, _LEAST_ODDS, 1.0 - _LEAST_ODDS)
     unsure = p * (1.0 - p)
     return np.asarray(p / p.sum() + unsure / unsure.sum(), dtype=np.float64)
 

@@ -147,8 +147,12 @@ class Queue:
                 (oracle, most),
             ).fetchall()
         return [
-            Item(number, Task(*told, tuple(json.loads(labels))), json.loads(inputs))
-            for number, inputs, *told, labels in rows
+            Item(
+                number,
+                Task(version, name, question, kind, tuple(json.loads(labels))),
+                json.loads(inputs),
+            )
+            for number, inputs, version, name, question, kind, labels in rows
         ]
 
     def counts(self, oracle: str | None = None) -> tuple[int, int]:
