@@ -388,7 +388,9 @@ def test_any_list_is_taken_whole_or_refused(answers: list[object]) -> None:
 
 def test_a_version_told_sets_apart_no_two_models() -> None:
     with thresher.connect() as con:
-        con.create_oracle("is_even", lambda n: [i % 2 == 0 for i in n], args=["BIGINT"], version="1")
+        con.create_oracle(
+            "is_even", lambda n: [i % 2 == 0 for i in n], args=["BIGINT"], version="1"
+        )
         con.create_oracle("is_big", lambda n: [i > 2 for i in n], args=["BIGINT"], version="1")
         for name, found in (("is_even", [0, 2, 4]), ("is_big", [3, 4]), ("is_even", [0, 2, 4])):
             rows = con.execute(f"SELECT i FROM range(5) r(i) WHERE {name}(i)").fetchall()
