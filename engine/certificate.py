@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from thresher.reports import COSTS, Bounds, Interval, OutputReport, ProxyReport, StageReport
+from thresher.reports import (
+    COSTS,
+    Bounds,
+    Interval,
+    OutputReport,
+    ProxyReport,
+    StageReport,
+    counted,
+)
 from thresher.targets import Targets
 
 if TYPE_CHECKING:
@@ -31,10 +39,6 @@ def _percent(share: float | None) -> str:
 def _bound(bound: float | None, estimate: float | None) -> str:
     certified = "not certified" if bound is None else f">= {_percent(bound)}"
     return f"{certified}, est. {_percent(estimate)}"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,17 +154,17 @@ class Certificate:
         """The promise in words."""
         if self.targets.estimated:
             return self._estimates_statement()
-        rows = f"the {_plural(self.n_returned, 'row')} {'selected' if self.answer else 'returned'}"
+        rows = f"the {counted(self.n_returned, 'row')} {'selected' if self.answer else 'returned'}"
         if self.targets.kind == "rows":
             return self._rows_statement()
         if self.grade == "exact":
             if not self.n_rows:
                 return "There are no candidates: no row meets the conditions without an oracle."
             if self.algorithm == "plain":
-                selected = f"Plain SQL selects the {_plural(self.n_returned, 'row')}"
+                selected = f"Plain SQL selects the {counted(self.n_returned, 'row')}"
                 return f"{selected}; oracles only give what they show, or their order."
             if self.targets.accuracy is not None:
-                return f"Each of the {_plural(self.n_rows, 'row')} has the oracle's own label."
+                return f"Each of the {counted(self.n_rows, 'row')} has the oracle's own label."
             return f"Every candidate is labelled: {rows} are exactly the positive ones."
         promises = []
         if self.bounds.recall is not None:
@@ -170,7 +174,7 @@ class Certificate:
             share = _percent(self.bounds.precision)
             promises.append(f"are at least {share} positive (precision)")
         if self.bounds.accuracy is not None:
-            rows = f"the labels of the {_plural(self.n_rows, 'row')}"
+            rows = f"the labels of the {counted(self.n_rows, 'row')}"
             share = _percent(self.bounds.accuracy)
             promises.append(f"agree with the oracle on at least {share} of them (accuracy)")
         if not promises:
@@ -197,7 +201,7 @@ class Certificate:
         target, sought = self.targets.rows, f"{self.n_returned:,} positive rows"
         if target is None:
             raise TypeError("a target of rows is missing")
-        found = f"{_plural(self.n_returned, 'row')} found, each known to be positive"
+        found = f"{counted(self.n_returned, 'row')} found, each known to be positive"
         if target.gap is not None:
             found += f", any two at least {target.gap:g} apart"
         if not self.met:
@@ -215,7 +219,7 @@ class Certificate:
             return "Every row that could change them is labelled: the aggregates are exact."
         limits = "limits hold" if len(self.intervals) == 1 else "limits hold all together"
         return (
-            f"{self._sure}, the {limits} for {_plural(len(self.intervals), 'estimate')}; "
+            f"{self._sure}, the {limits} for {counted(len(self.intervals), 'estimate')}; "
             f"{self._resting_on}."
         )
 
@@ -233,15 +237,15 @@ class Certificate:
             promise = promise if self.met else f"NOT CERTIFIED: {promise}"
         parts = [
             promise,
-            f"{self.n_returned:,} of {_plural(self.n_rows, 'row')}"
+            f"{self.n_returned:,} of {counted(self.n_rows, 'row')}"
             + (f" selected, {self.answer}" if self.answer else ""),
-            f"{_plural(self.n_labels, 'label')} bought, {self.n_reused:,} reused",
+            f"{counted(self.n_labels, 'label')} bought, {self.n_reused:,} reused",
         ]
         if self.assumption is not None:
             parts.append(f"assuming {self.assumption}")
         if self.targets.estimated:
             parts[1] = (
-                f"{_plural(len(self.intervals), 'estimate')} over {_plural(self.n_rows, 'row')}"
+                f"{counted(len(self.intervals), 'estimate')} over {counted(self.n_rows, 'row')}"
             )
         elif self.targets.accuracy is not None:
             parts.append(f"est. accuracy {_percent(self.bounds.accuracy_estimate)}")
@@ -299,7 +303,7 @@ class Certificate:
             ("targets", f"{self.targets}, probability {1 - self.delta:.4g}"),
             ("grade", self.grade),
             ("assumes", self.assumption or "nothing"),
-            ("population", _plural(self.n_rows, "row")),
+            ("population", counted(self.n_rows, "row")),
             ("selected" if self.answer else "returned", self._returned),
             ("labels", f"{self.n_labels:,} bought, {self.n_reused:,} reused"),
             *self._bound_facts(),
@@ -320,12 +324,12 @@ class Certificate:
 
     @property
     def _cost(self) -> str:
-        tokens = f", {_plural(self.n_tokens, 'token')}" if self.n_tokens else ""
+        tokens = f", {counted(self.n_tokens, 'token')}" if self.n_tokens else ""
         return f"${self.cost_usd:.4f}{tokens}, {self.elapsed_s:.2f} s"
 
     @property
     def _returned(self) -> str:
-        rows = _plural(self.n_returned, "row")
+        rows = counted(self.n_returned, "row")
         return f"{rows}; {self.answer}" if self.answer else rows
 
     def _bound_facts(self) -> list[tuple[str, str]]:
@@ -389,5 +393,5 @@ def _proxy_text(proxy: ProxyReport) -> str:
 
 
 def _output_text(output: OutputReport) -> str:
-    rows, labels = _plural(output.n_rows, "row"), _plural(output.n_labels, "label")
+    rows, labels = counted(output.n_rows, "row"), counted(output.n_labels, "label")
     return f"{output.call} of {rows}, {labels} bought"

@@ -113,11 +113,7 @@ class _Finding:
             walk.learn(rows, answers)
 
     def _size(self) -> int:
-        """Return how many rows to look at next.
-
-        No more than are still sought can be too many. Beyond that a batch grows with the labels
-        spent, so that the rounds stay few and at most an eighth of the labels comes too late.
-        """
+        """Return how many rows to look at next: few rounds, and few labels that come too late."""
         n_bought = sum(len(rows) for rows, _ in self.bought)
         size = max(self.target.count - len(self.walk.found), n_bought // _SHARE)
         if self.fitter is not None and self._n_labelled < self.next_fit:
@@ -147,19 +143,13 @@ class _Finding:
                     break
         if scores is None:
             self.fitter = Fitter(candidates, population) if candidates else None
-            return self._best_first(np.zeros(population.n_rows))
+            return _best_first(np.zeros(population.n_rows), run.known)
         run.used = scores
         if len(candidates) > 1:
             self.fitter = Fitter(candidates, population)
         else:
             run.reports += (ProxyReport(candidates[0].name, used=True),)
-        return self._best_first(np.asarray(scores, dtype=np.float64))
-
-    def _best_first(self, scores: npt.NDArray[np.float64]) -> Rows:
-        """Order rows by score, equal ones by row; what is known to be positive costs nothing."""
-        known = self.walk.known if hasattr(self, "walk") else self.run.known
-        missing = np.where(np.isnan(scores), -np.inf, scores)
-        return np.lexsort((np.arange(len(scores)), -missing, known != 1))
+        return _best_first(np.asarray(scores, dtype=np.float64), run.known)
 
     def _rank(self) -> None:
         """Fit a proxy on the labels so far, where the rows still sought are worth it."""
@@ -181,7 +171,7 @@ class _Finding:
         with run.scoring():
             scores, run.reports = self.fitter.fit(rows, truth, run.rng, self.believed(rows, truth))
         self.next_fit, run.used = _REFIT * len(rows), scores
-        walk.reorder(self._best_first(np.asarray(scores, dtype=np.float64)))
+        walk.reorder(_best_first(np.asarray(scores, dtype=np.float64), walk.known))
         run.enter("find")
 
     def _places(self) -> npt.NDArray[np.float64]:
@@ -236,3 +226,9 @@ class _Finding:
         error = ShortfallError(note, spent=run.labeller.n_labels)
         where = run.query.tail.places.get("ON SHORTFALL", self.sought.place)
         raise error.at(run.query.sql, where.offset, where.length)
+
+
+def _best_first(scores: npt.NDArray[np.float64], known: npt.NDArray[np.int8]) -> Rows:
+    """Order rows by score, equal ones by row; what is known to be positive costs nothing."""
+    missing = np.where(np.isnan(scores), -np.inf, scores)
+    return np.lexsort((np.arange(len(scores)), -missing, known != 1))

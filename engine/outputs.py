@@ -15,8 +15,9 @@ from thresher.certificate import OutputReport
 from thresher.errors import BudgetError, Error, ProgrammingError
 from thresher.plan import OracleCall, Outputs
 from thresher.population import Population
+from thresher.reports import counted
 from thresher.running import Running
-from thresher.shortfalls import counted, kept
+from thresher.shortfalls import kept
 
 __all__ = ["Shown", "Watched", "check_outputs", "show_outputs"]
 

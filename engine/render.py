@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 import pyarrow as pa
 
+from thresher.reports import counted
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -339,7 +341,7 @@ def _fitting(widths: Sequence[int], room: int) -> list[int | None]:
 
 
 def _footer(n_rows: int, n_shown: int, n_columns: int, n_columns_shown: int) -> str:
-    rows = f"{n_rows:,} row{'' if n_rows == 1 else 's'}"
+    rows = counted(n_rows, "row")
     rows += f" ({n_shown:,} shown)" if n_shown < n_rows else ""
     hidden = n_columns_shown < n_columns
     return rows + (f", {n_columns} columns ({n_columns_shown} shown)" if hidden else "")

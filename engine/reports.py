@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["COSTS", "Bounds", "Interval", "OutputReport", "ProxyReport", "StageReport"]
+__all__ = ["COSTS", "Bounds", "Interval", "OutputReport", "ProxyReport", "StageReport", "counted"]
 
 COSTS = ("elapsed_s", "cost_usd", "n_tokens", "budget")
 """Fields that the identity of a certificate leaves out."""
+
+
+def counted(count: int, noun: str) -> str:
+    """Write a number with its noun.
+
+    Examples
+    --------
+    >>> counted(1, "label"), counted(2000, "row")
+    ('1 label', '2,000 rows')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 @dataclass(frozen=True, slots=True)

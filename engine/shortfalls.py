@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from thresher.reports import counted
+
 if TYPE_CHECKING:
     from thresher.running import Running
 
-__all__ = ["again", "bought", "counted", "kept"]
-
-
-def counted(count: int, noun: str) -> str:
-    """Write a number with its noun.
-
-    Examples
-    --------
-    >>> counted(1, "label"), counted(2000, "row")
-    ('1 label', '2,000 rows')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+__all__ = ["again", "bought", "kept"]
 
 
 def bought(run: Running) -> str:
