@@ -29,6 +29,8 @@ _KINDS: dict[str, Kind] = {
 }
 _INTEGER = re.compile(r"-?\d+")
 _ROUNDING = ("round", "floor", "ceil", "ceiling", "trunc")
+_DEFAULTS = ("coalesce", "ifnull")
+_NEVER_BELOW = ("count", "sum")  # over no rows these are 0 to whoever estimates them
 _WHOLE = (
     "int", "integer", "int4", "bigint", "int8", "long", "smallint", "tinyint", "hugeint",
 )  # fmt: skip
@@ -220,6 +222,10 @@ class ItemReader:
             kind = source.word(inner + 1) if source.word(inner) == "as" else ""
             return _cast(found, kind, (opened + 1, inner)), close + 1
         digits = source.text(inner + 1, close).replace(" ", "") if inner < close else "0"
+        if source.word(i) in _DEFAULTS and isinstance(found, AggregateItem):
+            kept = found.kind in _NEVER_BELOW and found.inner is None and digits in ("0", "0.0")
+            written = f"coalesce({found.written}, {digits})"
+            return (_round(found, written, (opened + 1, inner)) if kept else None), close + 1
         named = source.word(i) in _ROUNDING and (inner == close or source.mark(inner, ","))
         if not named or not isinstance(found, AggregateItem) or not _INTEGER.fullmatch(digits):
             return None, close + 1

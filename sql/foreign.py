@@ -28,12 +28,12 @@ from thresher.sql.tokens import Source, Token
 __all__ = ["is_foreign", "may_be_foreign", "rewrite", "with_notes"]
 
 _WORDS = (
-    "nlfilter", "nljoin", "llm_", "ai_", "ai.", "ml.", "cortex", "prompt", "fusion_", "flock_",
-    "mindsdb", "model", "function", "max_", "vector_", "to_file", "embedding",
+    "nlfilter", "nljoin", "llm_", "sem_", "ai_", "ai.", "ml.", "cortex", "prompt", "fusion_",
+    "flock_", "mindsdb", "model", "function", "max_", "vector_", "to_file", "embedding",
 )  # fmt: skip
 _CALLS = re.compile(
     r"""(?<![\w$]) (?: nlfilter | nljoin | vector_search | to_file | embedding | prompt
-                     | (?: llm | ai | fusion | flock ) _\w+
+                     | (?: llm | ai | sem | fusion | flock ) _\w+
                      | (?: ai | ml | snowflake \. \s* cortex ) \s* \. \s* \w+ )
         \s* (?: \( | -- | /\* )
       | ^ [^'"]{0,40}? \b create \b [^'"]{0,40}? \b (?: model | prompt | function ) \b

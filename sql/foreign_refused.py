@@ -30,7 +30,14 @@ _TABLE = (
     "text)).result FROM t, or WHERE AI.IF(('...', text))"
 )
 
+_SERIES = (
+    "it foretells a series of numbers, an oracle answers about a row. Compute the series in SQL, "
+    "and forecast it in Python"
+)
+
 TABLES: dict[str, str] = {"vector_search": _VECTORS, **dict.fromkeys(
+    ("ai_forecast", "ai.forecast", "ml.forecast", "ai.detect_anomalies"), _SERIES,
+), **dict.fromkeys(
     ("ai.generate_table", "ai.generate_text", "ai.generate_embedding", "ml.generate_text",
      "ml.generate_table", "ml.generate_embedding", "ml.predict"),
     f"it is {_TABLE}",
@@ -41,6 +48,13 @@ REFUSED: dict[str, str] = {
     **dict.fromkeys(("llm_reduce", "llm_reduce_json"), _ROWS.format("llm_filter(...)")),
     **dict.fromkeys(("ai_agg", "ai_summarize_agg"), _ROWS.format("AI_FILTER(...)")),
     "ai.agg": _ROWS.format("AI.IF(...)"),
+    "sem_filter": "write AI_FILTER(PROMPT('Is {0} kind?', text)) in WHERE, and targets as clauses",
+    "sem_join": "write AI_FILTER(PROMPT('Is {0} about {1}?', a.x, b.y)) in the ON of a join",
+    "sem_map": "write AI_COMPLETE('model', 'Say in a word: ' || text) in the SELECT list",
+    "sem_extract": _FIELDS,
+    "sem_agg": _ROWS.format("AI_FILTER(...)"),
+    "sem_topk": _ORDER,
+    **dict.fromkeys(("sem_search", "sem_sim_join", "sem_dedup", "sem_cluster_by"), _VECTORS),
     **dict.fromkeys(("llm_rerank", "llm_first", "llm_last"), _ORDER),
     **dict.fromkeys(
         ("llm_embedding", "embedding", "ai_similarity", "ai_embed", "ai.similarity", "ai.embed",

@@ -110,7 +110,11 @@ def _next(source: Source, i: int, limit: int, word: str) -> int:
 def _check(source: Source, join: _Join, joins: Sequence[_Join], call: int) -> None:
     """Refuse a call on which it would hang which rows find no match."""
     barred = [join] if join.words not in _INNER else []
-    barred += [other for other in joins if other.at > join.at and set(other.words) & set(_FULL)]
+    barred += [
+        other
+        for other in joins  # those of brackets that open later fill none of these rows
+        if other.opened < join.at < other.at and set(other.words) & set(_FULL)
+    ]
     if join.opened >= 0:  # the brackets may be the side of another join that is filled with NULL
         barred += [other for other in joins if other.words not in _FILTERS]
     if not barred:

@@ -58,6 +58,7 @@ def ours() -> Iterator[thresher.Connection]:
         "a JOIN LATERAL (SELECT a.id + 1 AS d) AS l ON near(a.x, l.d)",
         "a JOIN b ON left(a.id::VARCHAR, 1) = left(b.id::VARCHAR, 1) AND near(a.x, b.y)",
         "(SELECT * FROM a JOIN b USING (id) JOIN c ON near(x, z)) AS s JOIN b ON near(s.x, b.y)",
+        "a JOIN b ON near(a.x, b.y) CROSS JOIN (b AS d RIGHT JOIN c ON d.id = c.id + 7)",
     ],
 )
 def test_the_answer_is_duckdbs_own(
@@ -78,6 +79,7 @@ def test_the_answer_is_duckdbs_own(
         ("a ANTI JOIN b ON near(a.x, b.y)", "ANTI"),
         ("a JOIN b ON near(a.x, b.y) RIGHT JOIN c ON c.id = a.id", "RIGHT"),
         ("c LEFT JOIN (a JOIN b ON near(a.x, b.y)) ON c.id = a.id", "LEFT"),
+        ("(a JOIN b ON near(a.x, b.y)) RIGHT JOIN c ON c.id = a.id", "RIGHT"),
     ],
 )
 def test_joins_that_keep_what_finds_no_match_are_refused(

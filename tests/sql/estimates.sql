@@ -34,6 +34,11 @@ SELECT kind, count(*) AS c FROM items WHERE is_odd(n) GROUP BY kind HAVING c > 2
 SELECT kind, avg(rest(n)) AS m FROM items GROUP BY kind HAVING count(*) FILTER (WHERE is_odd(n)) BETWEEN 20 AND 28 ORDER BY kind NULLS FIRST;
 SELECT count(*) FROM items WHERE is_odd(n) HAVING count(*) > 1000;
 
+-- Nothing counts as 0, where it is written so.
+SELECT coalesce(sum(price), 0) AS s, ifnull(count(*), 0) AS c FROM items WHERE is_odd(n);
+SELECT kind, coalesce(sum(price), 0) + 1 AS s FROM items WHERE is_odd(n) GROUP BY kind ORDER BY kind NULLS FIRST;
+SELECT coalesce(sum(price), 0) AS s FROM items WHERE is_odd(n) AND id < 0;
+
 -- Arithmetic over one aggregate, constants beside estimates, DISTINCT.
 SELECT 'odd' AS what, 7 AS seven, count(*) AS c FROM items WHERE is_odd(n);
 SELECT kind, DATE '2024-01-01' AS day, 100 - count(*) AS c, round(avg(price), 1) AS p FROM items WHERE is_odd(n) GROUP BY ALL ORDER BY kind NULLS FIRST;
