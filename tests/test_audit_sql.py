@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,41 +11,20 @@ import pyarrow as pa
 import pytest
 
 import thresher
+from tests_support import World, make_world
 from thresher import render
 
 N = 3000
 ASK = "SELECT id FROM t WHERE is_pos(id) USING score"
 
 
-@dataclass
-class World:
-    connection: thresher.Connection
-    truth: np.ndarray
-    score: np.ndarray
-    asked: list[int] = field(default_factory=list)
-
-    def run(self, sql: str) -> tuple[np.ndarray, thresher.Certificate]:
-        """Return the ids and the certificate."""
-        cursor = self.connection.execute(sql)
-        ids = np.array([row[0] for row in cursor.fetchall()], dtype=int)
-        assert cursor.certificate is not None
-        return ids, cursor.certificate
-
-
 @pytest.fixture
 def world() -> Iterator[World]:
-    rng = np.random.default_rng(2)
-    score = 1 / (1 + np.exp(-rng.normal(-2, 3, N)))
-    truth = rng.random(N) < score
     with thresher.connect(config={"seed": 6}) as connection:
-        made = World(connection, truth, score)
-
-        def is_pos(ids: list[int]) -> list[bool]:
-            made.asked.extend(ids)
-            return [bool(truth[i]) for i in ids]
-
-        connection.create_oracle("is_pos", is_pos, args=["BIGINT"], returns="BOOLEAN")
-        connection.connection.register("source", pa.table({"id": np.arange(N), "score": score}))
+        made = make_world(connection, np.random.default_rng(2), N)
+        connection.connection.register(
+            "source", pa.table({"id": np.arange(N), "score": made.score})
+        )
         connection.execute("CREATE TABLE t AS SELECT * FROM source")
         yield made
 

@@ -6,13 +6,13 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 import thresher
+from tests_support import World, make_world
 
 N = 3000
 NAMES = np.array(["art", "law", "news", "sport"])
@@ -24,49 +24,31 @@ WORDS = {
 }
 
 
-@dataclass
-class World:
-    connection: thresher.Connection
-    truth: np.ndarray
-    score: np.ndarray
-    topic: np.ndarray
-    asked: list[int] = field(default_factory=list)
-
-    def run(self, sql: str) -> tuple[np.ndarray, thresher.Certificate]:
-        """Return the ids and the certificate."""
-        cursor = self.connection.execute(sql)
-        ids = np.array([row[0] for row in cursor.fetchall()], dtype=int)
-        assert cursor.certificate is not None
-        return ids, cursor.certificate
-
-
 @pytest.fixture
 def world() -> Iterator[World]:
     rng = np.random.default_rng(2)
-    logit = rng.normal(-2, 3, N)
-    score = 1 / (1 + np.exp(-logit))
-    truth = rng.random(N) < score
-    topic = NAMES[rng.integers(0, 4, N)]
-    sure = rng.random(N)
-    guess = np.where(rng.random(N) < 0.5 + 0.5 * sure, topic, NAMES[rng.integers(0, 4, N)])
-    text = [
-        f"{WORDS[t][rng.integers(3)]} {WORDS[t][rng.integers(3)]} {i}" for i, t in enumerate(topic)
-    ]
     with thresher.connect(config={"seed": 6}) as connection:
-        made = World(connection, truth, score, topic)
-
-        def is_pos(ids: list[int]) -> list[bool]:
-            made.asked.extend(ids)
-            return [bool(truth[i]) for i in ids]
-
-        connection.create_oracle("is_pos", is_pos, args=["BIGINT"], returns="BOOLEAN")
+        made = make_world(connection, rng, N)
+        topic = made.topic = NAMES[rng.integers(0, 4, N)]
+        sure = rng.random(N)
+        guess = np.where(rng.random(N) < 0.5 + 0.5 * sure, topic, NAMES[rng.integers(0, 4, N)])
+        text = [
+            f"{WORDS[t][rng.integers(3)]} {WORDS[t][rng.integers(3)]} {i}"
+            for i, t in enumerate(topic)
+        ]
         connection.create_oracle(
             "topic", lambda t: [str(topic[int(s.split()[-1])]) for s in t], ["VARCHAR"], "VARCHAR"
         )
         connection.create_oracle(
-            "far", lambda ids: [float(1 - score[i]) for i in ids], ["BIGINT"], "DOUBLE"
+            "far", lambda ids: [float(1 - made.score[i]) for i in ids], ["BIGINT"], "DOUBLE"
         )
-        table = {"id": np.arange(N), "score": score, "text": text, "guess": guess, "sure": sure}
+        table = {
+            "id": np.arange(N),
+            "score": made.score,
+            "text": text,
+            "guess": guess,
+            "sure": sure,
+        }
         connection.connection.register("source", pa.table(table))
         connection.execute("CREATE TABLE t AS SELECT * FROM source")
         yield made

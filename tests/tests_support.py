@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
+from thresher.certificate import Certificate
+from thresher.dbapi import Connection
 from thresher.plan import OptionValue
 
 
@@ -99,6 +101,32 @@ class CountingOracle:
     def __call__(self, ids: list[int]) -> list[bool]:
         self.asked += ids
         return [bool(self.truth[i]) for i in ids]
+
+
+@dataclass
+class World:
+    """A connection with an oracle is_pos over ids: its truth, scores, and what it was asked."""
+
+    connection: Connection
+    truth: np.ndarray
+    score: np.ndarray
+    topic: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.str_))
+    asked: list[int] = field(default_factory=list)
+
+    def run(self, sql: str) -> tuple[np.ndarray, Certificate]:
+        """Return the ids and the certificate."""
+        cursor = self.connection.execute(sql)
+        ids = np.array([row[0] for row in cursor.fetchall()], dtype=int)
+        assert cursor.certificate is not None
+        return ids, cursor.certificate
+
+
+def make_world(connection: Connection, rng: np.random.Generator, n_rows: int) -> World:
+    """Declare is_pos, true of a row with the probability that is its score."""
+    score = 1 / (1 + np.exp(-rng.normal(-2, 3, n_rows)))
+    oracle = CountingOracle(rng.random(n_rows) < score)
+    connection.create_oracle("is_pos", oracle, args=["BIGINT"], returns="BOOLEAN")
+    return World(connection, oracle.truth, score, asked=oracle.asked)
 
 
 def make_table(n_rows: int, seed: int, rate: float = 0.2) -> tuple[pa.Table, np.ndarray]:
