@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from thresher.plan import InnerBlock, Place
 from thresher.sql.binder import bind_query
-from thresher.sql.blocks import section_at
+from thresher.sql.blocks import query_at, section_at
 from thresher.sql.clauses import clause_name, find_tail
 from thresher.sql.formula import call_at
 from thresher.sql.names import Names
@@ -60,6 +60,26 @@ class Nesting(QueryBlocks):
         written = super().statement(tokens)
         self._check_kept(self._whole)
         return written
+
+    def query(self, tokens: Tokens, scope: Scope) -> Tokens:
+        """Rewrite one query, also behind SUMMARIZE in brackets.
+
+        Raises
+        ------
+        NotSupportedError
+            DESCRIBE in brackets, of a query that would have to be answered.
+        """
+        source = self.source(tokens)
+        about = not scope.outermost and query_at(source, 1) and self._ours(tokens[1:])
+        if about and source.word(0) == "summarize":
+            return [tokens[0], *super().query(tokens[1:], scope)]
+        if about and source.word(0) in ("describe", "desc", "show"):
+            raise source.refuse(
+                f"{tokens[0].text.upper()} in brackets is not supported over a query with an "
+                "oracle call. Write it as a statement of its own, DESCRIBE SELECT ..., which asks "
+                "no oracle, and read the rows that it returns.", 0,
+            )  # fmt: skip
+        return super().query(tokens, scope)
 
     def block(self, tokens: Tokens, scope: Scope) -> Tokens:
         """Take a block out if it is ours."""

@@ -8,7 +8,7 @@ import pytest
 
 from tests_support import CountingOracle
 from thresher.dbapi import Connection
-from thresher.errors import ProgrammingError
+from thresher.errors import NotSupportedError, ProgrammingError
 
 Films = tuple[Connection, np.ndarray, CountingOracle]
 
@@ -59,3 +59,21 @@ def test_summarize_is_over_the_rows_that_come_back(films: Films) -> None:
     wanted = con.execute(plain).fetchall()
     exact = [0, 1, 2, 3, 5, 10]  # the rest is approximate, and hangs on the order of rows
     assert [[row[i] for i in exact] for row in found] == [[row[i] for i in exact] for row in wanted]
+
+
+def test_summaries_in_brackets_are_of_the_rows_that_come_back(films: Films) -> None:
+    con, _, _ = films
+    ask = "SELECT column_name, min, max, count FROM ({} SELECT id FROM t WHERE is_pos(id)) AS s"
+    positive = np.flatnonzero(films[1])
+    found = con.execute(ask.format("SUMMARIZE")).fetchall()
+    assert found == [("id", str(positive[0]), str(positive[-1]), len(positive))]
+
+
+@pytest.mark.parametrize("word", ["DESCRIBE", "desc", "SHOW"])
+def test_a_description_in_brackets_names_the_statement_that_works(films: Films, word: str) -> None:
+    con, _, oracle = films
+    sql = f"SELECT column_name FROM ({word} SELECT id FROM t WHERE is_pos(id) RECALL TARGET .9)"
+    with pytest.raises(NotSupportedError, match="statement of its own") as caught:
+        con.execute(sql)
+    assert caught.value.offset == sql.index(word)
+    assert not oracle.asked
