@@ -380,7 +380,7 @@ def test_a_sample_of_one_size_that_is_interrupted_is_no_answer(
 @pytest.mark.usefixtures("ctrl_c")
 def test_interrupted_labels_go_on_where_they_stopped(world: World) -> None:
     """The same statement draws the same rows: what was bought is not bought again."""
-    asked = slow_topic(world, 0.0, 200)
+    asked = slow_topic(world, 0.0, 100)
     sql = f"{TOPICS} USING guess, sure ACCURACY TARGET 80% ORACLE LIMIT {N} SEED 1"
     _, first, _ = agreement(world, sql)
     assert first.note is not None
