@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from thresher.store_file import StoreFile
 from thresher.stored_labels import as_keys, as_texts, hex_of, parsed
@@ -28,7 +29,7 @@ SHOWN = pa.schema(
         ("bought_at", pa.timestamp("us")),
     ]
 )
-"""Of `shown_labels`: keys in hex, answers as texts, times in UTC."""
+"""Of `shown_labels`: keys in hex, answers as texts as DuckDB writes them, times in UTC."""
 
 EXPORTED = pa.schema(
     [
@@ -69,7 +70,7 @@ def shown_labels(file: StoreFile, until: int) -> Iterator[pa.RecordBatch]:
             batch.names(),
             batch.versions(),
             hex_of(batch.keys),
-            batch.answers,
+            batch.shown_answers(),
             batch.confidence,
             batch.cost_usd,
             batch.times.view(pa.timestamp("us")),
@@ -148,6 +149,14 @@ class _Batch:
     def are_boolean(self) -> npt.NDArray[np.bool_]:
         """Return whether the oracle of each label answers true or false."""
         return np.array(self._boolean, dtype=np.bool_)[self._place]
+
+    def shown_answers(self) -> pa.Array:
+        """Return the answers as texts; truths are ``true`` and ``false``, as DuckDB writes them."""
+        truths = (self.kinds == ord("i")) & self.are_boolean()
+        if not truths.any():
+            return self.answers
+        told = self.only(truths).cast(pa.int64()).cast(pa.bool_()).cast(pa.large_string())
+        return pc.coalesce(told, self.answers)
 
     def only(self, wanted: npt.NDArray[np.bool_]) -> pa.Array:
         """Return answers as texts where they are wanted, else NULL."""

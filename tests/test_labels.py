@@ -261,7 +261,7 @@ def test_thresher_labels_is_read_anew_by_every_scan(tmp_path: Path) -> None:
             "FROM thresher_labels() a JOIN thresher_labels() b USING (input_sha256)"
         ).fetchall()
         kinds = [row[1] for row in con.execute("DESCRIBE FROM thresher_labels()").fetchall()]
-    assert counted == [(20, "0", "1", 1)]
+    assert counted == [(20, "false", "true", 1)]
     assert kinds == [*["VARCHAR"] * 4, "DOUBLE", "DOUBLE", "TIMESTAMP"]
 
 
@@ -288,3 +288,25 @@ def test_a_file_of_the_first_form_is_brought_up(tmp_path: Path, form: int) -> No
     store = LabelStore(path)
     assert store.pace("v") == Pace(3, 4.0, 1.0, n_counted=2, n_tokens_in=20, n_tokens_out=2)
     store.close()
+
+
+def test_answers_are_shown_as_duckdb_writes_them() -> None:
+    with thresher.connect() as con:
+        kinds = {"BOOLEAN": [True, False], "BIGINT": [1, 0], "VARCHAR": ["true", "1"]}
+        for kind, (one, other) in kinds.items():
+            name = f"says_{kind}"
+            con.create_oracle(
+                name, lambda n, a=one, b=other: [a if i else b for i in n], ["BIGINT"], kind
+            )
+            wanted = f"'{one}'" if isinstance(one, str) else one
+            con.execute(f"SELECT i FROM range(2) r(i) WHERE {name}(i) = {wanted}").fetchall()
+            shown = con.execute(
+                f"SELECT DISTINCT answer FROM thresher_labels() WHERE oracle ILIKE '{name}' "
+                "ORDER BY ALL"
+            ).fetchall()
+            assert (
+                shown
+                == con.execute(
+                    "SELECT a::VARCHAR FROM (VALUES (?), (?)) v(a) ORDER BY ALL", [one, other]
+                ).fetchall()
+            )
