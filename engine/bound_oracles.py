@@ -79,6 +79,18 @@ class BoundOracle:
         values: list[Label] = self.typed(answers.values.to_pylist()).to_pylist()
         return values, answers
 
+    def answered(self, batch: pa.Table) -> tuple[list[int], list[Label], Answers]:
+        """Return rows of a batch that broke off, their answers, and what those took.
+
+        None where the oracle does not tell: what it may have found out is lost then.
+        """
+        tell = getattr(self.oracle, "answered", None)
+        if tell is None:
+            return [], [], Answers(pa.array([], self.returns))
+        rows, answers = tell(batch)
+        values: list[Label] = self.typed(answers.values.to_pylist()).to_pylist()
+        return rows, values, answers
+
     def typed(self, values: Sequence[Label | None]) -> pa.Array:
         """Return stored or fresh answers as an Arrow array of the declared type."""
         try:

@@ -166,6 +166,9 @@ class Certificate:
             if self.targets.accuracy is not None:
                 return f"Each of the {counted(self.n_rows, 'row')} has the oracle's own label."
             return f"Every candidate is labelled: {rows} are exactly the positive ones."
+        if self.targets.kind == "exact":
+            share = _percent(self.bounds.recall)
+            return f"Surely {rows} are positive, and at least {share} of the positive ones."
         promises = []
         if self.bounds.recall is not None:
             share = _percent(self.bounds.recall)
@@ -229,6 +232,8 @@ class Certificate:
         if self.targets.kind == "rows":
             promise = f"{self.n_returned:,} of {self.targets}"
             promise = promise if self.met else f"NOT COMPLETE: {promise}"
+        elif self.targets.kind == "exact":
+            promise = "exact" if self.grade == "exact" else "exact but for rows without an answer"
         elif self.grade == "exact":
             promise = "exact"
         else:

@@ -1,15 +1,17 @@
 """The command line: ``thresher query``, ``thresher labels`` and ``thresher demo``.
 
 Exit codes: 0 answered; 1 the query failed; 2 wrong usage; 3 a target cannot be certified within
-the budget; 4 the answer would cost more labels than allowed; 130 interrupted.
+the budget; 4 the answer would cost more labels than allowed; 130 interrupted; 143 terminated.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-FAILED, SHORTFALL, BUDGET, INTERRUPTED, BROKEN_PIPE = 1, 3, 4, 130, 141
+FAILED, SHORTFALL, BUDGET, INTERRUPTED, BROKEN_PIPE, TERMINATED = 1, 3, 4, 130, 141, 143
 
 _FORMATS = ("box", "csv", "json", "ndjson", "markdown", "parquet")
 _SUFFIXES = {
@@ -53,7 +55,8 @@ _QUERY_EXAMPLES = """\
 Labels are kept in FILE.labels beside the database, so that none is paid for twice.
 
 exit codes: 0 answered, 1 the query failed, 2 wrong usage, 3 a target cannot be certified within
-the budget, 4 the answer would cost more labels than allowed, 130 interrupted (labels are kept)
+the budget, 4 the answer would cost more labels than allowed, 130 interrupted, 143 terminated
+(labels are kept)
 """
 
 
@@ -187,18 +190,39 @@ def _query(args: argparse.Namespace) -> int:
     _check_usage(args)
     sql = _read_sql(args)
     meter = _Meter(Silent() if args.no_progress else terminal_or_silent())
+    terminated: list[int] = []
     try:
-        with closing(_connect(args, meter)) as con:
+        with _ending(terminated), closing(_connect(args, meter)) as con:
             _run_script(con, sql, args, meter)
     except KeyboardInterrupt:
         meter.close()
-        sys.stderr.write(f"\nInterrupted. {_kept(args, meter.n_labels)}\n")
-        return INTERRUPTED
+        how = "Terminated" if terminated else "Interrupted"
+        sys.stderr.write(f"\n{how}. {_kept(args, meter.n_labels)}\n")
+        return TERMINATED if terminated else INTERRUPTED
     except Error as error:
         meter.close()
         _report(error, _kept(args, error.spent))
         return _exit_code(error)
     return 0
+
+
+@contextmanager
+def _ending(terminated: list[int]) -> Iterator[None]:
+    """Take SIGTERM as Ctrl-C, one that does not wait for an early answer."""
+
+    def end(number: int, _frame: object) -> None:
+        terminated.append(number)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _exit_code(error: Error) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 from thresher import errors
 from thresher.certificate import Certificate
 from thresher.duckdb_errors import translated
+from thresher.progress import ProgressEvent
 from thresher.session import Parameters
 
 if TYPE_CHECKING:
@@ -86,7 +87,13 @@ class Cursor:
         """Forget the result; the cursor cannot be used again."""
         self._closed, self._relation = True, None
 
-    def execute(self, sql: str, parameters: Parameters = None) -> Cursor:
+    def execute(
+        self,
+        sql: str,
+        parameters: Parameters = None,
+        *,
+        on_progress: Callable[[ProgressEvent], object] | None = None,
+    ) -> Cursor:
         """Run a statement, or a script of several whose last result is kept.
 
         Parameters
@@ -95,6 +102,10 @@ class Cursor:
             Statements of thresher or DuckDB.
         parameters : sequence or mapping, optional
             Values for ``?`` and ``$1``, or for ``$name``.
+        on_progress : callable, optional
+            Called with a `thresher.progress.ProgressEvent` when a stage begins and after each
+            batch of labels, always in the thread that called `execute`. What it raises ends the
+            statement, as an interruption does, and is raised by `execute`.
 
         Returns
         -------
@@ -105,14 +116,27 @@ class Cursor:
         ------
         DatabaseError
             The statement failed; ``spent`` tells how many labels were bought before.
+        InterruptedQueryError
+            It was stopped by `cancel`; what it had bought is kept.
         """
         self._check()
         self._relation, self.certificates, self.rowcount = None, (), -1
         self._last = textwrap.shorten(sql, 40, placeholder=" ...")
-        outcome = self._connection._run(sql, parameters)
+        outcome = self._connection._run(sql, parameters, on_progress)
         self._relation, self.certificates = outcome.relation, outcome.certificates
         self._fetched, self.rowcount = False, outcome.rowcount
         return self
+
+    def cancel(self) -> None:
+        """Stop the statement that runs; to be called from another thread.
+
+        It ends with `InterruptedQueryError` before its next batch of labels: those it has bought
+        are kept, its transaction is rolled back unless the user began one, and the connection
+        can be used at once. Where nothing runs nothing happens. All cursors of a connection
+        share it: what runs is stopped, whichever of them began it.
+        """
+        self._check()
+        self._connection._session.interrupts.cancel()
 
     def executemany(self, sql: str, parameters: Sequence[Parameters]) -> Cursor:
         """Run one statement once per set of parameters."""

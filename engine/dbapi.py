@@ -14,7 +14,7 @@ from thresher import errors, plan
 from thresher.cursor import Cursor
 from thresher.duckdb_errors import translated
 from thresher.labels import LabelStore
-from thresher.progress import ProgressSink
+from thresher.progress import ProgressEvent, ProgressSink
 from thresher.session import Outcome, Parameters, Session
 from thresher.settings import SETTINGS, Settings
 from thresher.sql import split
@@ -165,9 +165,25 @@ class Connection:
         self._check()
         return Cursor(self)
 
-    def execute(self, sql: str, parameters: Parameters = None) -> Cursor:
+    def execute(
+        self,
+        sql: str,
+        parameters: Parameters = None,
+        *,
+        on_progress: Callable[[ProgressEvent], object] | None = None,
+    ) -> Cursor:
         """Run a statement, or a script of several, and return a cursor over the last result."""
-        return self.cursor().execute(sql, parameters)
+        return self.cursor().execute(sql, parameters, on_progress=on_progress)
+
+    def interrupt(self) -> None:
+        """Do what Ctrl-C does to the statement that runs, from another thread.
+
+        It is stopped, unless it can answer early (``BUDGET``, ``thresher_on_interrupt``) and is
+        asked for the first time: then it answers with what is proved by then. Where nothing runs
+        nothing happens.
+        """
+        self._check()
+        self._session.interrupts.interrupt()
 
     def commit(self) -> None:
         """Commit the transaction, if one was begun."""
@@ -381,7 +397,12 @@ class Connection:
             )
         return facts
 
-    def _run(self, sql: str, parameters: Parameters) -> Outcome:
+    def _run(
+        self,
+        sql: str,
+        parameters: Parameters,
+        on_progress: Callable[[ProgressEvent], object] | None = None,
+    ) -> Outcome:
         self._check()
         outcome = Outcome(None)
         fragments = split(sql)
@@ -389,7 +410,8 @@ class Connection:
             raise errors.ProgrammingError("there is no statement to run")
         for fragment in fragments:
             try:
-                outcome = self._session.execute(fragment.text, parameters)
+                with self._session.told(on_progress):
+                    outcome = self._session.execute(fragment.text, parameters)
             except errors.Error as error:
                 raise error.within(sql, fragment.text, fragment.offset) from error.__cause__
         return outcome

@@ -10,6 +10,7 @@
             ├── DataError             an oracle or proxy gave an answer that cannot be used
             ├── OperationalError      the machine, the model, the store or the budget
             │   ├── BudgetError       the answer would cost more labels than allowed
+            │   ├── InterruptedQueryError  the statement was cancelled
             │   ├── OracleError       the oracle raised
             │   └── ShortfallError    the target cannot be met within the budget
             ├── IntegrityError
@@ -31,6 +32,7 @@ __all__ = [
     "IntegrityError",
     "InterfaceError",
     "InternalError",
+    "InterruptedQueryError",
     "NotSupportedError",
     "OperationalError",
     "OracleError",
@@ -191,6 +193,10 @@ class NotSupportedError(DatabaseError):
 
 class BudgetError(OperationalError):
     """The answer would cost more labels than the statement or the session allows."""
+
+
+class InterruptedQueryError(OperationalError):
+    """The statement was cancelled, as `Cursor.cancel` asks; labels bought before are kept."""
 
 
 class OracleError(OperationalError):

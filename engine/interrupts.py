@@ -1,4 +1,4 @@
-"""Ctrl-C: DuckDB's query is stopped first and Python's work second, or a query answers early."""
+"""Ctrl-C and cancellations: a statement is stopped, or answers early; no paid answer is lost."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from types import FrameType
 
 import duckdb
 
+from thresher.errors import InterruptedQueryError
+
 __all__ = ["Interrupts"]
 
 
 class Interrupts:
-    """Handles Ctrl-C while statements of one connection run.
+    """Stops statements of one connection: from the keyboard, or from another thread.
 
-    DuckDB itself only raises a plain RuntimeError and may leave its query running, which then
-    blocks whatever comes next. A handler that the user has installed is left alone.
+    DuckDB itself only raises a plain RuntimeError at Ctrl-C and may leave its query running, which
+    then blocks whatever comes next. A handler that the user has installed is left alone.
 
     Parameters
     ----------
@@ -31,17 +33,69 @@ class Interrupts:
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self._connection, self._asked, self.answers_early = connection, threading.Event(), False
+        self._connection, self.answers_early = connection, False
+        self._asked, self._cancelled = threading.Event(), threading.Event()
+        self._depth, self._shields, self._pending = 0, 0, False
+        self._thread = 0
 
     def asked(self) -> bool:
         """Whether what runs now is to stop by itself."""
         return self._asked.is_set()
 
+    def interrupt(self) -> None:
+        """Do what Ctrl-C does; from any thread."""
+        if self.answers_early and not self._asked.is_set():
+            self._asked.set()
+        else:
+            self.cancel()
+
+    def cancel(self) -> None:
+        """Stop what runs now before its next batch of labels; from any thread.
+
+        Where nothing runs nothing happens: the next statement is not concerned.
+        """
+        if not self._depth:
+            return
+        self._cancelled.set()
+        if threading.get_ident() != self._thread:
+            self._connection.interrupt()
+
+    def check(self) -> None:
+        """Raise where the statement was cancelled.
+
+        Raises
+        ------
+        InterruptedQueryError
+            It was.
+        """
+        if self._cancelled.is_set():
+            raise InterruptedQueryError(
+                "the statement was cancelled. Labels that it had bought are kept: run it again to "
+                "go on from them."
+            )
+
+    @contextmanager
+    def shielded(self) -> Iterator[None]:
+        """Hold Ctrl-C back for a moment, while paid answers are written down."""
+        self._shields += 1
+        try:
+            yield
+        finally:
+            self._shields -= 1
+            if self._pending and not self._shields:
+                self._pending = False
+                raise KeyboardInterrupt
+
     @contextmanager
     def handled(self) -> Iterator[None]:
-        """Begin one statement."""
+        """Begin one statement; one inside another belongs to it."""
+        if self._depth:
+            yield
+            return
         self._asked.clear()
-        self.answers_early = False
+        self._cancelled.clear()
+        self.answers_early, self._pending = False, False
+        self._depth, self._thread = 1, threading.get_ident()
         ours = (
             threading.current_thread() is threading.main_thread()
             and signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -51,6 +105,7 @@ class Interrupts:
         try:
             yield
         except KeyboardInterrupt:
+            self.check()  # DuckDB's own part was cancelled
             self._connection.interrupt()
             raise
         except RuntimeError as error:
@@ -59,12 +114,16 @@ class Interrupts:
             self._connection.interrupt()
             raise KeyboardInterrupt from error
         finally:
+            self._depth = 0
             if ours:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
         if self.answers_early and not self._asked.is_set():
             self._asked.set()  # the query stops by itself; a second Ctrl-C ends it
+            return
+        if self._shields:
+            self._pending = True
             return
         self._connection.interrupt()
         signal.default_int_handler(number, frame)

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from itertools import compress
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from thresher.bound_oracles import BoundOracle
-from thresher.budgets import Spent
-from thresher.errors import DataError, Error
-from thresher.labels import Label, LabelStore, Run
-from thresher.oracles import Answers
-from thresher.permits import OnSpent, Permits
+from thresher.errors import DataError
+from thresher.labels import LabelStore, Run
+from thresher.permits import Permits
 from thresher.plan import OracleCall, SelectionQuery
 from thresher.population import Population
+from thresher.progress import Found
+from thresher.purchases import Purchases
 from thresher.sampling import OutOfLabelsError
 
 __all__ = ["BoundOracle", "Labeller", "learn"]
+
+_PARTS = 16  # in which rows that are asked for together are told of
 
 
 def learn(
@@ -59,7 +59,7 @@ def _check_known(query: SelectionQuery, population: Population) -> None:
             ).at(query.sql, measured.place.offset, measured.place.length)
 
 
-class Labeller:
+class Labeller(Purchases):
     """Answers of the oracles for rows of one population, within a limit.
 
     It is the `LabelSource` of `thresher.sampling`: asked for rows, it fetches their inputs, takes
@@ -93,19 +93,10 @@ class Labeller:
 
     Attributes
     ----------
-    n_labels : int
-        Distinct inputs that the oracles were asked.
-    n_reused : int
-        Distinct inputs whose answer came from the store.
-    charged : int
-        Labels counted against the limit: those bought now, and those that an earlier run of this
-        very query bought.
-    cost_usd : float
-        Price of the labels bought.
-    n_tokens : int or None
-        Tokens read and written for them; None where an oracle did not count them.
-    n_asked, asked_s : int, float
-        Rows asked for, whether bought or known, and the seconds that took.
+    n_labels, n_reused, charged, cost_usd, n_tokens, n_asked, asked_s
+        As of `Purchases`.
+    counts : bool
+        Whether to keep count of the rows whose truth is known, for `found`.
     """
 
     def __init__(
@@ -121,18 +112,14 @@ class Labeller:
         prices: Mapping[str, float] | None = None,
         shielded: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
-        self._query, self._oracles = query, oracles
-        self._population, self._store, self._run = population, store, run
-        self._limit, self._on_batch, self._permits = limit, on_batch, permits
-        self._shielded = shielded
-        self._on_spent: OnSpent = "fail"
-        self._answers: dict[str, dict[str, Label]] = {}
-        self._prices = prices or {}
+        super().__init__(query, oracles, store, run, permits, on_batch, shielded)
+        self._population, self._limit, self._prices = population, limit, prices or {}
         self._asked = {call.value: [0, 0] for call in self._conditions}  # answered, decided alone
         self._seen: list[pa.Table] = []
-        self.n_labels = self.n_reused = self.charged = 0
-        self.cost_usd, self.n_asked, self.asked_s = 0.0, 0, 0.0
-        self.n_tokens: int | None = 0
+        self._broken: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self._truth: npt.NDArray[np.int8] | None = None
+        self._n_known = self._n_positive = 0
+        self.counts = False
 
     @property
     def _conditions(self) -> tuple[OracleCall, ...]:
@@ -147,9 +134,29 @@ class Labeller:
         return self._permits.rows(self, left)
 
     @property
-    def spent(self) -> Spent:
-        """What the labels bought by now took, without their time."""
-        return Spent(self.n_labels, self.n_tokens or 0, 0.0, self.cost_usd)
+    def failed(self) -> npt.NDArray[np.int64]:
+        """Rows that no oracle could decide, ascending: sold as negative (ON ORACLE ERROR)."""
+        return self._broken
+
+    @property
+    def found(self) -> Found | None:
+        """What is known of the rows by now; None before the first is, and where nothing counts."""
+        if self._truth is None:
+            return None
+        return Found(len(self._truth), self._n_known, self._n_positive)
+
+    def _find(self, rows: npt.NDArray[np.int64], truth: npt.NDArray[np.int8]) -> None:
+        """Count rows whose truth is known now."""
+        if not self.counts or not self._conditions:
+            return
+        if self._truth is None:
+            self._truth = self._population.known.copy()
+            self._n_known = int(np.count_nonzero(self._truth >= 0))
+            self._n_positive = int(np.count_nonzero(self._truth > 0))
+        new = (self._truth[rows] < 0) & (truth >= 0)
+        self._truth[rows[new]] = truth[new]
+        self._n_known += int(np.count_nonzero(new))
+        self._n_positive += int(np.count_nonzero(new & (truth > 0)))
 
     @property
     def limit(self) -> int:
@@ -185,18 +192,12 @@ class Labeller:
         with self._spending("stop"):
             return self._ask(rows)
 
-    @contextmanager
-    def _spending(self, how: OnSpent) -> Iterator[None]:
-        """Say what is done inside once a budget is spent."""
-        self._on_spent = how
-        try:
-            yield
-        finally:
-            self._on_spent = "fail"
-
     def _batches(self, rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:
-        """Cut rows into batches where it may have to stop between them."""
+        """Cut rows into batches where it may have to stop between them, or tells how far it is."""
         size = len(rows)
+        if self.counts and len(self._query.calls) == 1:
+            batch = max(1, self._bound(self._query.calls[0]).oracle.batch_size)
+            size = -(-size // (_PARTS * batch)) * batch
         if self._permits.early:
             size = max(self._bound(call).oracle.batch_size for call in self._query.calls)
         for start in range(0, len(rows), max(size, 1)):
@@ -210,36 +211,8 @@ class Labeller:
         OutOfLabelsError
             It must stop; the labels bought by then are kept.
         """
-        found = [self._bound(call).typed([])]
-        for batch in self._batches(rows):
-            found.append(self._stoppable(batch)[1][call.value])
-        return pa.concat_arrays(found)
-
-    def price(self, calls: Sequence[OracleCall], table: pa.Table) -> int:
-        """Return how many labels the calls of some rows would take.
-
-        Parameters
-        ----------
-        calls : sequence of OracleCall
-            Calls, inside the formula or not.
-        table : pyarrow.Table
-            Their inputs and keys, as `Population.inputs` returns them.
-        """
-        wanted: dict[tuple[str, str], set[str]] = {}
-        for call in calls:
-            bound = self._bound(call)
-            keys = set(table.column(call.key).to_pylist()) - {None} - set(self._memory(call))
-            wanted.setdefault((bound.name, bound.version), set()).update(keys)
-        stored = 0
-        if self._run is not None:
-            stored = sum(
-                len(self._store.get(version, list(keys))) for (_, version), keys in wanted.items()
-            )
-        return sum(map(len, wanted.values())) - stored
-
-    def values(self, call: OracleCall, table: pa.Table) -> pa.Array:
-        """Return the answers of one call for rows whose inputs are given; NULL for NULL inputs."""
-        return self._values(call, table, np.arange(table.num_rows))
+        found = (self._stoppable(batch)[1][call.value] for batch in self._batches(rows))
+        return pa.concat_arrays([self._bound(call).typed([]), *found])
 
     def measure(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Return what rows count with in each `Measured` of an estimation.
@@ -269,6 +242,7 @@ class Labeller:
         values = {
             call.value: self._bound(call).typed([None] * len(rows)) for call in self._query.calls
         }
+        broken = np.zeros(len(rows), dtype=np.bool_)  # an oracle has failed on them
         for number, call in enumerate((*conditions, *self._query.calls[n_conditions:]), 1):
             if number > n_conditions:
                 needed = truth != 0
@@ -278,11 +252,19 @@ class Labeller:
             if not len(open_rows):
                 continue
             values[call.value] = self._values(call, table, open_rows)
+            if failures := self._failures(call):
+                keys = table.column(call.key).to_pylist()
+                broken[open_rows] |= [keys[row] in failures for row in open_rows.tolist()]
             if number <= n_conditions and (self._query.monotone or number == n_conditions):
                 truth = self._population.evaluate(table, values)
                 if number == n_conditions:
+                    broken &= (truth < 0) | (not self._query.monotone)
                     truth = np.equal(truth, 1).astype(np.int8)
         self._count(table, values)
+        if broken.any():
+            self._broken = np.union1d(self._broken, rows[broken])
+            truth[broken] = 0
+        self._find(np.asarray(rows, dtype=np.int64), np.where(broken, -1, truth).astype(np.int8))
         self.n_asked += len(rows)
         self.asked_s += time.perf_counter() - began
         return table, values, truth
@@ -348,116 +330,3 @@ class Labeller:
         if not self._query.monotone:
             truth[~settled] = -1
         return rows, truth
-
-    def _bound(self, call: OracleCall) -> BoundOracle:
-        return self._oracles[call.oracle]
-
-    def _memory(self, call: OracleCall) -> dict[str, Label]:
-        return self._answers.setdefault(self._bound(call).version, {})
-
-    def _values(self, call: OracleCall, table: pa.Table, rows: npt.NDArray[np.int64]) -> pa.Array:
-        """Answers of one call at `rows`, NULL elsewhere and where an input is NULL."""
-        column = table.column(call.key).combine_chunks()
-        wanted = rows[np.asarray(column.take(pa.array(rows)).is_valid())]
-        distinct = column.take(pa.array(wanted)).dictionary_encode()
-        keys, codes = distinct.dictionary.to_pylist(), np.asarray(distinct.indices)
-        first = np.empty(len(keys), dtype=np.int64)
-        first[codes[::-1]] = wanted[::-1]
-        self._learn(call, table, dict(zip(keys, first.tolist(), strict=True)))
-        answers = self._bound(call).typed(list(map(self._memory(call).__getitem__, keys)))
-        if (wrong := self._bound(call).outside(answers)) is not None:
-            batch = self._batch(call, table.slice(int(first[wrong]), 1))
-            with self._failing(call):
-                raise self._bound(call).refused(answers[wrong].as_py(), batch)
-        places = np.zeros(table.num_rows, dtype=np.int64)
-        places[wanted] = codes
-        missing = np.ones(table.num_rows, dtype=np.bool_)
-        missing[wanted] = False
-        return answers.take(pa.array(places, mask=missing))
-
-    def _learn(self, call: OracleCall, table: pa.Table, first: Mapping[str, int]) -> None:
-        """Get the answers of all keys in `first` (key to a row that has it) into memory."""
-        memory = self._memory(call)
-        missing = self._not_stored(call, [key for key in first if key not in memory])
-        size = max(1, self._bound(call).oracle.batch_size)
-        start = 0
-        while start < len(missing):
-            batch = missing[start : start + size]
-            if start:  # another process may have bought some of them by now
-                batch = self._not_stored(call, batch)
-            start += size
-            while batch:
-                n_allowed = self._permitted(call, len(batch))
-                self._buy(call, table, first, batch[:n_allowed])
-                batch = batch[n_allowed:]
-
-    def _permitted(self, call: OracleCall, wanted: int) -> int:
-        """Return how many answers of a call may be bought at once."""
-        with self._failing(call):
-            return self._permits.calls(self, wanted, self._on_spent)
-
-    def _not_stored(self, call: OracleCall, keys: Sequence[str]) -> Sequence[str]:
-        """Take from the store what it has; return the keys that must be bought."""
-        if self._run is None or not keys:
-            return keys
-        stored = self._store.find(self._bound(call).version, keys)
-        known = map(keys.__getitem__, stored.places.tolist())
-        self._memory(call).update(zip(known, stored.answers, strict=True))
-        self.charged += int(np.count_nonzero(stored.seqs > self._run.known_until))
-        self.n_reused += len(stored.answers)
-        new = np.ones(len(keys), dtype=np.bool_)
-        new[stored.places] = False
-        return list(compress(keys, new.tolist()))
-
-    def _batch(self, call: OracleCall, table: pa.Table) -> pa.Table:
-        """Return the inputs of one call, named as its oracle names them."""
-        names = [argument.name for argument in self._bound(call).signature.arguments]
-        return table.select(list(call.inputs)).rename_columns(names)
-
-    @contextmanager
-    def _failing(self, call: OracleCall) -> Iterator[None]:
-        """Show an error of an oracle at its call, with what was spent."""
-        try:
-            yield
-        except Error as error:
-            error.spent = self.n_labels
-            raise error.at(self._query.sql, call.place.offset, call.place.length) from error
-
-    def _buy(
-        self, call: OracleCall, table: pa.Table, first: Mapping[str, int], keys: Sequence[str]
-    ) -> None:
-        bound = self._bound(call)
-        batch = self._batch(call, table.take(pa.array([first[key] for key in keys])))
-        began = time.perf_counter()
-        with self._failing(call):
-            values, answers = bound.ask(batch)
-        with self._shielded():
-            self._keep(bound, keys, values, answers, time.perf_counter() - began)
-            self._memory(call).update(zip(keys, values, strict=True))
-        with self._failing(call):
-            counted = answers.tokens is not None
-            self._permits.check_counted(bound.name, counted=counted)
-        self._on_batch()
-
-    def _keep(
-        self,
-        bound: BoundOracle,
-        keys: Sequence[str],
-        values: Sequence[Label],
-        answers: Answers,
-        seconds: float,
-    ) -> None:
-        """Commit a batch of answers and count what they took."""
-        sure: Any = [None] * len(keys) if answers.confidence is None else answers.confidence
-        confidence = [None if c is None else float(c) for c in sure]
-        self._store.put(
-            bound.version, bound.name, keys, values, confidence, answers.cost_usd, seconds,
-            answers.tokens,
-        )  # fmt: skip
-        n_tokens = None if answers.tokens is None else sum(answers.tokens)
-        self.n_labels += len(keys)
-        self.charged += len(keys)
-        self.cost_usd += answers.cost_usd
-        both = self.n_tokens is not None and n_tokens is not None
-        self.n_tokens = (self.n_tokens or 0) + (n_tokens or 0) if both else None
-        self._permits.pay(Spent(len(keys), n_tokens or 0, 0.0, answers.cost_usd))

@@ -1,11 +1,11 @@
-"""What a run may still buy: asked before each batch, of budgets, interruptions and cancellations."""
+"""What a run may still buy: asked before each batch, of budgets and interruptions."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 from thresher.bound_oracles import BoundOracle
 from thresher.budgets import Amounts, SessionBudget, Spent
@@ -15,14 +15,23 @@ from thresher.sampling import OutOfLabelsError
 from thresher.settings import Settings
 from thresher.targets import BudgetUnit, Targets
 
-if TYPE_CHECKING:
-    from thresher.labelling import Labeller
-
-__all__ = ["OnSpent", "Permits", "check_tokens", "stops_anywhere"]
+__all__ = ["Bought", "OnSpent", "Permits", "check_tokens", "stops_anywhere"]
 
 OnSpent = Literal["stop", "fail", "go on"]
 
 _PRUDENT = 0.9  # share of a budget that is planned with
+
+
+class Bought(Protocol):
+    """What a run has bought by now."""
+
+    n_labels: int
+    n_asked: int  # rows asked for, whether bought or known
+    asked_s: float  # seconds that took
+
+    @property
+    def spent(self) -> Spent:
+        """What it took, without its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +139,14 @@ class Permits:
         """Whether it must be known what a label takes."""
         return self._early and any(unit != "CALLS" for _, unit in self._amounts())
 
-    def rows(self, labeller: Labeller, most: int) -> int:
+    def rows(self, bought: Bought, most: int) -> int:
         """Return how many rows the budgets allow, by the pace so far; 0 once one is spent."""
         if not self._early:
             return most
         if not self.stopped and self._interrupted():
             self.stopped = "interrupted"
-        for limit in self._limits(labeller):
-            each = limit.on_rows / max(labeller.n_asked, 1)
+        for limit in self._limits(bought):
+            each = limit.on_rows / max(bought.n_asked, 1)
             left = limit.amount - limit.spent
             if limit.unit == "CALLS":
                 allowed = int(left) // self._n_calls
@@ -151,18 +160,18 @@ class Permits:
                 self.stopped = f"stopped by {limit.name}"
             if limit.unit != "CALLS" and each > 0:
                 allowed = max(1, int(_PRUDENT * left / each))
-            elif limit.unit != "CALLS" and not labeller.n_asked:
+            elif limit.unit != "CALLS" and not bought.n_asked:
                 allowed = self._batch
             most = min(most, allowed)
         self._fresh = not self.stopped
         return 0 if self.stopped else most
 
-    def calls(self, labeller: Labeller, wanted: int, on_spent: OnSpent) -> int:
+    def calls(self, bought: Bought, wanted: int, on_spent: OnSpent) -> int:
         """Return how many answers may be bought at once, at least 1.
 
         Parameters
         ----------
-        labeller : Labeller
+        bought : Bought
             Of the run.
         wanted : int
             Answers that are missing.
@@ -178,12 +187,12 @@ class Permits:
         """
         self._check()
         looked, self._fresh = self._fresh, False
-        for limit in self._limits(labeller):
+        for limit in self._limits(bought):
             left = limit.amount - limit.spent
             if left > 0:
                 wanted = min(wanted, int(left)) if limit.unit == "CALLS" else wanted
             elif on_spent == "fail" or not self._early:
-                raise self._spent(limit, labeller)
+                raise self._spent(limit, bought)
             elif on_spent == "stop" and not looked:
                 self.stopped = self.stopped or f"stopped by {limit.name}"
                 raise OutOfLabelsError
@@ -213,23 +222,23 @@ class Permits:
     def _amounts(self) -> Amounts:
         return (*self._budget, *(self._session.amounts if self._session else ()))
 
-    def _limits(self, labeller: Labeller) -> Iterator[_Limit]:
+    def _limits(self, bought: Bought) -> Iterator[_Limit]:
         """Every amount that can end the run."""
-        own = labeller.spent
+        own = bought.spent
         seconds = time.perf_counter() - self._began
         for amount, unit in self._budget:
-            on_rows = labeller.asked_s if unit == "SECONDS" else own.of(unit)
+            on_rows = bought.asked_s if unit == "SECONDS" else own.of(unit)
             spent = seconds if unit == "SECONDS" else own.of(unit)
             yield _Limit(amount, unit, spent, on_rows, f"BUDGET {amount:g} {unit}")
         if self._session is None or self._refused:
             return
         total = self._session.spent
         for amount, unit in self._session.amounts:
-            on_rows = labeller.asked_s if unit == "SECONDS" else own.of(unit)
+            on_rows = bought.asked_s if unit == "SECONDS" else own.of(unit)
             name = f"thresher_session_budget = '{amount:g} {unit}'"
             yield _Limit(amount, unit, total.of(unit), on_rows, name)
 
-    def _spent(self, limit: _Limit, labeller: Labeller) -> BudgetError:
+    def _spent(self, limit: _Limit, bought: Bought) -> BudgetError:
         way = "Raise it, or add a target: a query with one answers with what is proved by then"
         if limit.name.startswith("thresher"):
             way = "SET it anew for another budget, or RESET it"
@@ -237,7 +246,7 @@ class Permits:
         return BudgetError(
             f"{limit.name} is spent before the answer was complete, which it must be here. "
             f"{way}. {kept}.",
-            spent=labeller.n_labels,
+            spent=bought.n_labels,
         )
 
     def _nothing_left(self, session: SessionBudget) -> BudgetError:

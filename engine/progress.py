@@ -3,13 +3,59 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-__all__ = ["ProgressEvent", "ProgressSink", "Silent", "Terminal", "terminal_or_silent"]
+__all__ = [
+    "Found",
+    "ProgressEvent",
+    "ProgressSink",
+    "Silent",
+    "Terminal",
+    "Told",
+    "sink_of",
+    "terminal_or_silent",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What labels say of the positive rows of a query by now.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows of the population.
+    n_known, n_positive : int
+        Rows whose truth is known by now, and the positive ones among them.
+
+    Notes
+    -----
+    `low` and `high` are certain at any time, whatever happens next: known positives are positive,
+    and a row that is not known may be either. They need no probability and no assumption, and are
+    wide until most rows are labelled. How likely the rows between are positive is not said: labels
+    are bought where they help most, so that their share is not that of the population. What a
+    design proves of recall, precision or an aggregate before it ends is in the certificate of a
+    query that is stopped (``BUDGET``, ``thresher_on_interrupt = ANSWER``), and in no event.
+    """
+
+    n_rows: int
+    n_known: int
+    n_positive: int
+
+    @property
+    def low(self) -> int:
+        """Least number of positive rows of the population."""
+        return self.n_positive
+
+    @property
+    def high(self) -> int:
+        """Largest number of positive rows of the population."""
+        return self.n_positive + self.n_rows - self.n_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +72,31 @@ class ProgressEvent:
         The most it may buy; None when the query stops by itself.
     elapsed_s : float
         Seconds since the query began.
+    cost_usd : float
+        Dollars spent so far.
+    n_tokens : int or None
+        Tokens spent so far; None where an oracle does not count them.
+    n_reused : int
+        Labels taken from the store so far.
+    found : Found or None
+        What is known of the answer by now; None before the first label.
     """
 
     stage: str
     n_labels: int
     label_limit: int | None
     elapsed_s: float
+    cost_usd: float = 0.0
+    n_tokens: int | None = None
+    n_reused: int = 0
+    found: Found | None = None
 
 
 class ProgressSink(Protocol):
     """Something that shows events."""
 
     def update(self, event: ProgressEvent) -> None:
-        """Take one event; must be fast and must not raise."""
+        """Take one event; must be fast. What it raises ends the statement."""
 
     def close(self) -> None:
         """Remove what was shown."""
@@ -52,6 +110,30 @@ class Silent:
 
     def close(self) -> None:
         """Do nothing."""
+
+
+class Told:
+    """A sink that passes events on to a function too, which may raise.
+
+    Parameters
+    ----------
+    sink : ProgressSink
+        Shows them.
+    tell : callable
+        Takes each event.
+    """
+
+    def __init__(self, sink: ProgressSink, tell: Callable[[ProgressEvent], object]) -> None:
+        self._sink, self._tell = sink, tell
+
+    def update(self, event: ProgressEvent) -> None:
+        """Show the event, then pass it on."""
+        self._sink.update(event)
+        self._tell(event)
+
+    def close(self) -> None:
+        """Remove what was shown."""
+        self._sink.close()
 
 
 class Terminal:
@@ -113,6 +195,13 @@ class Terminal:
         if self._progress is not None:
             self._progress.stop()
         self._progress = self._task = None
+
+
+def sink_of(mode: object) -> ProgressSink:
+    """Return the sink of a value of the setting ``progress``."""
+    if mode == "terminal":
+        return Terminal(sys.stderr)
+    return terminal_or_silent() if mode == "auto" else Silent()
 
 
 def terminal_or_silent(stream: TextIO | None = None) -> ProgressSink:

@@ -96,7 +96,11 @@ def _recall(certificate: Record, log: Log) -> list[Check]:
     targets = [float(t["target"]) for t in certificate["tests"] if t["kind"] in _RECALL]
     if not targets and log.n_of("count"):
         return _counted_core_set(certificate, log)
-    found = min(targets) if targets else 0.0
+    if not targets:
+        most = int(certificate["n_rows"]) - log.n_negative
+        found, text = log.n_positive / most, "were all rows without a label positive (W1)"
+        return [Check("recall bound", claimed, found, claimed <= found, text)]
+    found = min(targets)
     text = "the target of the tests: unlabelled rows are left out"
     return [Check("recall bound", claimed, found, claimed <= found, text)]
 

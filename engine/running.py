@@ -14,6 +14,7 @@ import numpy.typing as npt
 from thresher.certificate import ProxyReport
 from thresher.environment import Environment
 from thresher.errors import BudgetError, Error, ProgrammingError
+from thresher.failures import bears_failures
 from thresher.fitting import Fit, believed_of, fit_growing, fit_once
 from thresher.labelling import Labeller, learn
 from thresher.labels import Run
@@ -21,7 +22,7 @@ from thresher.paces import paces_of, taking
 from thresher.permits import Permits, check_tokens, stops_anywhere
 from thresher.plan import SelectionQuery
 from thresher.population import Population
-from thresher.progress import ProgressEvent
+from thresher.progress import ProgressEvent, Silent
 from thresher.reserving import sample_limit
 from thresher.run_identity import run_identity
 from thresher.sampling import Step, sufficient_labels
@@ -100,10 +101,13 @@ class Running:
         self.known = population.known
         self.limit = self._limit()
         self.permits = self._permits(audited=bool(purpose))
+        worst_case = bears_failures(query, self.targets, env.settings, audited=bool(purpose))
         self.labeller = Labeller(
             query, env.oracles, population, env.store, place if reuse else None, self.limit,
             self.report, self.permits, place.prices, env.shielded,
         )  # fmt: skip
+        self.labeller.counts = not isinstance(env.progress, Silent)
+        self.labeller.worst_case = worst_case
         self.fit_steps: tuple[Step, ...] = ()
         self.reports: tuple[ProxyReport, ...] = ()
         self.used: FloatArray | None = None
@@ -255,10 +259,18 @@ class Running:
         self.report()
 
     def report(self) -> None:
-        """Tell the progress sink where the run stands."""
-        bought = self.labeller.n_labels if hasattr(self, "labeller") else 0
+        """Tell the progress sink where the run stands, unless the run was cancelled."""
+        try:
+            self.env.check()
+        except Error as error:
+            error.spent = self.labeller.n_labels
+            raise
         limit = None if self.targets.kind in _FRUGAL or self.targets.error else self.limit
-        event = ProgressEvent(self.stage, bought, limit, time.perf_counter() - self.began)
+        labeller = self.labeller
+        event = ProgressEvent(
+            self.stage, labeller.n_labels, limit, time.perf_counter() - self.began,
+            labeller.cost_usd, labeller.n_tokens, labeller.n_reused + self.n_facts, labeller.found,
+        )  # fmt: skip
         self.env.progress.update(event)
 
     def known_after(self, steps: Sequence[Step]) -> npt.NDArray[np.int8]:

@@ -11,6 +11,7 @@ from thresher.assuming import select_assuming
 from thresher.certificate import Bounds, Certificate
 from thresher.certifying import certify, finite
 from thresher.errors import ShortfallError
+from thresher.failures import without_failures
 from thresher.forecasting import helps
 from thresher.label_log import SAME_INPUT
 from thresher.outputs import Watched
@@ -44,7 +45,7 @@ def select(run: Running) -> tuple[npt.NDArray[np.bool_], Certificate]:
     BudgetError
         ON SHORTFALL says EXACT and that would cost more labels than allowed.
     """
-    selection, note = _selection(run)
+    selection, note = without_failures(run, *_selection(run))
     returned, duplicates = _with_duplicates(run, selection)
     certificate = certify(
         run,

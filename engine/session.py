@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from thresher.interrupts import Interrupts
 from thresher.labels import LabelStore
 from thresher.models import Models
 from thresher.prepared import Prepared
-from thresher.progress import ProgressSink, Silent, Terminal, terminal_or_silent
+from thresher.progress import ProgressEvent, ProgressSink, Silent, Told, sink_of
 from thresher.settings import Settings
 from thresher.showing import describe, set_setting, show, show_setting
 from thresher.spending import Share, Shares
@@ -90,10 +89,11 @@ class Session:
     ) -> None:
         self.connection, self.store, self.settings = connection, store, settings
         self._sink = sink
+        self._tell: Callable[[ProgressEvent], object] | None = None
         self.catalog = Catalog(connection, settings)
         self.models = Models(connection, self.catalog, settings)
         self._prepared = Prepared(connection)
-        self._shares, self._interrupts = Shares(), Interrupts(connection)
+        self._shares, self.interrupts = Shares(), Interrupts(connection)
         self._budget: SessionBudget | None = None
 
     def execute(self, sql: str, parameters: Parameters = None) -> Outcome:
@@ -104,7 +104,7 @@ class Session:
         DatabaseError
             Any failure, as a PEP 249 error of `thresher.errors`.
         """
-        with self._interrupts.handled():
+        with self.interrupts.handled():
             with translated():
                 self.catalog.refresh()
                 sql, parameters = self._prepared.called(sql, parameters)
@@ -179,7 +179,7 @@ class Session:
         from thresher.run import run  # brings scipy, which plain SQL does not need
 
         sink, budget = self._progress(), self._session_budget()
-        self._interrupts.answers_early = self.settings.get("on_interrupt") == "ANSWER" or any(
+        self.interrupts.answers_early = self.settings.get("on_interrupt") == "ANSWER" or any(
             query.tail.budget for query in queries
         )
         left = self.settings.count("oracle_limit")
@@ -228,7 +228,7 @@ class Session:
         """Test an answer that is given by the keys of its rows."""
         from thresher.auditing import audit_answer
 
-        with self._interrupts.handled(), translated(sql, rewritten=True):
+        with self.interrupts.handled(), translated(sql, rewritten=True):
             self.catalog.refresh()
             query = parse(sql, self.catalog.without_settings())
             if not isinstance(query, plan.SelectionQuery) or query.estimation or query.labelled:
@@ -317,13 +317,15 @@ class Session:
             settings=self.settings,
             store=self.store,
             progress=sink,
-            interrupted=self._interrupts.asked,
+            interrupted=self.interrupts.asked,
             delta=share.delta,
             share=share.text,
             oracle_limit=(
                 self.settings.count("oracle_limit") if oracle_limit is None else oracle_limit
             ),
             budget=self._session_budget(),
+            check=self.interrupts.check,
+            shielded=self.interrupts.shielded,
         )
 
     def _session_budget(self) -> SessionBudget | None:
@@ -335,13 +337,18 @@ class Session:
             self._budget = SessionBudget(parse_budget(str(text)))
         return self._budget
 
+    @contextmanager
+    def told(self, tell: Callable[[ProgressEvent], object] | None) -> Iterator[None]:
+        """Pass the progress of what runs inside on to a function."""
+        before, self._tell = self._tell, tell
+        try:
+            yield
+        finally:
+            self._tell = before
+
     def _progress(self) -> ProgressSink:
-        if self._sink is not None:
-            return self._sink
-        mode = self.settings.get("progress")
-        if mode == "terminal":
-            return Terminal(sys.stderr)
-        return terminal_or_silent() if mode == "auto" else Silent()
+        sink = sink_of(self.settings.get("progress")) if self._sink is None else self._sink
+        return sink if self._tell is None else Told(sink, self._tell)
 
     def end_transaction(self, how: str) -> None:
         """COMMIT or ROLLBACK if a transaction was begun."""

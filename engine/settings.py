@@ -40,7 +40,7 @@ SETTINGS: Mapping[str, _Setting] = {
     "on_interrupt": _Setting(
         "RAISE", "RAISE, or ANSWER with what is proved by then", "word RAISE|ANSWER"
     ),
-    "on_oracle_error": _Setting("FAIL", "FAIL", "word FAIL"),
+    "on_oracle_error": _Setting("FAIL", "FAIL or WORST CASE", "word FAIL|WORST CASE"),
     "default_oracle": _Setting(
         None, "oracles for functions of other systems, one for each type of answer", "name"
     ),

@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 Shortfall = Literal["FAIL", "RETURN", "EXACT"]
-OracleErrors = Literal["FAIL"]
+OracleErrors = Literal["FAIL", "WORST CASE"]
 BudgetUnit = Literal["CALLS", "TOKENS", "SECONDS", "USD"]
 AssumptionName = Literal["CALIBRATION", "PROXY QUALITY", "CORE SET CLOSURE", "NORMALITY"]
 QueryKind = Literal["exact", "rows", "recall", "precision", "joint", "accuracy", "estimate"]

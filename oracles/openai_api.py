@@ -211,6 +211,17 @@ class ChatOracle:
         confidence = np.array(sure) if labels and len(sure) == len(labels) else None
         return Answers(values, confidence, self._asker.settled_usd(), self._asker.settled_tokens())
 
+    def answered(self, batch: pa.Table) -> tuple[list[int], Answers]:
+        """Return the rows of a batch that had an answer when `answer` broke off, and the answers.
+
+        What the other requests cost is counted with the next batch.
+        """
+        prompts = [self._question.prompt.render(row) for row in self._question.prompt.rows(batch)]
+        rows = [row for row, prompt in enumerate(prompts) if prompt in self._paid]
+        if not rows:
+            return [], Answers(pa.array([], self._question.format.returns))
+        return rows, self.answer(batch.take(pa.array(rows)))
+
     async def _ask_rows(
         self, line: Line, prompts: list[str], rows: tuple[int, ...], batch: pa.Table
     ) -> None:

@@ -63,7 +63,8 @@ class Oracle(Protocol):
     """The expensive model whose answer is the truth.
 
     One with an attribute ``counts_tokens`` that is true says in its answers how many tokens they
-    took: budgets of tokens can be kept with it.
+    took: budgets of tokens can be kept with it. One with a method ``answered(batch)`` returns,
+    after `answer` broke off, the rows of the batch that had their answer by then, and `Answers`.
     """
 
     @property

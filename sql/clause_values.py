@@ -189,14 +189,10 @@ def _assuming(source: Source, head: int, i: int, last: int, clauses: TailClauses
 
 def _oracle_error(source: Source, head: int, i: int, last: int, clauses: TailClauses) -> int:
     if i < last and source.words(i, "worst", "case"):
-        raise source.refuse(
-            "ON ORACLE ERROR WORST CASE is not supported yet: the query fails when the oracle "
-            "fails on a row. Write ON ORACLE ERROR FAIL.",
-            i,
-            i + 2,
-        )
+        clauses.values["ON ORACLE ERROR"] = "WORST CASE"
+        return i + 2
     if i >= last or source.word(i) != "fail":
-        raise source.error("ON ORACLE ERROR needs FAIL", i if i < last else head)
+        raise source.error("ON ORACLE ERROR needs FAIL or WORST CASE", i if i < last else head)
     clauses.values["ON ORACLE ERROR"] = "FAIL"
     return i + 1
 
