@@ -13,7 +13,6 @@ from thresher.errors import NotSupportedError
 from thresher.plan import SelectionQuery
 from thresher.sampling import Selection, Step
 from thresher.settings import Settings
-from thresher.shortfalls import counted
 from thresher.targets import Targets
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def without_failures(
     failed = run.labeller.failed
     if not len(failed):
         return selection, note
-    text = f"no oracle could decide {counted(len(failed), 'row')}"
+    text = f"no oracle could decide {len(failed):,} row{'' if len(failed) == 1 else 's'}"
     if selection.grade != "exact":
         text += ": counted as negative and not returned, which the limit of precision bears"
         selection = replace(selection, recall_bound=None)
