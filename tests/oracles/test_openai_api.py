@@ -324,8 +324,13 @@ def test_an_interrupt_ends_the_requests(serve: Serve) -> None:
 
     server = serve(behave)
     oracle = make(server.url, concurrency=1)
-    with pytest.raises(KeyboardInterrupt):
-        oracle.answer(table(NUMBERS[:9]))
+    # A shell starts processes in the background with the signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            oracle.answer(table(NUMBERS[:9]))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not [t for t in threading.enumerate() if t.name.startswith("thresher-oracle")]
     server.behave = lambda request: said("yes")
     assert oracle.answer(table(NUMBERS[:9])).values.to_pylist() == [True] * 9

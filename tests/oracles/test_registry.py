@@ -16,7 +16,7 @@ from thresher.oracles.registry import PROVIDERS, create_oracle, create_proxy
 
 def test_the_providers() -> None:
     assert PROVIDERS == {
-        "oracle": ("column", "huggingface", "openai", "python", "pytorch"),
+        "oracle": ("column", "huggingface", "human", "openai", "python", "pytorch"),
         "proxy": (
             "column",
             "embedding",
