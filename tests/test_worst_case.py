@@ -90,14 +90,14 @@ def test_an_exact_query_leaves_failed_rows_out_and_says_so(
 
 
 def test_every_truth_of_failed_rows_keeps_the_bounds_of_an_exact_answer() -> None:
-    """All truths of six rows, all sets of rows that fail, all truths of those."""
-    n_rows = 6
+    """All truths of five rows up to their order, all one or two that fail, all truths of those."""
+    n_rows = 5
     con, failing = connect(n_rows, batch_size=2)
     con.execute("SET thresher_reuse_labels = false")
-    for bits in range(1, 2**n_rows, 5):
+    for bits in (2**k - 1 for k in range(n_rows + 1)):
         failing.truth = np.array([bool(bits >> i & 1) for i in range(n_rows)])
         for broken in itertools.chain.from_iterable(
-            itertools.combinations(range(n_rows), k) for k in (1, 2, 3)
+            itertools.combinations(range(n_rows), k) for k in (1, 2)
         ):
             failing.broken = set(broken)
             cursor = con.execute(EXACT + WORST)
