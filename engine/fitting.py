@@ -19,8 +19,9 @@ from thresher.scoring import Fitter, FloatArray, pilot
 __all__ = ["Believed", "Fit", "Forecast", "believed_of", "fit_growing", "fit_once"]
 
 _FIRST = 100  # labels of the first fit
-_GROWTH = 0.5  # labels more for each further fit, of those so far
-_FADING = 0.5  # what the next labels are taken to save for each that the last ones saved
+_GROWTH = 0.5  # labels more for each further fit, of those so far,
+_PART = 8  # and at most this part of those that the query is forecast to need besides
+_PAYS = 3.0  # labels that each of the last ones must have saved: the next ones save fewer
 _HOPELESS = 0.6  # share of the rows: where more are forecast to be labelled than that,
 _PATIENCE = 0.15  # proxies are fitted on up to this share of the rows before it is believed
 _MOST = 20_000  # labels; more make a fit take long and no better
@@ -155,25 +156,26 @@ def fit_growing(
     -----
     The first rows are drawn uniformly. Of the later ones one half is drawn in proportion to the
     score p, one half in proportion to p (1 - p): likely positives, which the answer needs in any
-    case, and rows that the proxy is unsure of, which teach it most. Growing ends once the last
-    labels saved less than twice the number of the next. Where more than 0.6 of the rows would be
-    labelled in the end it goes on up to 0.15 of them: a query that labels nearly everything has
-    lost nothing by labelling these rows first. None of it costs any of delta: the certifying sample
-    is drawn later, from the rows that are still unknown.
+    case, and rows that the proxy is unsure of, which teach it most. Growing ends once each of
+    the last labels saved fewer than three others. Where more than 0.6 of the rows would be labelled
+    in the end it goes on up to 0.15 of them: a query that labels nearly everything has lost nothing
+    by labelling these rows first. None of it costs any of delta: the certifying sample is drawn
+    later, from the rows that are still unknown.
     """
     fitting = _Fitting(fitter, labeller, known, facts, believed, rng)
     n_unknown = int(np.count_nonzero(known < 0))
     most = min(n_unknown // 2, labeller.remaining // _SHARE, _MOST)
     wanted = min(max(0, _FIRST - len(facts)), labeller.remaining // _SHARE)
-    left: int | None = None
+    left, bought = n_unknown, 0
     while fitting.buy(wanted):
         fitting.fit()
-        last, left = left, forecast(fitting.scores, fitting.known)
-        bought, wanted = len(fitting.rows), int(_GROWTH * len(fitting.used))
+        saved = left - (left := forecast(fitting.scores, fitting.known))
+        new, bought = len(fitting.rows) - bought, len(fitting.rows)
+        wanted = min(int(_GROWTH * len(fitting.used)), max(left // _PART, _FIRST // 2))
         if bought + left > _HOPELESS * n_unknown:
             pays = bought < _PATIENCE * n_unknown
         else:
-            pays = last is None or _FADING * (last - left) >= wanted
+            pays = saved >= _PAYS * new
         if not pays or not wanted or bought + wanted > most:
             return fitting.done()
     fitting.fit()
