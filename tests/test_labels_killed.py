@@ -152,7 +152,7 @@ def killed(folder: Path, n_rounds: int) -> list[dict[str, int]]:
 
 
 @pytest.mark.parametrize(
-    "n_rounds", [pytest.param(3, id="3"), pytest.param(50, id="50", marks=pytest.mark.full)]
+    "n_rounds", [pytest.param(2, id="2"), pytest.param(50, id="50", marks=pytest.mark.full)]
 )
 def test_a_killed_query_goes_on_where_it_stopped(tmp_path: Path, n_rounds: int) -> None:
     rounds = killed(tmp_path, n_rounds)
