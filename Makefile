@@ -25,7 +25,7 @@ demo: setup ## a guaranteed answer over 10,605 real texts with a real local mode
 	$(PY) -m thresher demo
 
 test: setup ## the tests that run in minutes
-	$(PY) -m pytest -q -n auto --dist worksteal
+	$(PY) -m pytest -q -n auto --dist worksteal --durations=20
 
 test-full: setup ## all tests, the long statistical ones too
 	$(PY) -m pytest -q -m "" -n auto --dist worksteal

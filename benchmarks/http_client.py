@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import multiprocessing
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+_ROOT = Path(__file__).resolve().parent.parent
 LATENCY_S = 0.05
 GOAL = 0.9
 SLOTS, CONCURRENCY = 8, 16
@@ -95,7 +97,12 @@ def serving(limits: Limits) -> Iterator[tuple[str, dict[str, Any]]]:
     process = multiprocessing.get_context("spawn").Process(
         target=_run_server, args=(limits, theirs), daemon=True
     )
-    process.start()
+    sys.path.append(str(_ROOT))  # the process imports this module by its name
+    try:
+        process.start()
+    finally:
+        sys.path.remove(str(_ROOT))
+    theirs.close()  # so that the end of the process is the end of the pipe
     seen: dict[str, Any] = {}
     try:
         yield f"http://127.0.0.1:{ours.recv()}/v1", seen

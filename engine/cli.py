@@ -212,6 +212,8 @@ def _ending(terminated: list[int]) -> Iterator[None]:
 
     def end(number: int, _frame: object) -> None:
         terminated.append(number)
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as shells start background jobs
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 

@@ -114,10 +114,13 @@ def test_a_count_is_met_by_a_whole_number_or_not_at_all(
     high = low + width
     estimate = float(np.rint(low + start * width))
 
+    def away(count: float, end: int) -> float:
+        if error.relative and not end:
+            return np.inf if count else 0.0
+        return abs(count - end) / (end if error.relative else 1)
+
     def keeps(count: float) -> bool:
-        ends = (abs(count - end) / (end if error.relative else 1) if end else np.inf * (count != 0)
-                for end in (low, high))  # fmt: skip
-        return all(not away > error.value * (1 + 1e-12) for away in ends)
+        return all(not away(count, end) > error.value * (1 + 1e-12) for end in (low, high))
 
     met = missing(error, estimate, low, high, whole=True) == 0
     found = settle(error, *(np.array([float(a)]) for a in (estimate, low, high)), whole=True)[0]

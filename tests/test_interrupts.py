@@ -234,6 +234,8 @@ def start(folder: Path, sql: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*command, "--no-progress", sql],
         cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # A shell starts processes in the background with the signal ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 

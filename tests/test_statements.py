@@ -407,8 +407,8 @@ def test_parameters_are_bound_in_condition_and_clauses() -> None:
 @pytest.mark.parametrize(
     ("where", "parameters", "message"),
     [
-        ("n = ?", None, "needs value 1, 0 are given"),
-        ("n = ? AND m = ?", [1], "needs value 2, 1 are given"),
+        ("n = ?", None, "needs value 1, none are given"),
+        ("n = ? AND m = ?", [1], "needs value 2, 1 is given"),
         ("n = ?", [1, 2], "1 parameters stand in the statement, 2 are given"),
         ("n = $2", [1, 2], "not used: 1"),
         ("n = $x", {"y": 1}, "no value is given for parameter $x"),
