@@ -21,12 +21,6 @@ from thresher.sampling import Grade, Step
 
 __all__ = ["certify", "finite", "with_outputs"]
 
-_LIMIT = re.compile(
-    r"(?:OFFSET (?P<first>\d+)(?: ROWS?)? ?)?"
-    r"(?:LIMIT (?P<most>\d+)|FETCH (?:FIRST|NEXT) (?P<fetched>\d+) ROWS? ONLY)?"
-    r"(?: ?OFFSET (?P<skipped>\d+)(?: ROWS?)?)?",
-    re.IGNORECASE,
-)
 _SEVERAL = re.compile(r"\b(?:unnest|unlist|generate_subscripts)\s*\(", re.IGNORECASE)
 _CLAUSES = re.compile(r"\b(?:GROUP BY|HAVING|QUALIFY|LIMIT|OFFSET|FETCH)\b")
 _DISTINCT = re.compile(r"SELECT\s+DISTINCT\b", re.IGNORECASE)
@@ -149,12 +143,11 @@ def _answer(run: Running, n_selected: int) -> str | None:
     if not cuts:
         return None
     after = f"back after {' and '.join(cuts)}"
-    found = _LIMIT.fullmatch(" ".join(answer.limit.split()))
+    found = answer.row_limit
     if found is None:
         return f"some come {after}"
-    left = max(0, n_selected - int(found["skipped"] or found["first"] or 0))
-    most = found["most"] or found["fetched"]
-    left = left if most is None else min(left, int(most))
+    left = max(0, n_selected - found.offset)
+    left = left if found.count is None else min(left, found.count)
     return None if left == n_selected else f"{left:,} come{'s' if left == 1 else ''} {after}"
 
 

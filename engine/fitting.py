@@ -16,7 +16,7 @@ from thresher.plan import SelectionQuery
 from thresher.population import Population
 from thresher.scoring import Fitter, FloatArray, pilot
 
-__all__ = ["Believed", "Fit", "Forecast", "believed_of", "fit_growing", "fit_once"]
+__all__ = ["Believed", "Fit", "Forecast", "believed_of", "first_fit", "fit_growing", "fit_once"]
 
 _FIRST = 100  # labels of the first fit
 _GROWTH = 0.5  # labels more for each further fit, of those so far,
@@ -118,6 +118,14 @@ def fit_once(
     return fitting.done()
 
 
+def first_fit(n_known: int, remaining: int) -> int:
+    """Return how many labels `fit_growing` buys first, of so many that may be bought.
+
+    `n_known` rows to fit on are known already.
+    """
+    return min(max(0, _FIRST - n_known), remaining // _SHARE)
+
+
 def fit_growing(
     fitter: Fitter,
     labeller: Labeller,
@@ -165,7 +173,7 @@ def fit_growing(
     fitting = _Fitting(fitter, labeller, known, facts, believed, rng)
     n_unknown = int(np.count_nonzero(known < 0))
     most = min(n_unknown // 2, labeller.remaining // _SHARE, _MOST)
-    wanted = min(max(0, _FIRST - len(facts)), labeller.remaining // _SHARE)
+    wanted = first_fit(len(facts), labeller.remaining)
     left, bought = n_unknown, 0
     while fitting.buy(wanted):
         fitting.fit()

@@ -30,6 +30,7 @@ __all__ = [
     "Outputs",
     "Place",
     "ProxyTerm",
+    "RowLimit",
     "SelectionQuery",
     "Sought",
     "Tail",
@@ -67,6 +68,19 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True)
+class RowLimit:
+    """Whole numbers of LIMIT (or FETCH) and OFFSET; a count of None lets all rows come back."""
+
+    count: int | None = None
+    offset: int = 0
+
+    @property
+    def needed(self) -> int | None:
+        """Rows that are looked at: those that come back, after those that are skipped."""
+        return None if self.count is None else self.count + self.offset
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The rest of a block, run over the returned rows; each text is empty where nothing is written.
 
@@ -88,6 +102,8 @@ class Answer:
         whole row: ``COLUMNS('...')``, ``to_json(t)``. Only in a block over one relation.
     aggregates : bool
         Whether the block aggregates.
+    row_limit : RowLimit or None
+        What `limit` says; None where it says it otherwise than by whole numbers.
     """
 
     select: str
@@ -97,6 +113,7 @@ class Answer:
     by_row: bool = True
     hidden: bool = False
     aggregates: bool = False
+    row_limit: RowLimit | None = RowLimit()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from scipy.special import expit, logit, ndtri
 
 from thresher.environment import Environment
 from thresher.estimands import Estimands, error_of, group_codes
+from thresher.fitting import first_fit
 from thresher.plan import SelectionQuery
 from thresher.population import Population
 from thresher.sampling import LabelForecast
@@ -23,8 +24,6 @@ __all__ = ["Basis", "basis_of", "rehearsed"]
 Floats = npt.NDArray[np.float64]
 _RATE = 0.1  # of positive rows, where nothing is known of them
 _AUCS = (0.85, 0.95, 0.75)  # of a proxy that is yet to be fitted: a middling, a good, a weak one
-_FIRST_FIT = 100  # labels
-_QUICK = "tfidf"  # an encoder would read every row first
 _LEAST_OF_A_KIND = 5  # stored labels from which a query would learn
 _MOST_ROWS = 20_000  # rows whose inputs EXPLAIN may read to fit a proxy
 
@@ -69,10 +68,10 @@ def basis_of(
         given = "" if len(bought) else "if scores are probabilities"
         return Basis((np.asarray(candidates[0].scores, dtype=np.float64),), given=given)
     budgeted = targets.kind in ("recall", "precision", "estimate")
-    first = _FIRST_FIT  # a query with both targets goes on from there as long as it pays
+    fitting = first_fit(len(bought), limit)  # goes on from there as long as it pays
     if targets.kind != "joint":
         first = n_fit(population.n_rows, limit, budgeted=budgeted)
-    fitting = max(0, first - len(bought))
+        fitting = max(0, first - len(bought))
     if len(candidates) == 1 and isinstance(candidates[0], Scorer):
         return _supposed(population.n_rows, 0, "that proxy")
     n_positive = int(np.count_nonzero(known[bought] > 0))
@@ -91,7 +90,7 @@ def _fitted(
     """Return the scores of a proxy that learns quickly, fitted to known rows; None without one."""
     found = []
     for candidate in candidates:
-        if isinstance(candidate, Trainable) and candidate.name.startswith(_QUICK):
+        if isinstance(candidate, Trainable) and candidate.quick:
             inputs = population.inputs(np.arange(population.n_rows))
             features = candidate.proxy.featurise(inputs.select(list(candidate.inputs)))
             truth, rng = population.known[rows] > 0, np.random.default_rng(0)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from thresher.plan import SelectionQuery
 
 __all__ = ["most_shown", "sample_limit"]
-
-_LIMIT = re.compile(r"LIMIT (\d+)(?: OFFSET (\d+))?", re.IGNORECASE)
 
 
 def most_shown(query: SelectionQuery, n_rows: int) -> int:
@@ -23,8 +19,9 @@ def most_shown(query: SelectionQuery, n_rows: int) -> int:
     """
     if query.outputs is None:
         return 0
-    found = _LIMIT.fullmatch(" ".join(query.answer.limit.split()))
-    limited = n_rows if found is None else min(n_rows, int(found[1]) + int(found[2] or 0))
+    found = query.answer.row_limit
+    needed = None if found is None else found.needed
+    limited = n_rows if needed is None else min(n_rows, needed)
     return sum(limited if late else n_rows for late in query.outputs.late)
 
 

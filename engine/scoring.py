@@ -114,6 +114,11 @@ class Trainable:
         """For the certificate."""
         return self.proxy.name
 
+    @property
+    def quick(self) -> bool:
+        """Whether a forecast may fit it: the kind of the proxy says so."""
+        return bool(getattr(self.proxy, "quick", False))
+
     def fixed(self, population: Population) -> FloatArray | None:  # noqa: ARG002 - the protocol
         """Return None: labels come first."""
         return None

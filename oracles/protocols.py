@@ -111,7 +111,11 @@ class FittedProxy(Protocol):
 
 
 class TrainableProxy(Protocol):
-    """A proxy that is trained inside the query."""
+    """A proxy that is trained inside the query.
+
+    One with an attribute ``quick`` that is true needs seconds for the features of some ten thousand
+    rows, as no model that reads them does: a forecast may fit it before anything is paid.
+    """
 
     @property
     def name(self) -> str:

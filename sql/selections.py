@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from thresher.plan import Answer, Leaf
 from thresher.sql.blocks import Block, is_star, query_at
 from thresher.sql.relations import ROW_PREFIX
+from thresher.sql.row_limits import read_row_limit
 from thresher.sql.tokens import Source
 
 __all__ = [
@@ -149,6 +150,7 @@ def rewrite_answer(
         by_row=by_row,
         hidden=hidden,
         aggregates=aggregates,
+        row_limit=read_row_limit(source, block),
     )
 
 

@@ -6,6 +6,7 @@ from thresher.errors import ProgrammingError
 from thresher.plan import Answer, Sought
 from thresher.sql.blocks import Block
 from thresher.sql.clause_heads import TailClauses
+from thresher.sql.row_limits import limit_section
 from thresher.sql.selections import first_aggregate, has_window, outer_tokens
 from thresher.sql.tokens import Source
 from thresher.targets import RowsTarget
@@ -13,7 +14,6 @@ from thresher.targets import RowsTarget
 __all__ = ["bind_sought"]
 
 _TARGETS = ("RECALL TARGET", "PRECISION TARGET", "ACCURACY TARGET", "ERROR WITHIN")
-_MOST = 2**63
 _MULTIPLY = ("unnest", "unlist", "generate_subscripts")
 
 
@@ -58,11 +58,11 @@ def bind_sought(
             f"GAP needs LIMIT k, and a condition of which k rows are to be found; {why}. Write "
             "SELECT ... FROM t WHERE oracle(x) LIMIT 10 GAP 30."
         ).at(source.sql, place.offset, place.length)
-    section = _limit(block)
-    limit, offset = _count(source, block, section) or 0, _count(source, block, "offset") or 0
+    section, written = limit_section(block), answer.row_limit
+    limit = 0 if written is None or written.count is None else written.count
     return Sought(
         target=RowsTarget(
-            count=limit + offset if limit else 0,
+            count=limit + written.offset if written is not None and limit else 0,
             ordered=bool(answer.order),
             gap=float(str(gap)) if gap is not None else None,
         ),
@@ -92,10 +92,9 @@ def _why_all(
     reasons = {
         f"{target} asks for a share of all rows": target is not None,
         "WHERE calls no oracle": not called,
-        "there is no LIMIT": _limit(block) not in block.sections,
+        "there is no LIMIT": limit_section(block) not in block.sections,
         "LIMIT and OFFSET must be whole numbers": (
-            _count(source, block, _limit(block)) is None
-            or ("offset" in block.sections and _count(source, block, "offset") is None)
+            answer.row_limit is None or answer.row_limit.count is None
         ),
         "DISTINCT hangs on all rows": source.word(select[0]) == "distinct",
         "an aggregate hangs on all rows": first_aggregate(source, block) is not None,
@@ -109,53 +108,3 @@ def _why_all(
         ),
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
-
-
-def _limit(block: Block) -> str:
-    """Return the section that says how many rows come back."""
-    return "fetch" if "fetch" in block.sections else "limit"
-
-
-def _count(source: Source, block: Block, section: str) -> int | None:
-    """Return the whole number of LIMIT, FETCH or OFFSET, None where there is none."""
-    first, last = block.range(section)
-    if section == "fetch" and source.word(first) in ("first", "next") and last == first + 4:
-        first, last = first + 1, first + 2
-    if section == "offset" and source.word(last - 1) in ("row", "rows"):
-        last -= 1
-    value, end = _sum(source, first, last)
-    return value if end == last and value is not None and 0 <= value < _MOST else None
-
-
-def _sum(source: Source, i: int, last: int) -> tuple[int | None, int]:
-    """Reckon whole numbers with ``+``, ``-`` and ``*``; return the token after them."""
-    value, i = _product(source, i, last)
-    while value is not None and i < last and source.tokens[i].text in ("+", "-"):
-        other, end = _product(source, i + 1, last)
-        sign = 1 if source.tokens[i].text == "+" else -1
-        value, i = (None if other is None else value + sign * other), end
-    return value, i
-
-
-def _product(source: Source, i: int, last: int) -> tuple[int | None, int]:
-    value, i = _whole(source, i, last)
-    while value is not None and i < last and source.tokens[i].text == "*":
-        other, i = _whole(source, i + 1, last)
-        value = None if other is None else value * other
-    return value, i
-
-
-def _whole(source: Source, i: int, last: int) -> tuple[int | None, int]:
-    """Read a whole number, a parameter or brackets."""
-    if i >= last:
-        return None, i
-    if source.mark(i, "("):
-        value, end = _sum(source, i + 1, source.partner[i])
-        return (value if end == source.partner[i] else None), source.skip(i)
-    token = source.tokens[i]
-    if token.kind == "parameter":
-        whole = isinstance(token.value, int) and not isinstance(token.value, bool)
-        return (int(str(token.value)) if whole else None), i + 1
-    text = token.text.replace("_", "")
-    whole = token.kind == "number" and text.isdigit() and len(text) < 19
-    return (int(text) if whole else None), i + 1

@@ -317,3 +317,39 @@ def test_tokens_are_counted_without_asking(con: thresher.Connection) -> None:
     (block,) = json.loads("\n".join(lines(con, f"EXPLAIN (FORMAT json) {sql}")))["blocks"]
     assert block["outlook"]["about_tokens_per_label"] == {"judge": 10.0}
     assert not any(line.startswith("tokens") for line in lines(con, f"EXPLAIN {KINDS['joint']}"))
+
+
+@pytest.mark.parametrize(
+    ("limit", "shown"),
+    [
+        ("LIMIT 4 OFFSET 2", 6),
+        ("LIMIT 2 * (1 + 2)", 6),
+        ("LIMIT ?", 6),
+        ("OFFSET 2 FETCH FIRST 4 ROWS ONLY", 6),
+        ("LIMIT 10%", 4000),
+        ("OFFSET 2", 4000),
+        ("", 4000),
+    ],
+)
+def test_rows_that_show_answers_are_reserved_for_by_the_limit_of_the_plan(
+    con: thresher.Connection, limit: str, shown: int
+) -> None:
+    sql = f"SELECT id, is_big(id + 1) AS b FROM t WHERE is_big(id) ORDER BY id {limit}"
+    sql += " USING s RECALL TARGET 90% ORACLE LIMIT 2000"
+    found = con.execute(f"EXPLAIN (FORMAT JSON) {sql}", [6] if "?" in limit else None)
+    outlook = json.loads(str(found.fetchone()[0]))["blocks"][0]["outlook"]  # type: ignore[index]
+    assert outlook["shows"] == shown
+    assert outlook["spends"] == min(1000, 2000 - min(shown, 1000))
+
+
+def test_a_proxy_says_itself_that_a_forecast_may_fit_it(
+    con: thresher.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from thresher.oracles.proxies import TfidfProxy
+
+    con.execute("SELECT id FROM t WHERE is_big(id) AND id < 300")
+    asked = "EXPLAIN SELECT id FROM t WHERE is_big(id) RECALL TARGET 90% PRECISION TARGET 90%"
+    monkeypatch.setattr(TfidfProxy, "name", "words")
+    assert "fitted to the 300 labels in the store" in flat(lines(con, asked))
+    monkeypatch.setattr(TfidfProxy, "quick", False)
+    assert "the fitted proxy has an AUC of" in flat(lines(con, asked))
