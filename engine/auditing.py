@@ -78,7 +78,7 @@ def audit_certificate(
     """
     _refuse(query, statement)
     asked = _asked(env, query, statement.oracle_limit, statement.seed)
-    with Population(env.connection, asked, [None] * len(asked.calls)) as population:
+    with env.population(asked) as population:
         run = Running(env, asked, population, purpose=f"audit of {statement.identity}")
         if query.estimation is not None:
             return _estimates(run, certificate["intervals"])
@@ -124,7 +124,7 @@ def audit_answer(
         A key of the answer is no row that the query is about.
     """
     asked = _asked(env, query, answer.limit, answer.seed)
-    with Population(env.connection, asked, [None] * len(asked.calls)) as population:
+    with env.population(asked) as population:
         returned = rows_given(env.connection, population, answer)
         bits = hashlib.sha256(np.packbits(returned).tobytes()).hexdigest()
         run = Running(env, asked, population, purpose=f"audit of {bits}")

@@ -11,6 +11,7 @@ import duckdb
 from thresher.bound_oracles import BoundOracle
 from thresher.budgets import SessionBudget
 from thresher.labels import LabelStore
+from thresher.plan import SelectionQuery
 from thresher.population import Population
 from thresher.progress import ProgressSink
 from thresher.scoring import Candidate
@@ -29,6 +30,8 @@ class Environment:
         The user's connection, inside a transaction.
     oracles : mapping of str to BoundOracle
         The oracles that the query calls.
+    population : callable
+        Reads the rows of a query.
     candidates : callable
         Makes the proxies that the query may use, once the expressions of USING are computed.
     predictors : callable
@@ -58,6 +61,7 @@ class Environment:
 
     connection: duckdb.DuckDBPyConnection
     oracles: Mapping[str, BoundOracle]
+    population: Callable[[SelectionQuery], Population]
     candidates: Callable[[Population], Sequence[Candidate]]
     predictors: Callable[[Population], Sequence[Candidate]]
     proxies: tuple[str, ...]

@@ -62,7 +62,7 @@ def forecast(env: Environment, query: SelectionQuery, targets: Targets, limit: i
     the store, as the query would; where there are none, the forecast is for proxies between a good
     and a weak one. Under a declared assumption the labels are those that the statement allows.
     """
-    with Population(env.connection, query, [None] * len(query.calls)) as population:
+    with env.population(query) as population:
         if env.settings.get("reuse_labels"):
             learn(env.store, query, env.oracles, population, env.store.last())
         known, free = population.known, population.free

@@ -82,7 +82,7 @@ class Population:
             refuse_volatile(connection, query)
             self._sources = [self._source(leaf) for leaf in query.leaves]
             # A mistake in the SELECT list must show before a label.
-            self.answering = Answering(connection, query, self._sources)
+            self.answering = self._answering()
             self._check_scores()
             self._read(facts)
         except BaseException:
@@ -99,6 +99,11 @@ class Population:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def asked(self) -> SelectionQuery:
+        """The query as it was asked, which tells its run from others."""
+        return self._query
 
     @property
     def n_rows(self) -> int:
@@ -316,6 +321,9 @@ class Population:
         table = found.to_arrow_table()
         places = np.argsort(self._numbers(table), kind="stable")
         return table.column("__thresher_value").combine_chunks().take(pa.array(places))
+
+    def _answering(self) -> Answering:
+        return Answering(self._connection, self._query, self._sources)
 
     def _source(self, leaf: Leaf) -> str:
         if is_base_table(self._connection, leaf):

@@ -73,7 +73,7 @@ def run(env: Environment, query: SelectionQuery) -> Answered:
     DataError, OracleError
         An oracle or proxy failed; labels bought before are kept.
     """
-    with Population(env.connection, query, [None] * len(query.calls)) as population:
+    with env.population(query) as population:
         if query.outputs is not None:
             check_outputs(population, query.sql, query.outputs)
         query = _all_rows(query, population)

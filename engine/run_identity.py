@@ -19,7 +19,6 @@ VERSION = version("thresher")
 
 def run_identity(
     env: Environment,
-    query: SelectionQuery,
     population: Population,
     targets: Targets,
     seed: object,
@@ -29,8 +28,8 @@ def run_identity(
 
     Parameters
     ----------
-    env, query, population, targets
-        Where it runs, what is asked, of which rows.
+    env, population, targets
+        Where it runs, the rows and what is asked of them.
     seed : object
         As the statement or the session names it; None where neither does.
     purpose : str
@@ -43,12 +42,13 @@ def run_identity(
         at the same place.
     """
     facts = hashlib.sha256()
-    called = {call.oracle for call in query.calls}
+    asked = population.asked
+    called = {call.oracle for call in asked.calls}
     named = {name: bound.version for name, bound in env.oracles.items() if name in called}
     settings = [
         env.oracle_limit, *(env.settings.get(name) for name in ("default_budget", "encoder")),
     ]  # fmt: skip
-    plain = (VERSION, _question(query), targets, seed, settings, named)
+    plain = (VERSION, _question(asked), targets, seed, settings, named)
     facts.update(repr((*plain, env.proxies)).encode())
     facts.update(purpose.encode())
     values = [array for array in population.plain if array is not None]

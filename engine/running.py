@@ -90,7 +90,7 @@ class Running:
         apart = [int.from_bytes(purpose.encode())] if purpose else []
         mixed = [place.seed, *apart]
         if reuse:
-            identity = run_identity(env, query, population, self.targets, seed, purpose)
+            identity = run_identity(env, population, self.targets, seed, purpose)
             place = env.store.begin(identity, place.seed, place.prices)
             # The facts may come from a query with the same seed: its draws must not come again.
             mixed = [place.seed, int(identity, 16)]

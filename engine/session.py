@@ -20,6 +20,7 @@ from thresher.errors import InterfaceError, ProgrammingError, nearest
 from thresher.interrupts import Interrupts
 from thresher.labels import LabelStore
 from thresher.models import Models
+from thresher.population import Population
 from thresher.prepared import Prepared
 from thresher.progress import ProgressEvent, ProgressSink, Silent, Told, sink_of
 from thresher.settings import Settings
@@ -311,6 +312,7 @@ class Session:
         return Environment(
             connection=self.connection,
             oracles={call.oracle: self.models.bound(call.oracle) for call in query.all_calls},
+            population=lambda asked: Population(self.connection, asked, [None] * len(asked.calls)),
             candidates=lambda population: self.models.candidates(query, entries, population),
             predictors=lambda population: self.models.predictors(query, entries, population),
             proxies=tuple(entry.name for entry in entries),
