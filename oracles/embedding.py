@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from scipy import special
 
 from thresher.errors import InterfaceError
 from thresher.oracles.batching import token_batches
@@ -19,7 +20,7 @@ from thresher.oracles.context import Context
 from thresher.oracles.features import split_inputs
 from thresher.oracles.logistic import FittedScores, fit_logistic
 from thresher.oracles.options import Option, Options
-from thresher.oracles.protocols import Signature
+from thresher.oracles.protocols import FittedProxy, Signature
 from thresher.oracles.runtime import (
     RUNTIME_OPTIONS,
     Runtime,
@@ -51,6 +52,9 @@ _LARGEST = 6e4  # of float16, in which vectors are kept
 @dataclass(frozen=True, slots=True)
 class _Features:
     matrix: npt.NDArray[np.float32]
+    centre: npt.NDArray[np.float32]
+    spread: npt.NDArray[np.float32]
+    scale: npt.NDArray[np.float64]
 
 
 @functools.lru_cache(maxsize=4)
@@ -151,18 +155,28 @@ class EmbeddingProxy:
         """
         inputs = split_inputs(batch)
         if inputs.texts is None:
-            return _Features(inputs.numbers)
+            none = np.zeros(0, dtype=np.float32)
+            return _Features(inputs.numbers, none, none, inputs.scale)
         vectors = self._vectors(inputs.texts)
-        vectors -= vectors.mean(axis=0)
+        centre = vectors.mean(axis=0)
+        vectors -= centre
         # Rows have a length near 1 whatever the encoder, so one set of strengths fits all.
-        vectors /= np.maximum(vectors.std(axis=0), 1e-6) * np.sqrt(vectors.shape[1])
-        return _Features(np.hstack([vectors, inputs.numbers]))
+        spread = np.maximum(vectors.std(axis=0), 1e-6) * np.sqrt(vectors.shape[1])
+        spread = spread.astype(np.float32)
+        vectors /= spread
+        return _Features(np.hstack([vectors, inputs.numbers]), centre, spread, inputs.scale)
+
+    @property
+    def version(self) -> str:
+        """What the features hang on: proxies of another version cannot be used again."""
+        runtime, weights = resolve_runtime(self._options), self._source.version()
+        max_tokens = self._options.count("max_tokens", _MAX_TOKENS)
+        return digest("mean of three layers", weights, runtime.dtype, max_tokens)
 
     def _vectors(self, texts: list[str]) -> npt.NDArray[np.float32]:
         runtime, weights = resolve_runtime(self._options), self._source.version()
         max_tokens = self._options.count("max_tokens", _MAX_TOKENS)
-        version = digest("mean of three layers", weights, runtime.dtype, max_tokens)
-        store = _store(version, self._options.boolean("cache", True))
+        store = _store(self.version, self._options.boolean("cache", True))
         missing = store.missing(texts)
         if missing:
             store.add(missing, embed(self._source, weights, runtime, max_tokens, missing))
@@ -186,6 +200,40 @@ class EmbeddingProxy:
         if not isinstance(features, _Features):
             raise InterfaceError(f"{self.name}: fit takes what featurise returned.")
         return fit_logistic(features.matrix, rows, truth, rng, _STRENGTHS, belief)
+
+    def freeze(self, features: object, fitted: FittedProxy) -> dict[str, npt.NDArray[Any]] | None:
+        """Return what `apply` needs, as arrays; None where nothing was learnt."""
+        if not isinstance(features, _Features) or not isinstance(fitted, FittedScores):
+            raise InterfaceError(f"{self.name}: freeze takes what featurise and fit returned.")
+        if fitted.head is None:
+            return None
+        return {
+            "centre": features.centre,
+            "spread": features.spread,
+            "weights": fitted.head.spread(features.matrix.shape[1]),
+            "scale": features.scale,
+            "intercept": np.array([fitted.head.intercept]),
+        }
+
+    def apply(
+        self, trained: Mapping[str, npt.NDArray[Any]], batch: pa.Table
+    ) -> npt.NDArray[np.float64]:
+        """Score rows by what `freeze` returned: probabilities, shape (n_rows,).
+
+        Raises
+        ------
+        InterfaceError
+            The rows have more or fewer numbers than those it was trained on, or no text.
+        """
+        inputs = split_inputs(batch, trained["scale"])
+        features = inputs.numbers
+        if (inputs.texts is None) != (not len(trained["centre"])):
+            raise InterfaceError(f"{self.name} was trained on other inputs.")
+        if inputs.texts is not None:
+            vectors = (self._vectors(inputs.texts) - trained["centre"]) / trained["spread"]
+            features = np.hstack([vectors, features])
+        logits = features @ trained["weights"].astype(np.float64) + trained["intercept"][0]
+        return np.asarray(special.expit(logits), dtype=np.float64)
 
 
 def create_proxy(

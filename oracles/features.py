@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from thresher.errors import InterfaceError
 from thresher.oracles.answers import is_text
 
 __all__ = ["Inputs", "split_inputs"]
@@ -27,10 +28,13 @@ class Inputs:
         Numeric, boolean and temporal arguments with mean 0 and standard deviation 1, NULL as 0;
         of a list of numbers, such as the pixels of an image or a vector, each place is one, and
         the whole list has a length near 1.
+    scale : ndarray of float64, shape (n_numbers, 2)
+        What was subtracted from each number, and what it was divided by.
     """
 
     texts: list[str] | None
     numbers: npt.NDArray[np.float32]
+    scale: npt.NDArray[np.float64]
 
 
 def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -71,16 +75,24 @@ def _as_numbers(column: pa.ChunkedArray) -> npt.NDArray[np.float64] | None:
     return numbers
 
 
-def _standardised(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    finite = np.isfinite(values)
-    if not finite.any():
-        return np.zeros(len(values), dtype=np.float32)
-    centre, spread = values[finite].mean(), values[finite].std()
-    scaled = np.where(finite, values - centre, 0.0) / (spread if spread > 0 else 1.0)
-    return scaled.astype(np.float32)
+def _scale_of(values: npt.NDArray[np.float64], divisor: float) -> npt.NDArray[np.float64]:
+    """Mean and spread of each column of finite values, the latter times a divisor."""
+    found = np.tile([0.0, divisor], (values.shape[1], 1))
+    for column, numbers in enumerate(values.T):
+        finite = numbers[np.isfinite(numbers)]
+        if len(finite):
+            found[column] = finite.mean(), (finite.std() or 1.0) * divisor
+    return found
 
 
-def split_inputs(batch: pa.Table) -> Inputs:
+def _scaled(
+    values: npt.NDArray[np.float64], scale: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float32]:
+    centre, spread = scale.T
+    return np.where(np.isfinite(values), (values - centre) / spread, 0.0).astype(np.float32)
+
+
+def split_inputs(batch: pa.Table, scale: npt.NDArray[np.float64] | None = None) -> Inputs:
     """Separate a table of model inputs into one text and a few numbers a row.
 
     Parameters
@@ -88,9 +100,17 @@ def split_inputs(batch: pa.Table) -> Inputs:
     batch : pyarrow.Table
         One column per model input. Strings are text; numbers, booleans, dates, timestamps and
         lists of equally many numbers are numbers; other types are left out.
+    scale : ndarray of float64, shape (n_numbers, 2), optional
+        `Inputs.scale` of other rows, by which these are to be scaled.
+
+    Raises
+    ------
+    InterfaceError
+        There are more or fewer numbers a row than `scale` is for.
     """
     texts: list[pa.ChunkedArray] = []
-    numbers: list[npt.NDArray[np.float32]] = []
+    numbers: list[npt.NDArray[np.float64]] = []
+    divisors: list[float] = []
     for column in batch.columns:
         kind = column.type
         if pa.types.is_dictionary(kind):
@@ -98,13 +118,24 @@ def split_inputs(batch: pa.Table) -> Inputs:
         if is_text(kind):
             texts.append(_as_text(column))
         elif (values := _as_number(column)) is not None:
-            numbers.append(_standardised(values))
+            numbers.append(values[:, None])
+            divisors.append(1.0)
         elif (lists := _as_numbers(column)) is not None:
-            scaled = np.apply_along_axis(_standardised, 0, lists)
-            numbers.append(scaled / np.float32(np.sqrt(lists.shape[1])))
+            numbers.append(lists)
+            divisors.append(float(np.sqrt(lists.shape[1])))
+    if scale is None:
+        found = [_scale_of(v, by) for v, by in zip(numbers, divisors, strict=True)]
+        scale = np.concatenate([np.zeros((0, 2)), *found])
+    ends = np.cumsum([values.shape[1] for values in numbers], dtype=np.int64)
+    if len(scale) != (ends[-1] if len(ends) else 0):
+        raise InterfaceError(
+            f"the proxy was trained on {len(scale)} numbers a row, and these rows have "
+            f"{ends[-1] if len(ends) else 0}."
+        )
+    parts = [_scaled(v, s) for v, s in zip(numbers, np.split(scale, ends[:-1]), strict=False)]
     empty = np.zeros((batch.num_rows, 0), dtype=np.float32)
-    stacked = np.column_stack(numbers) if numbers else empty
+    scaled = np.column_stack(parts) if parts else empty
     if not texts:
-        return Inputs(None, stacked)
+        return Inputs(None, scaled, scale)
     joined = texts[0] if len(texts) == 1 else pc.binary_join_element_wise(*texts, "\n")
-    return Inputs(joined.to_pylist(), stacked)
+    return Inputs(joined.to_pylist(), scaled, scale)

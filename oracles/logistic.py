@@ -11,11 +11,41 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse, special, stats
 
-__all__ = ["FittedScores", "Matrix", "cross_entropy", "fit_logistic", "ranking_auc"]
+__all__ = [
+    "FittedScores",
+    "LinearHead",
+    "Matrix",
+    "cross_entropy",
+    "fit_logistic",
+    "ranking_auc",
+]
 
 Matrix: TypeAlias = "npt.NDArray[np.float32] | sparse.csr_matrix"
 _FOLDS = 5
 _CLIP = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LinearHead:
+    """What was learnt: the logit of a row is ``matrix[:, columns] @ weights + intercept``.
+
+    Parameters
+    ----------
+    columns : ndarray of int64, shape (k,)
+        Features that have a weight, ascending.
+    weights : ndarray of float64, shape (k,)
+    intercept : float
+    """
+
+    columns: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float64]
+    intercept: float
+
+    def spread(self, n_features: int) -> npt.NDArray[np.float32]:
+        """Return the weight of every feature, 0 where it has none: shape (n_features,)."""
+        everywhere = np.zeros(n_features, dtype=np.float32)
+        everywhere[self.columns] = self.weights
+        return everywhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +60,14 @@ class FittedScores:
         Cross-validated area under the ROC curve, in [0, 1].
     log_loss : float
         Cross-validated log loss in nats.
+    head : LinearHead or None
+        What the scores of the other rows come from; None where nothing could be learnt.
     """
 
     scores: npt.NDArray[np.float32]
     auc: float
     log_loss: float
+    head: LinearHead | None = None
 
 
 def ranking_auc(scores: npt.NDArray[np.float64], truth: npt.NDArray[np.bool_]) -> float:
@@ -77,18 +110,17 @@ def _smoothed(truth: npt.NDArray[np.bool_]) -> float:
     return float((truth.sum() + 1) / (len(truth) + 2))
 
 
-def _logits(
+def _weights(
     train: Matrix,
     truth: npt.NDArray[np.bool_],
     belief: npt.NDArray[np.float64] | None,
     strength: float,
-    target: Matrix,
-) -> npt.NDArray[np.float64]:
-    """Fit once and return the logit of each row of the target matrix."""
+) -> tuple[npt.NDArray[np.float64], float]:
+    """Fit once and return the weight of each feature, and the intercept."""
     from sklearn.linear_model import LogisticRegression
 
     if truth.all() or not truth.any() or train.shape[1] == 0:
-        return np.full(target.shape[0], special.logit(_smoothed(truth)))
+        return np.zeros(train.shape[1]), float(special.logit(_smoothed(truth)))
     weight = None
     if belief is not None:  # every row stands for TRUE and for FALSE, as much as it is either
         truth = np.repeat([True, False], len(truth))
@@ -98,17 +130,24 @@ def _logits(
     with warnings.catch_warnings():  # an optimum to three digits is enough for a proxy
         warnings.simplefilter("ignore")
         model.fit(train, truth, sample_weight=weight)
-    weights = np.asarray(model.coef_[0], dtype=np.float64)
-    return np.asarray(target @ weights) + float(model.intercept_[0])
+    return np.asarray(model.coef_[0], dtype=np.float64), float(model.intercept_[0])
 
 
-def _used_columns(matrix: Matrix, rows: npt.NDArray[np.int64]) -> tuple[Matrix, Matrix]:
-    """Training rows, and all rows, over the features that any training row has."""
+def _logits(
+    target: Matrix, weights: npt.NDArray[np.float64], intercept: float
+) -> npt.NDArray[np.float64]:
+    return np.asarray(target @ weights) + intercept
+
+
+def _used_columns(
+    matrix: Matrix, rows: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], Matrix, Matrix]:
+    """Features that any training row has; training rows, and all rows, over them."""
     train = matrix[rows]
     if not sparse.issparse(matrix):
-        return train, matrix
-    used = np.unique(sparse.csr_matrix(train).indices)
-    return train[:, used], matrix[:, used]
+        return np.arange(matrix.shape[1]), train, matrix
+    used = np.unique(sparse.csr_matrix(train).indices).astype(np.int64)
+    return used, train[:, used], matrix[:, used]
 
 
 def fit_logistic(
@@ -168,7 +207,7 @@ def _fit(
     belief: npt.NDArray[np.float64] | None,
 ) -> FittedScores:
     rate = _smoothed(truth)
-    train, everything = _used_columns(matrix, rows)
+    used, train, everything = _used_columns(matrix, rows)
     fold = _folds(truth, rng)
     held_out = np.zeros((len(strengths), len(rows)))
     for k in range(_FOLDS):
@@ -176,13 +215,16 @@ def _fit(
         if len(out) and len(kept):
             for i, strength in enumerate(strengths):
                 soft = None if belief is None else belief[kept]
-                held_out[i, out] = _logits(train[kept], truth[kept], soft, strength, train[out])
+                learnt = _weights(train[kept], truth[kept], soft, strength)
+                held_out[i, out] = _logits(train[out], *learnt)
         elif len(out):
             held_out[:, out] = special.logit(rate)
     probabilities = special.expit(held_out)
     losses = [cross_entropy(p, truth) for p in probabilities]
     best = int(np.argmin(losses))
-    scores = special.expit(_logits(train, truth, belief, strengths[best], everything))
+    weights, intercept = _weights(train, truth, belief, strengths[best])
+    scores = special.expit(_logits(everything, weights, intercept))
     scores[rows] = probabilities[best]
     auc = ranking_auc(held_out[best], truth)
-    return FittedScores(scores.astype(np.float32), auc, losses[best])
+    head = LinearHead(used, weights, intercept)
+    return FittedScores(scores.astype(np.float32), auc, losses[best], head)

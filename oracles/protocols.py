@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -121,6 +122,10 @@ class TrainableProxy(Protocol):
     def name(self) -> str:
         """Short name for the certificate, such as ``tfidf`` or ``embedding(all-MiniLM-L6-v2)``."""
 
+    @property
+    def version(self) -> str:
+        """What the features hang on: what was learnt is of use to proxies of this version only."""
+
     def featurise(self, batch: pa.Table) -> object:
         """Compute what `fit` needs for the whole population (one column per model input)."""
 
@@ -137,3 +142,11 @@ class TrainableProxy(Protocol):
         `belief` is the probability of TRUE of each by the oracle's confidence, to be fitted to in
         place of `truth` where it is given.
         """
+
+    def freeze(self, features: object, fitted: FittedProxy) -> dict[str, npt.NDArray[Any]] | None:
+        """Return what was learnt as arrays, without the rows; None where that is nothing."""
+
+    def apply(
+        self, trained: Mapping[str, npt.NDArray[Any]], batch: pa.Table
+    ) -> npt.NDArray[np.float64]:
+        """Score rows by what `freeze` returned: probabilities of TRUE, shape (n,)."""

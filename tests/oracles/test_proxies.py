@@ -301,3 +301,25 @@ def test_vectors_that_were_cut_short_are_passed_over(tmp_path: Path) -> None:
     again = VectorStore(tmp_path)
     assert again.missing(["a", "c", "c", "b"]) == ["c"]
     assert again.get(["b", "a", "b"]).tolist() == [[3, 4], [1, 2], [3, 4]]
+
+
+def test_what_tfidf_has_learnt_scores_other_rows_as_it_scored_its_own(
+    text_signature: Signature,
+) -> None:
+    texts, truth = reviews(600)
+    proxy = tfidf(text_signature)
+    batch = pa.table({"text": texts, "n": np.arange(600.0)})
+    rows = np.arange(200)
+    features = proxy.featurise(batch)
+    fitted = proxy.fit(features, rows, truth[rows], np.random.default_rng(0))
+    learnt = proxy.freeze(features, fitted)
+    assert learnt is not None
+    assert all(array.dtype != object for array in learnt.values())
+    again = proxy.apply(learnt, batch)
+    np.testing.assert_allclose(again[200:], fitted.scores[200:], atol=1e-3)
+    np.testing.assert_allclose(proxy.apply(learnt, batch.slice(300, 5)), again[300:305])
+    assert proxy.apply(learnt, pa.table({"text": ["", "qqq"], "n": [0.0, 1.0]})).shape == (2,)
+    with pytest.raises(InterfaceError, match="trained on 1 numbers"):
+        proxy.apply(learnt, pa.table({"text": ["a"]}))
+    one_sided = proxy.fit(features, rows, np.ones(200, dtype=bool), np.random.default_rng(0))
+    assert proxy.freeze(features, one_sided) is None
