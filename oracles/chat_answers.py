@@ -10,9 +10,13 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from thresher.oracles.options import Options
+from thresher.oracles.prompts import unescape
+
 __all__ = [
     "AnswerFormat",
     "BadAnswerError",
+    "answer_format",
     "answer_probability",
     "first_token_odds",
     "plain",
@@ -134,6 +138,56 @@ def plain(text: str) -> str:
     ('Yes', '.5')
     """
     return text.strip(_WRAPPING).rstrip(".").rstrip(_WRAPPING)
+
+
+def answer_format(
+    options: Options, returns: pa.DataType, *, any_text: bool = False
+) -> AnswerFormat:
+    """Return what the model may answer, from the return type, ``yes``, ``no`` and ``answers``.
+
+    Parameters
+    ----------
+    options : Options
+        Of the oracle.
+    returns : pyarrow.DataType
+        Boolean, integer, floating or string.
+    any_text : bool
+        Whether a string needs no ``answers``: the model then writes what it will.
+
+    Raises
+    ------
+    OptionError
+        If they do not go together, or two answers are the same.
+    """
+    boolean, text = pa.types.is_boolean(returns), pa.types.is_string(returns)
+    fits = {"yes": boolean, "no": boolean, "answers": text, "schema": text}
+    for name, fitting in fits.items():
+        if name in options.values and not fitting:
+            wanted = "VARCHAR" if name in ("answers", "schema") else "BOOLEAN"
+            raise options.error(f"option '{name}' goes with RETURNS {wanted}.", name)
+    choices: list[str] = []
+    if boolean:
+        choices = [options.text("yes") or "yes", options.text("no") or "no"]
+    elif text:
+        choices = [unescape(answer).strip() for answer in options.texts("answers")]
+        if len(choices) < 2 and (choices or not any_text):
+            none = ", or none for any text" if any_text else ""
+            raise options.error(
+                f"RETURNS VARCHAR needs two answers or more{none}. Write"
+                " answers = ['good', 'bad'].",
+                "answers",
+            )
+    seen: dict[str, str] = {}
+    for choice in choices:
+        key = plain(choice).casefold()
+        if not key or key in seen:
+            other = f"is the same as {seen[key]!r}" if key else "is empty"
+            raise options.error(
+                f"answer {choice!r} {other}, up to case, quotes and a full stop.",
+                "answers" if text else None,
+            )
+        seen[key] = choice
+    return AnswerFormat(returns, tuple(choices))
 
 
 def _quoted(text: str) -> str:

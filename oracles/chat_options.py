@@ -1,20 +1,14 @@
-"""Options of models behind a URL: the server, the key, the pace, the price, the answers."""
+"""Options of models behind a URL: the server, the key, the pace, the price."""
 
 from __future__ import annotations
 
 import re
 from urllib.parse import urlsplit
 
-import pyarrow as pa
-
-from thresher.oracles.answers import arrow_type
-from thresher.oracles.chat_answers import AnswerFormat, plain
 from thresher.oracles.chat_asking import Terms
 from thresher.oracles.options import Option, OptionError, Options
-from thresher.oracles.prompts import unescape
-from thresher.oracles.protocols import Signature
 
-__all__ = ["SERVER_OPTIONS", "answer_format", "server_url", "terms_of"]
+__all__ = ["SERVER_OPTIONS", "server_url", "terms_of"]
 
 SERVER_OPTIONS = {
     "url": Option("text", required=True),
@@ -72,46 +66,6 @@ def server_url(options: Options) -> str:
         raise error
     base = written.rstrip("/").removesuffix("/chat/completions")
     return f"{base}/chat/completions"
-
-
-def answer_format(options: Options, signature: Signature) -> AnswerFormat:
-    """Return what the model may answer, from the return type, ``yes``, ``no`` and ``answers``.
-
-    Raises
-    ------
-    OptionError
-        If they do not go together, or two answers are the same.
-    """
-    returns = arrow_type(signature.returns)
-    boolean, text = pa.types.is_boolean(returns), pa.types.is_string(returns)
-    for name, fits, wanted in (
-        ("yes", boolean, "BOOLEAN"),
-        ("no", boolean, "BOOLEAN"),
-        ("answers", text, "VARCHAR"),
-    ):
-        if name in options.values and not fits:
-            raise options.error(f"option '{name}' goes with RETURNS {wanted}.", name)
-    choices: list[str] = []
-    if boolean:
-        choices = [options.text("yes") or "yes", options.text("no") or "no"]
-    elif text:
-        choices = [unescape(answer).strip() for answer in options.texts("answers")]
-        if len(choices) < 2:
-            raise options.error(
-                "RETURNS VARCHAR needs two answers or more. Write answers = ['good', 'bad'].",
-                "answers",
-            )
-    seen: dict[str, str] = {}
-    for choice in choices:
-        key = plain(choice).casefold()
-        if not key or key in seen:
-            other = f"is the same as {seen[key]!r}" if key else "is empty"
-            raise options.error(
-                f"answer {choice!r} {other}, up to case, quotes and a full stop.",
-                "answers" if text else None,
-            )
-        seen[key] = choice
-    return AnswerFormat(returns, tuple(choices))
 
 
 def terms_of(options: Options) -> Terms:

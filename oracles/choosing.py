@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -12,12 +13,12 @@ from thresher.oracles.context import Context
 from thresher.oracles.decisions import answer_by_odds, check_finite, returned_type
 from thresher.oracles.media import require_text
 from thresher.oracles.options import Options
-from thresher.oracles.prompts import parse_prompt, unescape
+from thresher.oracles.prompts import parse_prompt, system_prompt, unescape
 from thresher.oracles.protocols import Answers, Signature
 from thresher.oracles.runtime import Runtime
 from thresher.oracles.weights import Source, load_model
 
-__all__ = ["ChoosingTask", "answer_texts", "choosing_task", "question_facts"]
+__all__ = ["ChoosingTask", "choosing_task", "question_facts", "question_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,23 +89,8 @@ def question_facts(question: Question) -> tuple[object, ...]:
     )
 
 
-def answer_texts(returns: pa.DataType, options: Options, blank: str) -> tuple[str, ...]:
-    """Return the answer texts that the options name, checked against the return type.
-
-    Parameters
-    ----------
-    returns : pyarrow.DataType
-        Boolean, floating or string.
-    options : Options
-        ``yes``, ``no``, ``answers`` and ``threshold``.
-    blank : str
-        What stands before ``yes`` and ``no`` when they are not given.
-
-    Raises
-    ------
-    OptionError
-        If options and type do not go together, or one answer begins with another.
-    """
+def _answer_texts(returns: pa.DataType, options: Options, blank: str) -> tuple[str, ...]:
+    """The answers, checked; `blank` stands before a ``yes`` and ``no`` that are not given."""
     if pa.types.is_string(returns):
         for name in ("yes", "no", "threshold"):
             if name in options.values:
@@ -137,23 +123,43 @@ def answer_texts(returns: pa.DataType, options: Options, blank: str) -> tuple[st
     return texts
 
 
+def question_of(
+    options: Options, returns: pa.DataType, arguments: Sequence[str], *, chat: bool
+) -> Question:
+    """Return the question that the options ask.
+
+    Parameters
+    ----------
+    options : Options
+        ``prompt``, ``system``, ``yes``, ``no``, ``answers``, ``threshold`` and ``max_tokens``.
+    returns : pyarrow.DataType
+        Boolean, floating or string.
+    arguments : sequence of str
+        Those that the prompt names.
+    chat : bool
+        Whether the prompt is a user's turn in the model's chat template.
+
+    Raises
+    ------
+    OptionError
+        If they do not go together, or one answer begins with another.
+    """
+    return Question(
+        who=options.who,
+        prompt=parse_prompt(options.text("prompt") or "", arguments, options),
+        answers=_answer_texts(returns, options, "" if chat else " "),
+        threshold=options.number("threshold", 0.0),
+        returns=returns,
+        max_tokens=options.count("max_tokens", 0) or None,
+        chat=chat,
+        system=system_prompt(options, chat=chat),
+    )
+
+
 def choosing_task(signature: Signature, options: Options, _context: Context) -> ChoosingTask:
     """Make the task of ``task = 'causal-lm'`` from checked options."""
     returns = returned_type(signature, options, "causal-lm")
     require_text(signature.arguments, options, "causal-lm")
     names = [argument.name for argument in signature.arguments]
-    system = options.text("system")
-    chat = options.boolean("chat", system is not None)
-    if system is not None and not chat:
-        raise options.error("option 'system' goes with chat = true.", "system")
-    question = Question(
-        who=options.who,
-        prompt=parse_prompt(options.text("prompt") or "", names, options),
-        answers=answer_texts(returns, options, "" if chat else " "),
-        threshold=options.number("threshold", 0.0),
-        returns=returns,
-        max_tokens=options.count("max_tokens", 0) or None,
-        chat=chat,
-        system=None if system is None else unescape(system),
-    )
-    return ChoosingTask(question)
+    chat = options.boolean("chat", options.text("system") is not None)
+    return ChoosingTask(question_of(options, returns, names, chat=chat))

@@ -22,9 +22,55 @@ from thresher.oracles.protocols import Answers, Signature
 from thresher.oracles.runtime import Runtime
 from thresher.oracles.weights import Source, load_model
 
-__all__ = ["LabelledTask", "media_classification", "text_classification", "text_prompt"]
+__all__ = [
+    "LabelTask",
+    "LabelledTask",
+    "media_classification",
+    "media_reader",
+    "text_classification",
+    "text_prompt",
+]
 
 Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelTask:
+    """What every task that gives rows labels is asked.
+
+    Parameters
+    ----------
+    name : str
+        The value of the option ``task``.
+    choice : LabelChoice
+        What is wanted of the labels.
+    prompt : Prompt or None
+        Text around the arguments; None where there is none, or no text.
+    reader : MediaReader or None
+        For images and sounds.
+    """
+
+    name: str
+    choice: LabelChoice
+    prompt: Prompt | None = None
+    reader: MediaReader | None = None
+
+    @property
+    def returns(self) -> pa.DataType:
+        """Arrow type of the answers."""
+        return self.choice.returns
+
+    @property
+    def wanted(self) -> tuple[object, ...]:
+        """Plain values: the label, its threshold and the text around the arguments."""
+        prompt = None if self.prompt is None else (self.prompt.literals, self.prompt.fields)
+        return (self.choice.label, self.choice.threshold, prompt)
+
+    def texts(self, batch: pa.Table) -> list[list[str]]:
+        """Return the texts of the rows, a list for each argument; one where there is a prompt."""
+        if self.prompt is None:
+            return [column.cast(pa.string()).to_pylist() for column in batch.columns]
+        return [[self.prompt.render(row) for row in self.prompt.rows(batch)]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +93,13 @@ class _Classifying:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledTask:
+class LabelledTask(LabelTask):
     """A classifier whose labels stand in its own configuration.
 
     Parameters
     ----------
-    name : str
-        ``text-classification``, ``image-classification`` or ``audio-classification``.
-    choice : LabelChoice
-        What is wanted of the labels.
-    prompt : Prompt or None
-        Text around the arguments; None where there is none, or no text.
-    reader : MediaReader or None
-        For images and sounds.
+    name, choice, prompt, reader
+        As for `LabelTask`; ``text-``, ``image-`` or ``audio-classification``.
     max_tokens : int or None
         Longest text.
 
@@ -70,28 +110,17 @@ class LabelledTask:
     itself where it says regression.
     """
 
-    name: str
-    choice: LabelChoice
-    prompt: Prompt | None = None
-    reader: MediaReader | None = None
     max_tokens: int | None = None
-
-    @property
-    def returns(self) -> pa.DataType:
-        """Arrow type of the answers."""
-        return self.choice.returns
 
     @property
     def facts(self) -> tuple[object, ...]:
         """Label, threshold, text and cut."""
-        prompt = None if self.prompt is None else (self.prompt.literals, self.prompt.fields)
-        return (self.choice.label, self.choice.threshold, prompt, self.max_tokens)
+        return (*self.wanted, self.max_tokens)
 
     def load(self, source: Source, version: str, runtime: Runtime) -> _Classifying:
         """Load the model and look for the label in its configuration."""
         processor, replicas = load_model(self.name, source, version, runtime)
         config: Any = replicas.model.config
-        score = self._texts
         named = sorted((int(i), str(name)) for i, name in config.id2label.items())
         labels = tuple(name for _, name in named)
         if len(set(labels)) < len(labels):
@@ -108,20 +137,13 @@ class LabelledTask:
         scorer: TextLogits | ImageLogits | SoundLogits
         if self.reader is None:
             scorer = TextLogits(processor, replicas, runtime.batch_tokens, self.max_tokens)
-            text = scorer
-            return _Classifying(self.choice, labels, kind, lambda batch: score(text, batch))
+            score = scorer.score
+            return _Classifying(self.choice, labels, kind, lambda batch: score(*self.texts(batch)))
         if self.name == "image-classification":
             scorer = ImageLogits(self.reader, processor, replicas, lambda m, x: m(x).logits)
         else:
             scorer = SoundLogits(self.reader, processor, replicas)
         return _Classifying(self.choice, labels, kind, scorer.score)
-
-    def _texts(self, scorer: TextLogits, batch: pa.Table) -> Scores:
-        if self.prompt is not None:
-            prompt = self.prompt
-            return scorer.score([prompt.render(row) for row in prompt.rows(batch)])
-        columns = [column.cast(pa.string()).to_pylist() for column in batch.columns]
-        return scorer.score(*columns)
 
 
 def text_prompt(signature: Signature, options: Options, most: int) -> Prompt | None:
@@ -148,6 +170,22 @@ def text_prompt(signature: Signature, options: Options, most: int) -> Prompt | N
     return None
 
 
+def media_reader(signature: Signature, options: Options, context: Context) -> MediaReader:
+    """Return what reads the files that the one argument names or holds.
+
+    Raises
+    ------
+    OptionError
+        If there is another number of arguments.
+    """
+    if len(signature.arguments) != 1:
+        raise options.error(
+            f"task '{options.text('task')}' takes one argument, a BLOB or a path, not"
+            f" {len(signature.arguments)}."
+        )
+    return MediaReader(options.who, signature.arguments[0].name, context)
+
+
 def text_classification(signature: Signature, options: Options, _context: Context) -> LabelledTask:
     """Make the task of ``task = 'text-classification'`` from checked options."""
     return LabelledTask(
@@ -161,9 +199,5 @@ def text_classification(signature: Signature, options: Options, _context: Contex
 def media_classification(signature: Signature, options: Options, context: Context) -> LabelledTask:
     """Make the task of ``image-classification`` or ``audio-classification``."""
     task = (options.text("task") or "").lower()
-    if len(signature.arguments) != 1:
-        raise options.error(
-            f"task '{task}' takes one argument, a BLOB or a path, not {len(signature.arguments)}."
-        )
-    reader = MediaReader(options.who, signature.arguments[0].name, context)
+    reader = media_reader(signature, options, context)
     return LabelledTask(task, label_choice(signature, options, task), reader=reader)

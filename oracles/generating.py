@@ -15,7 +15,7 @@ from thresher.errors import DataError, OracleError
 from thresher.oracles.answers import arrow_type, describe_row
 from thresher.oracles.batching import Replicas, token_batches
 from thresher.oracles.chat import shortened
-from thresher.oracles.chat_answers import AnswerFormat, BadAnswerError, plain
+from thresher.oracles.chat_answers import AnswerFormat, BadAnswerError, answer_format
 from thresher.oracles.chat_templates import chat_prompt
 from thresher.oracles.context import Context
 from thresher.oracles.json_answers import check_schema, read_json
@@ -23,7 +23,7 @@ from thresher.oracles.logits import context_length
 from thresher.oracles.media import require_text
 from thresher.oracles.options import Options
 from thresher.oracles.prompt_tokens import PromptTokens
-from thresher.oracles.prompts import Prompt, parse_prompt, unescape
+from thresher.oracles.prompts import Prompt, parse_prompt, system_prompt, unescape
 from thresher.oracles.protocols import Answers, Signature
 from thresher.oracles.runtime import Runtime, quiet
 from thresher.oracles.weights import Source, load_model
@@ -214,31 +214,6 @@ class _Writing:
         return text, end is not None
 
 
-def _format(returns: pa.DataType, options: Options) -> AnswerFormat:
-    boolean, text = pa.types.is_boolean(returns), pa.types.is_string(returns)
-    for name, fits, wanted in (
-        ("yes", boolean, "BOOLEAN"),
-        ("no", boolean, "BOOLEAN"),
-        ("answers", text, "VARCHAR"),
-        ("schema", text, "VARCHAR"),
-    ):
-        if name in options.values and not fits:
-            raise options.error(f"option '{name}' goes with RETURNS {wanted}.", name)
-    choices: list[str] = []
-    if boolean:
-        choices = [options.text("yes") or "yes", options.text("no") or "no"]
-    elif text:
-        choices = [unescape(answer).strip() for answer in options.texts("answers")]
-    keys = [plain(choice).casefold() for choice in choices]
-    if len(set(keys)) < len(keys) or not all(keys) or len(keys) == 1:
-        raise options.error(
-            "answers must be two or more that differ, up to case, quotes and a full stop, and none"
-            " empty.",
-            "answers" if text else None,
-        )
-    return AnswerFormat(returns, tuple(choices))
-
-
 def _schema(options: Options) -> str | None:
     written = options.text("schema")
     if written is None:
@@ -258,18 +233,17 @@ def writing_task(signature: Signature, options: Options, _context: Context) -> W
     """Make the task of ``task = 'text-generation'`` from checked options."""
     require_text(signature.arguments, options, "text-generation")
     returns = arrow_type(signature.returns)
-    system, chat = options.text("system"), options.boolean("chat", True)
-    if system is not None and not chat:
-        raise options.error("option 'system' goes with chat = true.", "system")
-    answer_format, schema = _format(returns, options), _schema(options)
+    chat = options.boolean("chat", True)
+    system = system_prompt(options, chat=chat)
+    form, schema = answer_format(options, returns, any_text=True), _schema(options)
     prompt = parse_prompt(
         options.text("prompt") or "", [a.name for a in signature.arguments], options
     )
     asked = None
     if schema is not None:
         asked = f"Answer in JSON that fits this schema, and nothing else: {schema}"
-    elif answer_format.choices or not pa.types.is_string(returns):
-        asked = answer_format.instruction(structured=False)
+    elif form.choices or not pa.types.is_string(returns):
+        asked = form.instruction(structured=False)
     if chat and asked is not None:
         literals = (*prompt.literals[:-1], f"{prompt.literals[-1]}\n\n{asked}")
         prompt = Prompt(literals, prompt.fields)
@@ -277,10 +251,10 @@ def writing_task(signature: Signature, options: Options, _context: Context) -> W
     return WritingTask(
         who=options.who,
         prompt=prompt,
-        format=answer_format,
+        format=form,
         schema=schema,
         chat=chat,
-        system=None if system is None else unescape(system),
+        system=system,
         stop=None if stop is None else unescape(stop),
         max_new_tokens=options.count("max_new_tokens", _MAX_NEW_TOKENS),
     )

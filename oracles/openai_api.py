@@ -10,15 +10,20 @@ import numpy as np
 import pyarrow as pa
 
 from thresher.errors import OracleError
-from thresher.oracles.answers import checked_answers, describe_row
+from thresher.oracles.answers import arrow_type, checked_answers, describe_row
 from thresher.oracles.chat import RefusedError, Reply, shortened
-from thresher.oracles.chat_answers import AnswerFormat, BadAnswerError, answer_probability
+from thresher.oracles.chat_answers import (
+    AnswerFormat,
+    BadAnswerError,
+    answer_format,
+    answer_probability,
+)
 from thresher.oracles.chat_asking import Asker, Line
 from thresher.oracles.chat_groups import Group, groups_of
-from thresher.oracles.chat_options import SERVER_OPTIONS, answer_format, terms_of
+from thresher.oracles.chat_options import SERVER_OPTIONS, terms_of
 from thresher.oracles.context import Context
 from thresher.oracles.options import Option, Options
-from thresher.oracles.prompts import Prompt, parse_prompt, unescape
+from thresher.oracles.prompts import Prompt, parse_prompt, system_prompt
 from thresher.oracles.protocols import Answers, Signature
 from thresher.oracles.versions import digest
 
@@ -301,7 +306,6 @@ class ChatOracle:
 
 def _question(options: Options, signature: Signature, url: str) -> _Question:
     names = [argument.name for argument in signature.arguments]
-    system = options.text("system")
     temperature = options.number("temperature", 0.0)
     if not 0.0 <= temperature <= 2.0:
         raise options.error(f"temperature must be in [0, 2], got {temperature:g}.", "temperature")
@@ -313,9 +317,9 @@ def _question(options: Options, signature: Signature, url: str) -> _Question:
     return _Question(
         url=url,
         model=options.text("model") or "",
-        system=None if system is None else unescape(system),
+        system=system_prompt(options),
         prompt=parse_prompt(options.text("prompt") or "", names, options),
-        format=answer_format(options, signature),
+        format=answer_format(options, arrow_type(signature.returns)),
         temperature=temperature,
         max_tokens=options.count("max_tokens", _MAX_TOKENS),
         structured=(options.text("structured") or "auto").lower(),

@@ -11,12 +11,12 @@ import pyarrow as pa
 from thresher.errors import OracleError
 from thresher.oracles.answers import describe_row
 from thresher.oracles.chat import RefusedError, Reply
-from thresher.oracles.chat_answers import AnswerFormat, first_token_odds
+from thresher.oracles.chat_answers import AnswerFormat, answer_format, first_token_odds
 from thresher.oracles.chat_asking import Asker, Line
-from thresher.oracles.chat_options import SERVER_OPTIONS, answer_format, terms_of
+from thresher.oracles.chat_options import SERVER_OPTIONS, terms_of
 from thresher.oracles.context import Context
 from thresher.oracles.options import Option, Options
-from thresher.oracles.prompts import Prompt, parse_prompt, unescape
+from thresher.oracles.prompts import Prompt, parse_prompt, system_prompt
 from thresher.oracles.protocols import Signature
 from thresher.oracles.remembered_scores import RememberedScores
 from thresher.oracles.versions import digest
@@ -49,12 +49,10 @@ class ChatProxy:
     def __init__(self, options: Options, signature: Signature) -> None:
         terms = terms_of(options)
         names = [argument.name for argument in signature.arguments]
-        system = options.text("system")
         self._who, self._url, self._model = options.who, terms.url, options.text("model") or ""
-        self._system = None if system is None else unescape(system)
+        self._system = system_prompt(options)
         self._prompt: Prompt = parse_prompt(options.text("prompt") or "", names, options)
-        boolean = Signature(signature.arguments, "BOOLEAN")
-        self._format: AnswerFormat = answer_format(options, boolean)
+        self._format: AnswerFormat = answer_format(options, pa.bool_())
         self._asker = Asker(self._who, terms)
         self._length_option = "max_tokens"
         self._paid: dict[str, float] = {}

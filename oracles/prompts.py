@@ -12,7 +12,7 @@ import pyarrow as pa
 from thresher.errors import nearest
 from thresher.oracles.options import Options
 
-__all__ = ["Prompt", "parse_prompt", "unescape"]
+__all__ = ["Prompt", "parse_prompt", "system_prompt", "unescape"]
 
 _ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
 
@@ -116,3 +116,17 @@ def parse_prompt(template: str, names: Sequence[str], options: Options) -> Promp
             f"the prompt does not use {{{unused[0]}}}; each argument must appear in it.", "prompt"
         )
     return Prompt(tuple(literals), tuple(fields))
+
+
+def system_prompt(options: Options, *, chat: bool = True) -> str | None:
+    """Return what the system says first, option ``system``; None where it says nothing.
+
+    Raises
+    ------
+    OptionError
+        If it says something outside a chat.
+    """
+    system = options.text("system")
+    if system is not None and not chat:
+        raise options.error("option 'system' goes with chat = true.", "system")
+    return None if system is None else unescape(system)

@@ -15,13 +15,12 @@ from thresher.errors import OperationalError
 from thresher.oracles.batching import Replicas
 from thresher.oracles.causal import Question
 from thresher.oracles.chat_templates import chat_prompt
-from thresher.oracles.choosing import answer_texts, question_facts
+from thresher.oracles.choosing import question_facts, question_of
 from thresher.oracles.context import Context
 from thresher.oracles.decisions import answer_by_odds, check_finite, returned_type
 from thresher.oracles.media import MediaReader, is_blob, read_image
 from thresher.oracles.options import Options
 from thresher.oracles.prompt_tokens import answer_tokens, special_texts
-from thresher.oracles.prompts import parse_prompt, unescape
 from thresher.oracles.protocols import Answers, Argument, Signature
 from thresher.oracles.runtime import Runtime, quiet
 from thresher.oracles.weights import Source, load_model
@@ -183,17 +182,5 @@ def viewing_task(signature: Signature, options: Options, context: Context) -> Vi
     template = options.text("prompt") or ""
     image = _image_argument(signature, template, options)
     texts = tuple(a.name for a in signature.arguments if a.name != image.name)
-    system, chat = options.text("system"), options.boolean("chat", True)
-    if system is not None and not chat:
-        raise options.error("option 'system' goes with chat = true.", "system")
-    question = Question(
-        who=options.who,
-        prompt=parse_prompt(template, texts, options),
-        answers=answer_texts(returns, options, "" if chat else " "),
-        threshold=options.number("threshold", 0.0),
-        returns=returns,
-        max_tokens=None,
-        chat=chat,
-        system=None if system is None else unescape(system),
-    )
+    question = question_of(options, returns, texts, chat=options.boolean("chat", True))
     return ViewingTask(question, MediaReader(options.who, image.name, context), texts)

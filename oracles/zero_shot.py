@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +12,12 @@ from scipy import special
 
 from thresher.errors import OperationalError
 from thresher.oracles.batching import Replicas
-from thresher.oracles.classifying import text_prompt
+from thresher.oracles.classifying import LabelTask, media_reader, text_prompt
 from thresher.oracles.context import Context
 from thresher.oracles.decisions import LabelChoice, check_finite, label_choice
 from thresher.oracles.logits import ImageLogits, TextLogits
 from thresher.oracles.media import MediaReader
 from thresher.oracles.options import Options
-from thresher.oracles.prompts import Prompt
 from thresher.oracles.protocols import Answers, Signature
 from thresher.oracles.runtime import Runtime, quiet
 from thresher.oracles.weights import Source, load_model
@@ -33,23 +32,17 @@ _HYPOTHESES = {"zero-shot": "This example is {}.", "image-text": "This is a phot
 
 
 @dataclass(frozen=True, slots=True)
-class ZeroShotTask:
+class ZeroShotTask(LabelTask):
     """Labels as sentences that a model holds against a text or an image.
 
     Parameters
     ----------
-    name : str
-        ``zero-shot`` or ``image-text``.
-    choice : LabelChoice
-        What is wanted of the labels.
+    name, choice, prompt, reader
+        As for `LabelTask`; ``zero-shot`` or ``image-text``.
     labels : tuple of str
         The labels, in the order of the declaration.
     hypotheses : tuple of str
         A sentence for each.
-    prompt : Prompt or None
-        Text around the arguments of ``zero-shot``.
-    reader : MediaReader or None
-        For the image of ``image-text``.
 
     Notes
     -----
@@ -61,23 +54,13 @@ class ZeroShotTask:
     Natural Language Supervision", ICML 2021); SigLIP's labels do not exclude one another.
     """
 
-    name: str
-    choice: LabelChoice
-    labels: tuple[str, ...]
-    hypotheses: tuple[str, ...]
-    prompt: Prompt | None = None
-    reader: MediaReader | None = None
-
-    @property
-    def returns(self) -> pa.DataType:
-        """Arrow type of the answers."""
-        return self.choice.returns
+    labels: tuple[str, ...] = field(kw_only=True)
+    hypotheses: tuple[str, ...] = field(kw_only=True)
 
     @property
     def facts(self) -> tuple[object, ...]:
         """Labels, their sentences, what is wanted of them, and the text around the arguments."""
-        prompt = None if self.prompt is None else (self.prompt.literals, self.prompt.fields)
-        return (self.labels, self.hypotheses, self.choice.label, self.choice.threshold, prompt)
+        return (self.labels, self.hypotheses, *self.wanted)
 
     def load(self, source: Source, version: str, runtime: Runtime) -> _Entailing | _Matching:
         """Load the model."""
@@ -108,12 +91,8 @@ class _Entailing:
     against: int | None
 
     def answer(self, batch: pa.Table) -> Answers:
-        task, prompt = self.task, self.task.prompt
-        if prompt is None:
-            texts = batch.column(0).cast(pa.string()).to_pylist()
-        else:
-            texts = [prompt.render(row) for row in prompt.rows(batch)]
-        n_labels = len(task.labels)
+        task, n_labels = self.task, len(self.task.labels)
+        texts = task.texts(batch)[0]
         premises = [text for text in texts for _ in range(n_labels)]
         logits = self.scorer.score(premises, list(task.hypotheses) * len(texts))
         check_finite(logits.reshape(len(texts), -1), batch, task.choice.who)
@@ -185,15 +164,11 @@ def zero_shot_task(signature: Signature, options: Options, _context: Context) ->
     """Make the task of ``task = 'zero-shot'`` from checked options."""
     choice, labels, hypotheses = _named(signature, options, "zero-shot")
     prompt = text_prompt(signature, options, 1)
-    return ZeroShotTask("zero-shot", choice, labels, hypotheses, prompt=prompt)
+    return ZeroShotTask("zero-shot", choice, prompt, labels=labels, hypotheses=hypotheses)
 
 
 def image_text_task(signature: Signature, options: Options, context: Context) -> ZeroShotTask:
     """Make the task of ``task = 'image-text'`` from checked options."""
     choice, labels, hypotheses = _named(signature, options, "image-text")
-    if len(signature.arguments) != 1:
-        raise options.error(
-            f"task 'image-text' takes one image, not {len(signature.arguments)} arguments."
-        )
-    reader = MediaReader(options.who, signature.arguments[0].name, context)
-    return ZeroShotTask("image-text", choice, labels, hypotheses, reader=reader)
+    reader = media_reader(signature, options, context)
+    return ZeroShotTask("image-text", choice, reader=reader, labels=labels, hypotheses=hypotheses)
