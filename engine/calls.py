@@ -63,12 +63,15 @@ class ProxyTerm:
         ``__thresher_s0``, ...: the score column that an expression gets in the population.
     place : Place
         Where it stands.
+    sql : str
+        What the column holds, where that is not `text`.
     """
 
     text: str
     name: str | None
     column: str
     place: Place
+    sql: str = ""
 
 
 @dataclass(frozen=True, slots=True)

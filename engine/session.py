@@ -17,6 +17,7 @@ from thresher.certificate import Certificate
 from thresher.duckdb_errors import translated
 from thresher.environment import Environment
 from thresher.errors import InterfaceError, ProgrammingError, nearest
+from thresher.fed_rows import FedPopulation, FedRows
 from thresher.interrupts import Interrupts
 from thresher.labels import LabelStore
 from thresher.models import Models
@@ -28,6 +29,7 @@ from thresher.showing import describe, set_setting, show, show_setting
 from thresher.spending import Share, Shares
 from thresher.sql import parse
 from thresher.sql.nesting import BLOCK_PREFIX
+from thresher.sql.shipping import Shipped
 from thresher.store_tables import offer_store
 from thresher.transactions import in_transaction, transaction
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "Session"]
 
 Parameters = Sequence[Any] | Mapping[str, Any] | None
+Reader = Callable[[plan.SelectionQuery], Population]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +175,50 @@ class Session:
             answered = answer(outer, "")
         return Outcome(answered.relation, (*found, answered))
 
+    def answer_fed(
+        self,
+        sent: Shipped,
+        rows: FedRows,
+        among: Sequence[plan.SelectionQuery],
+        oracle_limit: int | None = None,
+    ) -> Answered:
+        """Answer one query of a statement over rows that another process has sent.
+
+        Parameters
+        ----------
+        sent : Shipped
+            The query.
+        rows : FedRows
+            Its rows.
+        among : sequence of SelectionQuery
+            All queries of the statement, which share its failure probability.
+        oracle_limit : int or None
+            Most labels that are left for it; None is what ``thresher_oracle_limit`` says.
+        """
+        with (
+            self.interrupts.handled(),
+            translated(sent.asked.sql, self.catalog, rewritten=True),
+            self._answering(among, self._reader(sent, rows), oracle_limit) as answer,
+        ):
+            return answer(sent.query, "")
+
+    def explain_fed(
+        self, sent: Shipped, rows: FedRows, among: Sequence[plan.SelectionQuery]
+    ) -> Explanation:
+        """Say how one query of a statement would be answered; see `answer_fed`."""
+        sql = sent.asked.sql
+        with self.interrupts.handled(), translated(sql, self.catalog, rewritten=True):
+            return self._explained(sent.asked, among, self._reader(sent, rows), sent.query)
+
+    def _reader(self, sent: Shipped, rows: FedRows) -> Reader:
+        return lambda asked: FedPopulation(self.connection, sent, asked, rows)
+
     @contextmanager
     def _answering(
-        self, queries: Sequence[plan.SelectionQuery]
+        self,
+        queries: Sequence[plan.SelectionQuery],
+        reader: Reader | None = None,
+        oracle_limit: int | None = None,
     ) -> Iterator[Callable[[plan.SelectionQuery, str], Answered]]:
         """Hand out what answers the queries of one statement, under one limit of labels."""
         from thresher.run import run  # brings scipy, which plain SQL does not need
@@ -183,12 +227,12 @@ class Session:
         self.interrupts.answers_early = self.settings.get("on_interrupt") == "ANSWER" or any(
             query.tail.budget for query in queries
         )
-        left = self.settings.count("oracle_limit")
+        left = self.settings.count("oracle_limit") if oracle_limit is None else oracle_limit
 
         def answer(query: plan.SelectionQuery, into: str) -> Answered:
             nonlocal left
             share = self._share(query, queries)
-            env = self._environment(query, sink, share, left)
+            env = self._environment(query, sink, share, left, reader)
             answered = run(replace(env, into=into), query)
             left -= answered.charged
             if answered.certificate.grade != "exact":
@@ -307,12 +351,13 @@ class Session:
         sink: ProgressSink,
         share: Share,
         oracle_limit: int | None = None,
+        reader: Reader | None = None,
     ) -> Environment:
         entries = self.models.entries(query)
         return Environment(
             connection=self.connection,
             oracles={call.oracle: self.models.bound(call.oracle) for call in query.all_calls},
-            population=lambda asked: Population(self.connection, asked, [None] * len(asked.calls)),
+            population=self._stored_rows if reader is None else reader,
             candidates=lambda population: self.models.candidates(query, entries, population),
             predictors=lambda population: self.models.predictors(query, entries, population),
             proxies=tuple(entry.name for entry in entries),
@@ -329,6 +374,10 @@ class Session:
             check=self.interrupts.check,
             shielded=self.interrupts.shielded,
         )
+
+    def _stored_rows(self, query: plan.SelectionQuery) -> Population:
+        """Read the rows of a query from the user's own connection."""
+        return Population(self.connection, query, [None] * len(query.calls))
 
     def _session_budget(self) -> SessionBudget | None:
         """Return what all statements may spend, from the first statement after it was set."""
@@ -386,19 +435,24 @@ class Session:
         return self._rows({"explain": written(statement, explained)})
 
     def _explained(
-        self, query: plan.SelectionQuery, parts: Sequence[plan.SelectionQuery]
+        self,
+        query: plan.SelectionQuery,
+        parts: Sequence[plan.SelectionQuery],
+        reader: Reader | None = None,
+        read: plan.SelectionQuery | None = None,
     ) -> Explanation:
-        """Say how a query will be answered, without buying a label."""
+        """Say how a query will be answered, without buying a label; `read` is what reads it."""
         from thresher.explain import Explanation
         from thresher.forecasting import forecast
         from thresher.plan_tree import levels_of, most_labels, plan_of
         from thresher.running import targets_of
 
-        env = self._environment(query, Silent(), self._share(query, parts))
+        env = self._environment(query, Silent(), self._share(query, parts), reader=reader)
         targets, settings, outlook = targets_of(env, query), self.settings, None
         if BLOCK_PREFIX not in query.canonical:
             with transaction(self.connection):
-                outlook = forecast(env, query, targets, most_labels(query, targets, settings))
+                most = most_labels(query, targets, settings)
+                outlook = forecast(env, read or query, targets, most)
         entries = self.models.entries(query)
         left = None if env.budget is None else env.budget.text()
         node = plan_of(query, targets, entries, settings, outlook, env.share, left)

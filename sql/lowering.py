@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from thresher.plan import Leaf, OracleCall, SelectionQuery
+from thresher.plan import Aggregate, Leaf, OracleCall, SelectionQuery
 from thresher.sql.tokens import identifier
 
 __all__ = [
     "answer_sql",
+    "answered_sql",
+    "estimate_type",
     "estimates_sql",
     "formula_sql",
     "from_sql",
@@ -81,7 +83,9 @@ def population_sql(
 
 def scores_sql(query: SelectionQuery, sources: Sequence[str]) -> str:
     """Return a statement with a column for each SQL expression in USING, as it is written."""
-    terms = [f"({term.text}) AS {term.column}" for term in query.proxies if term.name is None]
+    terms = [
+        f"({term.sql or term.text}) AS {term.column}" for term in query.proxies if term.name is None
+    ]
     return f"{query.ctes}SELECT {', '.join(terms)} FROM {from_sql(query, sources)}"
 
 
@@ -94,7 +98,7 @@ def _candidates(
     columns += [f"{_is_null(call)} AS {call.value}_n" for call, _ in calls]
     columns += [f"{_key(call)} AS {call.key}" for call, store in calls if store is not None]
     columns += [
-        f"CAST(({term.text}) AS DOUBLE) AS {term.column}"
+        f"CAST(({term.sql or term.text}) AS DOUBLE) AS {term.column}"
         for term in query.proxies
         if term.name is None
     ]
@@ -172,12 +176,17 @@ def typed_estimates_sql(query: SelectionQuery, sources: Sequence[str]) -> str:
         raise TypeError("a query without estimation has no estimates")
     columns = [f"({sql}) AS {name}" for name, sql in estimation.groups]
     for i, aggregate in enumerate(estimation.aggregates):
-        kind = "BIGINT" if aggregate.kind == "count" and aggregate.scale == 1 else "DOUBLE"
         columns += [
-            f"CAST(NULL AS {kind}) AS __thresher_a{i}{end}" for end in ("", "_low", "_high")
+            f"CAST(NULL AS {estimate_type(aggregate)}) AS __thresher_a{i}{end}"
+            for end in ("", "_low", "_high")
         ]
     rows = f"{query.ctes}SELECT {', '.join(columns)} FROM {from_sql(query, sources)} LIMIT 0"
     return estimates_sql(query, f"({rows})")
+
+
+def estimate_type(aggregate: Aggregate) -> str:
+    """Return the type of an estimate and of its limits."""
+    return "BIGINT" if aggregate.kind == "count" and aggregate.scale == 1 else "DOUBLE"
 
 
 def formula_sql(query: SelectionQuery, relation: str, keys: Sequence[str]) -> str:
@@ -256,10 +265,14 @@ def answer_sql(
     Rows come in the order of the user's ORDER BY and, within it, of the row columns, so that the
     same rows give the same result.
     """
+    return answered_sql(query, kept_sql(query, sources, keep), by_row)
+
+
+def answered_sql(query: SelectionQuery, relation: str, by_row: bool | None = None) -> str:
+    """Return the user's query over what stands behind FROM: see `answer_sql`."""
     answer = query.answer
     by_row = (answer.by_row if by_row is None else by_row) and not answer.hidden
     order = [order_by_row(query)] if by_row else [answer.order]
-    relation = kept_sql(query, sources, keep)
     pieces = [f"{answer.select} FROM {relation}", answer.grouping, *order, answer.limit]
     return query.ctes + " ".join(piece for piece in pieces if piece)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from thresher.plan import Leaf, SelectionQuery
 from thresher.sql.tokens import identifier
 
-__all__ = ["base_source", "leaf_materialise_sql", "temp_source", "typed_source"]
+__all__ = ["base_source", "leaf_materialise_sql", "numbered", "temp_source", "typed_source"]
 
 
 def base_source(leaf: Leaf) -> str:
@@ -21,10 +21,12 @@ def leaf_materialise_sql(query: SelectionQuery, leaf: Leaf, temp_name: str) -> s
 
     A lateral relation cannot be copied; `temp_source` numbers its rows in place.
     """
-    return (
-        f"CREATE TEMP TABLE {temp_name} AS {query.ctes}"
-        f"SELECT *, row_number() OVER () - 1 AS {leaf.row} FROM {_written(leaf)}"
-    )
+    return f"CREATE TEMP TABLE {temp_name} AS {query.ctes}{numbered(leaf)}"
+
+
+def numbered(leaf: Leaf) -> str:
+    """Return the query that numbers the rows of a relation, from 0."""
+    return f"SELECT *, row_number() OVER () - 1 AS {leaf.row} FROM {_written(leaf)}"
 
 
 def temp_source(leaf: Leaf, temp_name: str) -> str:

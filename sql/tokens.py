@@ -22,6 +22,7 @@ __all__ = [
     "Token",
     "comment_end",
     "identifier",
+    "literal",
     "quoted",
     "tokenize",
     "unquoted",
@@ -157,6 +158,11 @@ def identifier(name: str) -> str:
 def quoted(name: str) -> str:
     """Write a name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Write a text as a SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def unquoted(text: str) -> str:

@@ -1,0 +1,241 @@
+"""A statement that sends its rows to another process and takes the answer from there.
+
+It is one SELECT, so that it runs in the user's own transaction: temporary tables, uncommitted rows
+and files are read as they are. Three functions do the sending:
+
+- ``thresh_feed(text, n, row)`` aggregates the rows and returns the number of the run they started;
+- ``thresh_keep(text, run, n)`` says whether row `n` is returned;
+- ``thresh_rows(text, run)`` gives rows of texts: estimates, answers of oracles, lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from thresher.sql import lowering
+from thresher.sql.ordering import order_sql
+from thresher.sql.shipping import ORDER, ROW, Shipped
+from thresher.sql.sources import numbered, temp_source
+from thresher.sql.tokens import identifier, literal, quoted
+
+__all__ = ["SIDE", "Side", "answered_here", "lines_sql", "side_fields", "with_blocks"]
+
+SIDE = "__thresher_side"  # the run that sent a table of labels; then its number
+
+_RUN, _KEPT, _LABELS = "__thresher_fed", "__thresher_kept", "__thresher_labels_fed"
+_POPULATION = "__thresher_rows_fed"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A table that an oracle of the query reads, sent before the rows.
+
+    Parameters
+    ----------
+    text : str
+        Tells the worker what it is.
+    table : str
+        As it stands in FROM.
+    columns : tuple of str
+        The columns that are read.
+    """
+
+    text: str
+    table: str
+    columns: tuple[str, ...]
+
+
+def side_fields(n_sides: int) -> list[str]:
+    """Name the columns of `thresher.sql.shipping.SENT` that hold the runs of the tables."""
+    return [f"{SIDE}{i}" for i in range(n_sides)]
+
+
+def answered_here(shipped: Shipped, text: str, sides: Sequence[Side] = ()) -> str:
+    """Return the statement that answers a query.
+
+    Parameters
+    ----------
+    shipped : Shipped
+        The query and what is sent of its rows.
+    text : str
+        Tells the worker what to run.
+    sides : sequence of Side
+        Tables that its oracles read.
+    """
+    query = shipped.asked
+    feed = _Feed(shipped, text, sides)
+    if query.estimation is not None:
+        relation = f"({feed.estimates()})"
+        return feed.with_clause() + lowering.estimates_sql(query, relation)
+    if feed.in_place:
+        return feed.with_clause() + lowering.answered_sql(
+            replace(query, ctes=""), lowering.from_sql(query, [feed.cut()])
+        )
+    feed.keep()
+    return lowering.answer_sql(replace(query, ctes=feed.with_clause()), feed.sources, _KEPT)
+
+
+def lines_sql(shipped: Shipped | None, text: str, column: str, sides: Sequence[Side] = ()) -> str:
+    """Return the statement whose rows are lines of text, after the rows of a query were sent."""
+    name = identifier(column)
+    if shipped is None:
+        return f"SELECT r[1] AS {name} FROM (SELECT unnest(thresh_rows({literal(text)}, 0)) AS r)"
+    feed = _Feed(shipped, text, sides)
+    return f"{feed.with_clause()}SELECT r[1] AS {name} FROM ({feed.rows()})"
+
+
+def with_blocks(blocks: Sequence[tuple[str, str]], statement: str) -> str:
+    """Put statements that give the rows of inner blocks in front of the one round them.
+
+    Parameters
+    ----------
+    blocks : sequence of (str, str)
+        Name of its rows, and statement, of each block, in the order in which they are answered.
+    statement : str
+        A SELECT.
+    """
+    if not blocks:
+        return statement
+    written = ", ".join(f"{name} AS MATERIALIZED ({sql})" for name, sql in blocks)
+    return f"WITH {written} FROM ({statement})"
+
+
+class _Feed:
+    """The parts of a statement that sends rows: CTEs in the order in which they must stand."""
+
+    def __init__(self, shipped: Shipped, text: str, sides: Sequence[Side]) -> None:
+        self.shipped, self.query, self.text = shipped, shipped.asked, literal(text)
+        leaves = self.query.leaves
+        names = [f"__thresher_src{i}" for i in range(len(leaves))]
+        self.sources = [temp_source(leaf, name) for leaf, name in zip(leaves, names, strict=True)]
+        self.ctes = [
+            f"{name} AS MATERIALIZED ({numbered(leaf)})"
+            for leaf, name in zip(leaves, names, strict=True)
+            if not leaf.lateral
+        ]
+        # A row of one relation is named by its number there, and need not be looked up by it.
+        alone = len(leaves) == 1 and not leaves[0].lateral
+        labelled = self.query.labelled is not None or self.query.outputs is not None
+        self.in_place = alone and not labelled
+        self._send(alone, sides)
+
+    def with_clause(self) -> str:
+        """Write WITH, the user's CTEs first."""
+        ctes = self.query.ctes.rstrip()
+        return f"{f'{ctes},' if ctes else 'WITH'} {', '.join(self.ctes)} "
+
+    def _send(self, alone: bool, sides: Sequence[Side]) -> None:
+        """Write the rows, and the aggregate that sends them."""
+        runs = side_fields(len(sides))
+        self.ctes += [f"{name} AS ({_sent(side)})" for name, side in zip(runs, sides, strict=True)]
+        fields = self._population(alone)
+        pairs = [(name, name) for name in fields] + [(name, f"{name}.run") for name in runs]
+        fed = f"thresh_feed({self.text}, {ROW}, {_struct(pairs)})"
+        # Without rows no run is started by them: the query is answered over none.
+        self.ctes.append(
+            f"{_RUN} AS MATERIALIZED (SELECT coalesce({fed}, CAST(thresh_rows({self.text}, 0)[1][1]"
+            f" AS BIGINT)) AS run FROM {', '.join([_POPULATION, *runs])})"
+        )
+
+    def _population(self, alone: bool) -> list[str]:
+        """Write the rows; return the columns that are sent beside the number of a row."""
+        rows = [leaf.row for leaf in self.query.leaves]
+        columns = [f"coalesce({row}, -1) AS {row}" for row in rows]
+        columns += [f"({sql}) AS {name}" for name, sql in self.shipped.columns]
+        columns.append(f"{rows[0] if alone else 'row_number() OVER () - 1'} AS {ROW}")
+        where = f" WHERE {self.query.plain}" if self.query.plain else ""
+        population = f"SELECT {', '.join(columns)} FROM {self._from()}{where}"
+        fields = [] if alone else rows
+        fields = [*fields, *(name for name, _ in self.shipped.columns)]
+        if self.shipped.ordered:
+            self.ctes.append(f"{ORDER}_of AS MATERIALIZED ({self._order()})")
+            population = f"FROM ({population}) JOIN {ORDER}_of USING ({', '.join(rows)})"
+            fields.append(ORDER)
+        kind = "" if self.in_place else "MATERIALIZED "
+        self.ctes.append(f"{_POPULATION} AS {kind}({population})")
+        return fields
+
+    def _from(self) -> str:
+        return lowering.from_sql(self.query, self.sources)
+
+    def _order(self) -> str:
+        """Write the place of each candidate in the order of the answer."""
+        bare = replace(self.query, ctes="")
+        return (
+            f"SELECT *, row_number() OVER () - 1 AS {ORDER} FROM ({order_sql(bare, self.sources)})"
+        )
+
+    def rows(self) -> str:
+        """Write the rows of texts that the run gives, as the column ``r``."""
+        return f"SELECT unnest(thresh_rows({self.text}, run)) AS r FROM {_RUN}"
+
+    def cut(self) -> str:
+        """Write the only relation of FROM, cut down to the rows that are returned."""
+        leaf, hidden = self.query.leaves[0], self.query.answer.hidden
+        source = "__thresher_src0"
+        columns = f"{source}.*" + (f" EXCLUDE ({leaf.row})" if hidden else "")
+        order = f" ORDER BY {leaf.row}" if hidden else ""
+        return (
+            f"(SELECT {columns} FROM {source}, {_RUN} "
+            f"WHERE thresh_keep({self.text}, run, {leaf.row}){order}) AS {identifier(leaf.alias)}"
+        )
+
+    def keep(self) -> None:
+        """Write the relation of the rows that are returned, with their labels."""
+        names, labels = lowering.kept_columns(self.query)
+        rows = [leaf.row for leaf in self.query.leaves]
+        columns = [f"p.{row} AS {name}" for row, name in zip(rows, names, strict=True)]
+        if not labels:
+            kept = f"FROM {_POPULATION} AS p, {_RUN} WHERE thresh_keep({self.text}, run, {ROW})"
+            self.ctes.append(f"{_KEPT} AS MATERIALIZED (SELECT {', '.join(columns)} {kept})")
+            return
+        casts = [f"CAST(r[{i}] AS {kind}) AS {name}" for i, (name, kind) in _from_two(labels)]
+        self.ctes.append(
+            f"{_LABELS} AS MATERIALIZED (SELECT CAST(r[1] AS BIGINT) AS {ROW}, {', '.join(casts)} "
+            f"FROM ({self.rows()}))"
+        )
+        columns += [f"l.{name}" for name in labels]
+        self.ctes.append(
+            f"{_KEPT} AS MATERIALIZED (SELECT {', '.join(columns)} "
+            f"FROM {_POPULATION} AS p JOIN {_LABELS} AS l USING ({ROW}))"
+        )
+
+    def estimates(self) -> str:
+        """Write the estimates as `thresher.sql.lowering.estimates_sql` needs them."""
+        moved = self.shipped.query.estimation
+        if moved is None:
+            raise TypeError("a query without estimation has no estimates")
+        columns = [f"p.{column} AS {name}" for name, column in moved.groups]
+        at = 2
+        for i, aggregate in enumerate(moved.aggregates):
+            kind = lowering.estimate_type(aggregate)
+            for end in ("", "_low", "_high"):
+                columns.append(f"CAST(r[{at}] AS {kind}) AS __thresher_a{i}{end}")
+                at += 1
+        if not moved.groups:
+            return f"SELECT {', '.join(columns)} FROM ({self.rows()})"
+        # A group is named by one of its rows, so that its values keep their types.
+        numbered_rows = f"SELECT r, row_number() OVER () AS i FROM ({self.rows()})"
+        return (
+            f"SELECT {', '.join(columns)} FROM ({numbered_rows}) AS e "
+            f"JOIN {_POPULATION} AS p ON p.{ROW} = CAST(r[1] AS BIGINT) ORDER BY i"
+        )
+
+
+def _sent(side: Side) -> str:
+    """Write the aggregate that sends a table of labels."""
+    fields = _struct((column, quoted(column)) for column in side.columns)
+    return (
+        f"SELECT thresh_feed({literal(side.text)}, __thresher_i, {fields}) AS run "
+        f"FROM (SELECT *, row_number() OVER () - 1 AS __thresher_i FROM {side.table})"
+    )
+
+
+def _from_two(labels: dict[str, str]) -> list[tuple[int, tuple[str, str]]]:
+    return list(enumerate(labels.items(), start=2))
+
+
+def _struct(fields: Iterable[tuple[str, str]]) -> str:
+    pairs = ", ".join(f"{literal(name)}: {sql}" for name, sql in fields)
+    return f"{{{pairs}}}" if pairs else "{'__thresher_none': true}"
