@@ -18,6 +18,7 @@ from thresher.reports import (
     Bounds,
     Interval,
     OutputReport,
+    ProxyCost,
     ProxyReport,
     StageReport,
     counted,
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Bounds", "Certificate", "Interval", "OutputReport", "ProxyReport", "StageReport"]
 
-_SPARED = ("answer", "understood", "n_tokens", "budget")  # left out where they say nothing
+# Left out where they say nothing.
+_SPARED = ("answer", "understood", "n_tokens", "n_requests", "proxy_cost", "budget")
 
 
 def _percent(share: float | None) -> str:
@@ -100,6 +102,12 @@ class Certificate:
         in, and for each setting that gives it a clause.
     n_tokens : int or None
         Tokens read and written for the labels bought; None where an oracle does not count them.
+    n_requests : int or None
+        Requests that were answered for these labels, where they are not as many: several rows may
+        share one, and some had to be sent again.
+    proxy_cost : ProxyCost or None
+        What proxy scores took, which is no part of `cost_usd` and `n_tokens`; None where no model
+        was asked for one.
     budget : str or None
         What is left of the session's budget, where it has one.
     log : pyarrow.Table or None
@@ -135,6 +143,8 @@ class Certificate:
     answer: str | None = None
     understood: tuple[str, ...] = ()
     n_tokens: int | None = None
+    n_requests: int | None = None
+    proxy_cost: ProxyCost | None = None
     budget: str | None = None
     log: pa.Table | None = field(default=None, compare=False, repr=False)
 
@@ -259,6 +269,8 @@ class Certificate:
             parts.append(f"est. recall {_percent(recall)}, precision {_percent(precision)}")
         if self.cost_usd:
             parts.append(f"${self.cost_usd:.4f}")
+        if self.proxy_cost is not None and self.proxy_cost.cost_usd:
+            parts.append(f"${self.proxy_cost.cost_usd:.4f} for proxy scores")
         return " | ".join([*parts, f"{self.elapsed_s:.1f} s", f"certificate {self.id}"])
 
     def to_dict(self) -> dict[str, Any]:
@@ -311,12 +323,14 @@ class Certificate:
             ("population", counted(self.n_rows, "row")),
             ("selected" if self.answer else "returned", self._returned),
             ("labels", f"{self.n_labels:,} bought, {self.n_reused:,} reused"),
+            *([("requests", f"{self.n_requests:,}")] if self.n_requests is not None else []),
             *self._bound_facts(),
             ("algorithm", self.algorithm),
             ("stages", ", ".join(_stage_texts(self.stages))),
             ("proxies", ", ".join(_proxy_text(p) for p in self.proxies) or "none"),
             *[("shown", _output_text(output)) for output in self.outputs],
             ("cost", self._cost),
+            *([] if self.proxy_cost is None else [("proxy cost", str(self.proxy_cost))]),
             ("seed", str(self.seed)),
             ("oracles", ", ".join(f"{k} {v[:12]}" for k, v in self.oracles.items())),
             ("versions", ", ".join(f"{k} {v}" for k, v in self.versions.items())),

@@ -136,7 +136,7 @@ class _Finding:
             return population.in_order()
         self.n_known = int(np.count_nonzero((run.known >= 0) & (population.free < 0)))
         with run.scoring():
-            candidates = run.env.candidates(population)
+            candidates = run.candidates()
             scores = None
             for candidate in candidates if run.query.proxies else ():
                 if (scores := candidate.fixed(population)) is not None:

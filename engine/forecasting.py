@@ -15,19 +15,19 @@ from thresher.outlook import GOALS, RANKING, Outlook
 from thresher.paces import paces_of
 from thresher.permits import stops_anywhere
 from thresher.plan import SelectionQuery
+from thresher.price_forecasts import label_tokens, score_forecasts
 from thresher.population import Population
 from thresher.rehearsing import basis_of, rehearsed
 from thresher.reserving import most_shown, sample_limit
 from thresher.sampling import LabelForecast, excludable_rows, sufficient_labels
 from thresher.sampling.bounds import Share
-from thresher.scoring import FloatArray
+from thresher.scoring import Candidate, FloatArray
 from thresher.targets import CALIBRATION_WITHIN, Targets
 
 __all__ = ["forecast", "helps"]
 
 _CURVE = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)  # targets
 _ERRORS = (2.0, 1.0, 0.5, 0.25)  # of the error target
-_READ = 50  # rows that tell how long a request is
 _LEAST = 100  # labels before the limits are looked at
 
 
@@ -75,6 +75,8 @@ def forecast(env: Environment, query: SelectionQuery, targets: Targets, limit: i
         exact = n_most <= limit and not stops and _spends_all(targets)
         found = _Forecast()
         if n_unknown and forecasts and not exact:
+        paces = paces_of(env.store, env.oracles)
+        asked = [] if exact or targets.kind == "exact" else _scoring(env, population)
             found = _forecast(env, query, targets, population, limit)
         return Outlook(
             n_rows=population.n_rows,
@@ -94,8 +96,9 @@ def forecast(env: Environment, query: SelectionQuery, targets: Targets, limit: i
             n_groups=_open_groups(query, population),
             refused=_refused(query, targets, n_most, limit),
             excluded=found.excluded,
-            paces=paces_of(env.store, env.oracles),
-            tokens=_tokens(env, query, population),
+            paces=paces,
+            tokens=label_tokens(env, query, population, paces),
+            scores=score_forecasts(env, asked, population),
         )
 
 
@@ -186,19 +189,9 @@ def _refused(query: SelectionQuery, targets: Targets, n_most: int, limit: int) -
     )
 
 
-def _tokens(env: Environment, query: SelectionQuery, population: Population) -> dict[str, float]:
-    """Return about how many tokens a request has, from the inputs of a few rows."""
-    found: dict[str, float] = {}
-    unknown = np.flatnonzero(population.known < 0)
-    rows = unknown[:: max(1, len(unknown) // _READ)][:_READ]
-    for call in query.calls if len(rows) else ():
-        about = getattr(env.oracles[call.oracle].oracle, "about_tokens", None)
-        if about is None:
-            continue
-        batch = population.inputs(rows).select(list(call.inputs)).drop_null()
-        if batch.num_rows:
-            found[call.oracle] = float(about(batch))
-    return found
+def _scoring(env: Environment, population: Population) -> list[Candidate]:
+    """Return the proxies that score rows, and those that predict values."""
+    return [*env.candidates(population), *env.predictors(population)]
 
 
 class _Asked:

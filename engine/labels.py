@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thresher.label_batches import last_label
+from thresher.oracles.protocols import Usage
 from thresher.store_file import StoreFile
 from thresher.stored_certificates import CERTIFICATE_COLUMNS, StoredAnswer, StoredCertificates
 from thresher.stored_labels import (
@@ -45,7 +46,9 @@ __all__ = [
 SPEND_COLUMNS = (
     ("oracle", "VARCHAR"),
     ("version", "VARCHAR"),
-    ("n_labels", "BIGINT"),
+    ("kind", "VARCHAR"),  # oracle or proxy
+    ("n_labels", "BIGINT"),  # of a proxy: inputs that were scored
+    ("n_requests", "BIGINT"),
     ("seconds", "DOUBLE"),
     ("cost_usd", "DOUBLE"),
     ("n_tokens_in", "BIGINT"),
@@ -55,12 +58,35 @@ SPEND_COLUMNS = (
 )
 
 _PAY = """
-INSERT INTO paces (oracle, n_labels, seconds, cost_usd, n_counted, n_tokens_in, n_tokens_out)
-VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (oracle) DO UPDATE SET
+INSERT INTO paces (oracle, n_labels, n_requests_beyond, seconds, cost_usd, n_counted, n_tokens_in,
+    n_tokens_out)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (oracle) DO UPDATE SET
     n_labels = n_labels + excluded.n_labels, seconds = seconds + excluded.seconds,
+    n_requests_beyond = n_requests_beyond + excluded.n_requests_beyond,
     cost_usd = cost_usd + excluded.cost_usd, n_counted = n_counted + excluded.n_counted,
     n_tokens_in = n_tokens_in + excluded.n_tokens_in,
     n_tokens_out = n_tokens_out + excluded.n_tokens_out
+"""
+
+_PAY_SCORES = """
+INSERT INTO proxy_paces VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)
+ON CONFLICT (version) DO UPDATE SET
+    n_scores = n_scores + excluded.n_scores, n_requests = n_requests + excluded.n_requests,
+    seconds = seconds + excluded.seconds, cost_usd = cost_usd + excluded.cost_usd,
+    n_counted = n_counted + excluded.n_counted, n_tokens_in = n_tokens_in + excluded.n_tokens_in,
+    n_tokens_out = n_tokens_out + excluded.n_tokens_out, last_at = excluded.last_at
+"""
+_SPEND = """
+SELECT * FROM (
+    SELECT o.name, o.version, 'oracle', p.n_labels, p.n_labels + p.n_requests_beyond, p.seconds,
+        p.cost_usd, iif(p.n_counted, p.n_tokens_in, NULL), iif(p.n_counted, p.n_tokens_out, NULL),
+        min(l.bought_at), max(l.bought_at)
+    FROM paces p JOIN oracles o ON o.id = p.oracle LEFT JOIN labels l ON l.oracle = o.id
+    GROUP BY o.id ORDER BY o.id)
+UNION ALL SELECT * FROM (
+    SELECT name, version, 'proxy', n_scores, n_requests, seconds, cost_usd,
+        iif(n_counted, n_tokens_in, NULL), iif(n_counted, n_tokens_out, NULL), first_at, last_at
+    FROM proxy_paces ORDER BY first_at)
 """
 
 
@@ -90,12 +116,12 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What the labels of one oracle version have taken so far.
+    """What the labels of one oracle version, or the scores of a proxy's, have taken so far.
 
     Parameters
     ----------
     n_labels : int
-        Labels bought.
+        Labels bought, or inputs scored.
     seconds : float
         Time that the oracle took for them.
     cost_usd : float
@@ -176,11 +202,12 @@ class LabelStore(StoredCertificates):
         cost_usd: float,
         seconds: float = 0.0,
         tokens: tuple[int, int] | None = None,
+        requests: int | None = None,
     ) -> None:
         """Commit one batch of labels; an answer that is there already stays as it is.
 
-        `cost_usd`, `seconds` and `tokens` (read and written; None: not counted) are what the whole
-        batch took.
+        `cost_usd`, `seconds`, `tokens` (read and written; None: not counted) and `requests` (None:
+        one for each label) are what the whole batch took.
         """
         each = cost_usd / max(len(keys), 1)
         now = time.time()
@@ -197,7 +224,30 @@ class LabelStore(StoredCertificates):
                 "bought_at) VALUES (?, ?, ?, ?, ?, ?)",
                 rows,
             )
-            db.execute(_PAY, (oracle, len(keys), seconds, cost_usd, *counted))
+            beyond = 0 if requests is None else requests - len(keys)
+            db.execute(_PAY, (oracle, len(keys), beyond, seconds, cost_usd, *counted))
+
+    def put_scores(
+        self, version: str, name: str, n_inputs: int, used: Usage, seconds: float
+    ) -> None:
+        """Count what scores of a proxy took; the scores themselves are not kept here."""
+        counted = (0, 0, 0) if used.tokens is None else (n_inputs, *used.tokens)
+        with self.file.writing() as db:
+            db.execute(
+                _PAY_SCORES,
+                (version, name, n_inputs, used.requests, seconds, used.cost_usd, *counted,
+                 time.time()),
+            )  # fmt: skip
+
+    def score_pace(self, version: str) -> Pace | None:
+        """Return what scores of a proxy version have taken, None where none was computed."""
+        with self.file.using() as db:
+            row = db.execute(
+                "SELECT n_scores, seconds, cost_usd, n_counted, n_tokens_in, n_tokens_out "
+                "FROM proxy_paces WHERE version = ?",
+                (version,),
+            ).fetchone()
+        return None if row is None else Pace(*row)
 
     def pace(self, version: str) -> Pace | None:
         """Return what labels of an oracle version have taken, None where none was bought."""
@@ -244,15 +294,9 @@ class LabelStore(StoredCertificates):
         return Run(int(first_seed), int(known_until), dict(first_prices), str(stream))
 
     def spend(self) -> list[tuple[object, ...]]:
-        """Return a row per oracle version that labels were bought of: `SPEND_COLUMNS`."""
+        """Return a row per version of oracles and proxies that were paid: `SPEND_COLUMNS`."""
         with self.file.using() as db:
-            return db.execute(
-                "SELECT o.name, o.version, p.n_labels, p.seconds, p.cost_usd, "
-                "iif(p.n_counted, p.n_tokens_in, NULL), iif(p.n_counted, p.n_tokens_out, NULL), "
-                "min(l.bought_at), "
-                "max(l.bought_at) FROM paces p JOIN oracles o ON o.id = p.oracle "
-                "LEFT JOIN labels l ON l.oracle = o.id GROUP BY o.id ORDER BY o.id"
-            ).fetchall()
+            return db.execute(_SPEND).fetchall()
 
 
 def are_boolean(answers: Sequence[Label]) -> bool:

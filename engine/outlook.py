@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from thresher.labels import Pace
 from thresher.paces import taking
 from thresher.sampling import LabelForecast
 from thresher.targets import QueryKind
 
-__all__ = ["GOALS", "HARD_SPACE", "RANKING", "Outlook"]
+__all__ = ["GOALS", "HARD_SPACE", "RANKING", "Outlook", "ScoreForecast", "TokenForecast"]
 
 HARD_SPACE = "\N{NO-BREAK SPACE}"  # where lines of the text form may not break
 GOALS: dict[QueryKind, str] = {
@@ -23,6 +23,61 @@ GOALS: dict[QueryKind, str] = {
 """What labels are forecast for."""
 RANKING = "a method that cuts a ranking and assumes nothing"
 """The methods that the least number of labels binds: docs/guarantees-limits.md."""
+
+@dataclass(frozen=True, slots=True)
+class TokenForecast:
+    """Tokens of a label: the mean of `n_measured` labels, or reckoned from inputs where that is 0.
+
+    What is reckoned counts what is read, and not what a server puts round it or a model writes.
+    """
+
+    each: float
+    n_measured: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreForecast:
+    """What the scores of a proxy that asks a model will take before the first row is chosen.
+
+    Parameters
+    ----------
+    name : str
+        Of the proxy.
+    n_inputs : int
+        Inputs without a score; those that are remembered cost nothing.
+    counted : bool
+        Whether that was counted; else there are as many at most.
+    tokens, usd : float or None
+        Of each; None where nothing is known of it.
+    n_measured : int
+        Scores that say so; 0 where it is reckoned.
+    """
+
+    name: str
+    n_inputs: int
+    counted: bool
+    tokens: float | None = None
+    usd: float | None = None
+    n_measured: int = 0
+
+    def __str__(self) -> str:
+        most = "" if self.counted else "at most "
+        text = f"{self.name} scores {most}{self.n_inputs:,} inputs that have no score yet"
+        if not self.n_inputs:
+            return f"{self.name} costs nothing: every input has a score"
+        if self.tokens is not None:
+            text += f", about {self.tokens * self.n_inputs:,.0f} tokens"
+        if self.usd:
+            text += f", ${self.usd * self.n_inputs:,.4g}"
+        return f"{text}, {_source(self.n_measured, 'score')}, before the first sample"
+
+
+def _source(n_measured: int, noun: str) -> str:
+    """Say where a figure comes from."""
+    if not n_measured:
+        return "reckoned from inputs"
+    return f"as measured on {n_measured:,} {noun}{'' if n_measured == 1 else 's'}"
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +121,10 @@ class Outlook:
         positive rows as the scores suggest.
     paces : mapping of str to Pace
         What labels have taken so far, by oracle.
-    tokens : mapping of str to float
-        About how many tokens the request for a label has, by oracle; of those that can tell.
+    tokens : mapping of str to TokenForecast
+        How many tokens a label takes, by oracle; of those that can tell.
+    scores : tuple of ScoreForecast
+        What proxies that ask a model will take.
     """
 
     n_rows: int
@@ -88,7 +145,8 @@ class Outlook:
     refused: str
     excluded: int | None
     paces: Mapping[str, Pace]
-    tokens: Mapping[str, float]
+    tokens: Mapping[str, TokenForecast]
+    scores: tuple[ScoreForecast, ...] = ()
 
     def lines(self) -> list[tuple[str, str]]:
         """Return what it says as names and texts."""
@@ -120,9 +178,10 @@ class Outlook:
             if labels.least and self.goal != GOALS["accuracy"]:
                 found.append(("limit", self._limit(labels)))
         for name, each in self.tokens.items():
-            found.append(
-                ("tokens", f"about {each:,.0f} in each request to {name}{self._all(each)}")
-            )
+            source = _source(each.n_measured, "label")
+            text = f"about {each.each:,.0f} for each label of {name}, {source}"
+            found.append(("tokens", f"{text}{self._all(each.each)}"))
+        found += [("proxy cost", str(one)) for one in self.scores]
         if self.curve:
             write = "{:.4g}" if self.absolute else "{:.4g}%"
             scale = 1 if self.absolute else 100
@@ -183,5 +242,7 @@ class Outlook:
                 }
                 for name, pace in self.paces.items()
             },
-            "about_tokens_per_label": dict(self.tokens),
+            "about_tokens_per_label": {name: one.each for name, one in self.tokens.items()},
+            "tokens_measured_on": {name: one.n_measured for name, one in self.tokens.items()},
+            "proxy_scores": [asdict(one) for one in self.scores],
         }

@@ -1,6 +1,7 @@
 """What a run may still buy: asked before each batch, of budgets and interruptions."""
 
 from __future__ import annotations
+import sys
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from thresher.targets import BudgetUnit, Targets
 
 __all__ = ["Bought", "OnSpent", "Permits", "check_tokens", "stops_anywhere"]
 
+_FIRST_SCORES = 32  # inputs that tell what a score takes
 OnSpent = Literal["stop", "fail", "go on"]
 
 _PRUDENT = 0.9  # share of a budget that is planned with
@@ -26,12 +28,16 @@ class Bought(Protocol):
     """What a run has bought by now."""
 
     n_labels: int
+    @property
+    def on_labels(self) -> Spent:
+        """What its labels took, without their time."""
+
     n_asked: int  # rows asked for, whether bought or known
     asked_s: float  # seconds that took
 
     @property
     def spent(self) -> Spent:
-        """What it took, without its time."""
+        """What labels and proxy scores took, without their time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,15 @@ def check_tokens(
     for name, bound in oracles.items():
         if not bound.counts_tokens:
             own = any(unit == "TOKENS" for _, unit in budget)
+def _scores_for(left: float, unit: BudgetUnit, taken: tuple[Spent, int]) -> int:
+    """Return how many scores an amount will do for, at least 1: few until it is known."""
+    spent, n_inputs = taken
+    if not n_inputs:
+        return _FIRST_SCORES
+    each = spent.of(unit) / n_inputs
+    return max(1, int(left / each)) if each else sys.maxsize
+
+
             what = "BUDGET n TOKENS" if own else "TOKENS in thresher_session_budget"
             raise ProgrammingError(
                 f"{what} cannot be kept: oracle {name} does not say how many tokens it reads and "
@@ -184,6 +199,44 @@ class Permits:
             It stops.
         BudgetError
             It fails.
+    def scores(self, bought: Bought, wanted: int, taken: tuple[Spent, int]) -> int:
+        """Return how many inputs a model may score at once for a proxy; 0 where the run stops.
+
+        Parameters
+        ----------
+        bought : Bought
+            Of the run.
+        wanted : int
+            Inputs that have no score yet.
+        taken : (Spent, int)
+            What so many scores of the run have taken by now.
+
+        Raises
+        ------
+        BudgetError
+            A budget is spent and the run cannot answer early.
+        """
+        self._check()
+        if self._refused and self._session is not None:
+            raise self._nothing_left(self._session)
+        if self._early and not self.stopped and self._interrupted():
+            self.stopped = "interrupted"
+        for limit in self._limits(bought):
+            if limit.unit == "CALLS":
+                continue
+            if (left := limit.amount - limit.spent) > 0:
+                wanted = min(wanted, _scores_for(left, limit.unit, taken))
+                continue
+            if not self._early:
+                raise self._spent(limit, bought)
+            self.stopped = self.stopped or f"stopped by {limit.name}"
+        return 0 if self.stopped else wanted
+
+    @property
+    def limits_tokens(self) -> bool:
+        """Whether the statement or its session may spend so many tokens only."""
+        return any(unit == "TOKENS" for _, unit in self._amounts())
+
         """
         self._check()
         looked, self._fresh = self._fresh, False
@@ -213,7 +266,7 @@ class Permits:
         OracleError
             It has not.
         """
-        if not counted and any(unit == "TOKENS" for _, unit in self._amounts()):
+        if not counted and self.limits_tokens:
             raise OracleError(
                 f"oracle {name} did not say how many tokens it read and wrote, so that a budget of "
                 "TOKENS cannot be kept. Write CALLS, SECONDS or USD in their place."
@@ -224,17 +277,17 @@ class Permits:
 
     def _limits(self, bought: Bought) -> Iterator[_Limit]:
         """Every amount that can end the run."""
-        own = bought.spent
+        own, labels = bought.spent, bought.on_labels
         seconds = time.perf_counter() - self._began
         for amount, unit in self._budget:
-            on_rows = bought.asked_s if unit == "SECONDS" else own.of(unit)
+            on_rows = bought.asked_s if unit == "SECONDS" else labels.of(unit)
             spent = seconds if unit == "SECONDS" else own.of(unit)
             yield _Limit(amount, unit, spent, on_rows, f"BUDGET {amount:g} {unit}")
         if self._session is None or self._refused:
             return
         total = self._session.spent
         for amount, unit in self._session.amounts:
-            on_rows = bought.asked_s if unit == "SECONDS" else own.of(unit)
+            on_rows = bought.asked_s if unit == "SECONDS" else labels.of(unit)
             name = f"thresher_session_budget = '{amount:g} {unit}'"
             yield _Limit(amount, unit, total.of(unit), on_rows, name)
 

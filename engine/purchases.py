@@ -18,6 +18,7 @@ from thresher.errors import DataError, Error, OracleError
 from thresher.labels import Label, LabelStore, Run
 from thresher.oracles import Answers
 from thresher.permits import OnSpent, Permits
+from thresher.score_costs import ScoreCosts
 from thresher.plan import OracleCall, SelectionQuery
 
 __all__ = ["Purchases"]
@@ -53,6 +54,10 @@ class Purchases:
     ----------
     n_labels : int
         Distinct inputs that the oracles were asked.
+    n_requests : int
+        Requests that took, one for each label where the oracle is not asked in requests.
+    scores : ScoreCosts
+        What scores of proxies took in the same run.
     n_reused : int
         Distinct inputs whose answer came from the store.
     charged : int
@@ -85,13 +90,20 @@ class Purchases:
         self._answers: dict[str, dict[str, Label]] = {}
         self._failed: dict[str, dict[str, str]] = {}  # by version and key: what went wrong
         self.worst_case = False
-        self.n_labels = self.n_reused = self.charged = 0
+        self.n_labels = self.n_reused = self.charged = self.n_requests = 0
+        self.scores = ScoreCosts()
         self.cost_usd = 0.0
         self.n_tokens: int | None = 0
+    @property
+    def spent(self) -> Spent:
+        """What the labels and the proxy scores took that were bought by now, without their time."""
+        labels, scores = self.on_labels, self.scores.spent
+        return Spent(labels.calls, labels.tokens + scores.tokens, 0.0, labels.usd + scores.usd)
+
         self.n_asked, self.asked_s = 0, 0.0
 
     @property
-    def spent(self) -> Spent:
+    def on_labels(self) -> Spent:
         """What the labels bought by now took, without their time."""
         return Spent(self.n_labels, self.n_tokens or 0, 0.0, self.cost_usd)
 
@@ -199,7 +211,9 @@ class Purchases:
     def _check_failures(self, call: OracleCall) -> None:
         """End a query of which too many inputs fail: then something else is wrong."""
         failed = self._failures(call)
-        n_asked = len(failed) + len(self._memory(call))
+        pace = None if self._run is None else self._store.pace(self._bound(call).version)
+        known = len(self._memory(call))  # the store may have told of more, before any was asked
+        n_asked = len(failed) + max(known, 0 if pace is None else pace.n_labels)
         if len(failed) <= _FEW_FAILURES or len(failed) <= _MOST_FAILURES * n_asked:
             return
         with self._failing(call):
@@ -272,6 +286,7 @@ class Purchases:
         keys: Sequence[str],
         values: Sequence[Label],
         answers: Answers,
+        self.n_requests += len(keys) if answers.requests is None else answers.requests
         seconds: float,
     ) -> None:
         """Commit answers and count what they took."""
@@ -282,7 +297,7 @@ class Purchases:
         confidence = [None if c is None else float(c) for c in sure]
         self._store.put(
             bound.version, bound.name, keys, values, confidence, answers.cost_usd, seconds,
-            answers.tokens,
+            answers.tokens, answers.requests,
         )  # fmt: skip
         n_tokens = None if answers.tokens is None else sum(answers.tokens)
         self.n_labels += len(keys)

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,8 @@ from thresher.progress import ProgressEvent, Silent
 from thresher.reserving import sample_limit
 from thresher.run_identity import run_identity
 from thresher.sampling import Step, sufficient_labels
-from thresher.scoring import Candidate, Fitter, FloatArray, n_fit, pilot
+from thresher.score_costs import ScoreMeter
+from thresher.scoring import Candidate, Fitter, FloatArray, Scorer, n_fit, pilot
 from thresher.targets import Targets
 
 __all__ = ["Running", "targets_of"]
@@ -301,8 +303,25 @@ class Running:
         """Scores of all rows; proxies that learn are fitted on the first labels."""
         self.probe()
         with self.scoring():
-            self.used = self._computed_or_fitted(self.env.candidates(self.population))
+            self.used = self._computed_or_fitted(self.candidates())
             return self.used
+
+    def candidates(self) -> list[Candidate]:
+        """Return the proxies that the query may use; what their scores take is counted."""
+        return self._metered(self.env.candidates(self.population))
+
+    def _metered(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Put a meter on every proxy that asks a model."""
+        return [
+            replace(one, meter=self._meter(one)) if isinstance(one, Scorer) and one.metered else one
+            for one in candidates
+        ]
+
+    def _meter(self, scorer: Scorer) -> ScoreMeter:
+        return ScoreMeter(
+            scorer.name, scorer.proxy.version, self.labeller.scores, self.permits, self.labeller,
+            self.env.store, self.report,
+        )  # fmt: skip
 
     @contextmanager
     def scoring(self) -> Iterator[None]:
@@ -329,7 +348,7 @@ class Running:
 
     def predictions(self) -> npt.NDArray[np.float64] | None:
         """Values that a proxy predicts for an aggregate's oracle: shape (n_rows,), or None."""
-        for candidate in self.env.predictors(self.population):
+        for candidate in self._metered(self.env.predictors(self.population)):
             fixed = candidate.fixed(self.population)
             if fixed is not None:
                 self.reports += (ProxyReport(candidate.name, used=True),)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ import pyarrow as pa
 from thresher.certificate import ProxyReport
 from thresher.errors import DataError
 from thresher.labelling import Labeller
-from thresher.oracles import FittedProxy, Proxy, TrainableProxy
+from thresher.oracles import FittedProxy, Meter, Proxy, TrainableProxy
 from thresher.population import Population
 from thresher.sampling import OutOfLabelsError
 
@@ -63,7 +63,8 @@ class Expression:
 class Scorer:
     """A proxy model that needs no training, with the columns of its inputs.
 
-    `flip` says that a higher score makes the formula less likely.
+    `flip` says that a higher score makes the formula less likely; `meter` permits and counts what
+    scores take of a proxy that is metered.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Scorer:
     inputs: tuple[str, ...]
     arguments: tuple[str, ...]
     flip: bool = False
+    meter: Meter | None = None
 
     def fixed(self, population: Population) -> FloatArray | None:
         """Score all rows, a chunk at a time; rows with a NULL input get NaN."""
@@ -84,8 +86,17 @@ class Scorer:
                 scores[rows[whole]] = self._score(table.take(pa.array(whole)))
         return -scores if self.flip else scores
 
+    @property
+    def metered(self) -> bool:
+        """Whether what its scores take is counted."""
+        return bool(getattr(self.proxy, "metered", False))
+
     def _score(self, table: pa.Table) -> npt.NDArray[np.float64]:
-        scores = np.asarray(self.proxy.score(table), dtype=np.float64)
+        given: Any = self.proxy
+        found = given.score(table, self.meter) if self.metered else given.score(table)
+        scores = np.asarray(found, dtype=np.float64)
+        if self.meter is not None and self.meter.refused:
+            return scores
         n_bad = int(np.count_nonzero(~np.isfinite(scores)))
         if scores.shape != (table.num_rows,) or n_bad:
             raise DataError(

@@ -43,6 +43,11 @@ CREATE TABLE IF NOT EXISTS paces (
     n_labels INTEGER NOT NULL,
     seconds REAL NOT NULL,
     cost_usd REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS proxy_paces (
+    version TEXT PRIMARY KEY, name TEXT NOT NULL, n_scores INTEGER NOT NULL,
+    n_requests INTEGER NOT NULL, seconds REAL NOT NULL, cost_usd REAL NOT NULL,
+    n_counted INTEGER NOT NULL, n_tokens_in INTEGER NOT NULL, n_tokens_out INTEGER NOT NULL,
+    first_at REAL NOT NULL, last_at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS certificates (
     id TEXT PRIMARY KEY, made_at REAL NOT NULL, summary TEXT NOT NULL, json TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS certificate_labels (
@@ -59,9 +64,10 @@ _ADDED = (
     ("paces", "n_counted", "INTEGER NOT NULL DEFAULT 0"),  # labels whose tokens were counted
     ("paces", "n_tokens_in", "INTEGER NOT NULL DEFAULT 0"),
     ("paces", "n_tokens_out", "INTEGER NOT NULL DEFAULT 0"),
+    ("paces", "n_requests_beyond", "INTEGER NOT NULL DEFAULT 0"),  # requests less labels
     ("runs", "stream", "TEXT NOT NULL DEFAULT ''"),  # what sets its draws apart besides its seed
 )
-_FORM = 2  # of the tables: count it up with every change of `_TABLES` or `_ADDED`
+_FORM = 3  # of the tables: count it up with every change of `_TABLES` or `_ADDED`
 _BUSY_S = 60.0  # wait so long for other processes
 _CACHE_KIB = 65_536  # of SQLite: keys come in random order, and so do the pages of their index
 

@@ -8,17 +8,21 @@ Providers are imported on first use, so that nothing heavy is loaded before it i
 from thresher.oracles.protocols import (
     Answers,
     Argument,
+    Meter,
     FittedProxy,
     Oracle,
     Proxy,
+    Usage,
     Signature,
     TrainableProxy,
 )
 
 __all__ = [
+    "Meter",
     "Answers",
     "Argument",
     "FittedProxy",
+    "Usage",
     "Oracle",
     "Proxy",
     "Signature",

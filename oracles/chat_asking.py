@@ -8,18 +8,21 @@ import ssl
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from thresher.errors import InterfaceError, OracleError
+from thresher.oracles.protocols import Usage
 from thresher.oracles.chat import ChatServer, Reply, run_apart, work_off
 from thresher.oracles.rate_limit import RateLimit, traffic_to
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Asker", "Line", "Terms"]
+__all__ = ["LETTERS_PER_TOKEN", "Asker", "Line", "Terms"]
+LETTERS_PER_TOKEN = 4.0
+"""Of English text, by the rule of thumb."""
 
 T = TypeVar("T")
 # Lines stand idle at the end of a batch and are opened anew; what was answered is to be kept soon.
@@ -117,8 +120,7 @@ class Asker:
 
     def __init__(self, who: str, terms: Terms) -> None:
         self._who, self._terms = who, terms
-        self._owed_usd, self._jobs_per_s = 0.0, 0.0
-        self._tokens, self._counted = (0, 0), True
+        self._used, self._jobs_per_s = Usage(), 0.0
 
     @property
     def batch_jobs(self) -> int:
@@ -126,42 +128,38 @@ class Asker:
         rounds = _BATCH_S * self._jobs_per_s / self._terms.concurrency
         return int(min(max(rounds, _LEAST_ROUNDS), _MOST_ROUNDS)) * self._terms.concurrency
 
-    def settled_usd(self) -> float:
-        """Return the dollars that came up since this was last called."""
-        owed, self._owed_usd = self._owed_usd, 0.0
-        return owed
-
-    def settled_tokens(self) -> tuple[int, int] | None:
-        """Return tokens sent and received since this was last called, if all were counted."""
-        tokens, counted = self._tokens, self._counted
-        self._tokens, self._counted = (0, 0), True
-        return tokens if counted else None
+    def settled(self) -> Usage:
+        """Return what the replies since this was last called took."""
+        used, self._used = self._used, Usage()
+        return used
 
     def count(self, reply: Reply) -> None:
-        """Add the price of a reply to what is owed.
+        """Add a reply to what is owed.
 
         Raises
         ------
         OracleError
             If there is a price and the server does not count tokens.
         """
-        price = self._terms.usd_per_token
-        if reply.n_input is None or reply.n_output is None:
-            self._counted = False
-        else:
-            self._tokens = (self._tokens[0] + reply.n_input, self._tokens[1] + reply.n_output)
-        if price is None:
-            return
+        price, used = self._terms.usd_per_token, self._used
         if reply.n_input is None or reply.n_output is None:
             raise OracleError(
                 "the server does not say how many tokens it counted, so that usd_per_mtok gives"
                 " no price. Leave usd_per_mtok out"
             )
-        self._owed_usd += price[0] * reply.n_input + price[1] * reply.n_output
+        n_in, n_out = reply.n_input, reply.n_output
+        self._used = Usage(
+            used.requests + 1,
+            None if used.tokens is None else (used.tokens[0] + n_in, used.tokens[1] + n_out),
+            used.cost_usd + (0.0 if price is None else price[0] * n_in + price[1] * n_out),
+        )
 
     def work_off(self, jobs: Sequence[Job]) -> None:
         """Do jobs, so many at once as the terms allow; after one fails no other begins.
 
+            self._used = replace(used, requests=used.requests + 1, tokens=None)
+            if price is None:
+                return
         Raises
         ------
         InterfaceError

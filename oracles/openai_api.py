@@ -18,7 +18,7 @@ from thresher.oracles.chat_answers import (
     answer_format,
     answer_probability,
 )
-from thresher.oracles.chat_asking import Asker, Line
+from thresher.oracles.chat_asking import LETTERS_PER_TOKEN, Asker, Line
 from thresher.oracles.chat_groups import Group, groups_of
 from thresher.oracles.chat_options import SERVER_OPTIONS, terms_of
 from thresher.oracles.context import Context
@@ -40,7 +40,6 @@ OPTIONS = {
 }
 _MAX_TOKENS = 512
 _GROUPS = 4  # of rows, for each request that may be under way
-_LETTERS_PER_TOKEN = 4.0  # of English text, by the rule of thumb
 _REQUEST_FORM = 1  # part of the version: change it with the words around the user's prompt
 _TOO_MUCH = frozenset({400, 413, 422})  # a request for several rows may be refused for one of them
 
@@ -189,7 +188,7 @@ class ChatOracle:
         prompt = self._question.prompt
         texts = [prompt.render(values) for values in prompt.rows(batch)]
         before = len(self._question.system or "")
-        return sum(before + len(text) for text in texts) / max(1, len(texts)) / _LETTERS_PER_TOKEN
+        return sum(before + len(text) for text in texts) / max(1, len(texts)) / LETTERS_PER_TOKEN
 
     def answer(self, batch: pa.Table) -> Answers:
         """Label a batch.
@@ -214,7 +213,8 @@ class ChatOracle:
         values = checked_answers([x.answer for x in labels], batch, self._returns, self._who)
         sure = [x.confidence for x in labels if x.confidence is not None]
         confidence = np.array(sure) if labels and len(sure) == len(labels) else None
-        return Answers(values, confidence, self._asker.settled_usd(), self._asker.settled_tokens())
+        used = self._asker.settled()
+        return Answers(values, confidence, used.cost_usd, used.tokens, used.requests)
 
     def answered(self, batch: pa.Table) -> tuple[list[int], Answers]:
         """Return the rows of a batch that had an answer when `answer` broke off, and the answers.

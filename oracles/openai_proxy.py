@@ -12,12 +12,12 @@ from thresher.errors import OracleError
 from thresher.oracles.answers import describe_row
 from thresher.oracles.chat import RefusedError, Reply
 from thresher.oracles.chat_answers import AnswerFormat, answer_format, first_token_odds
-from thresher.oracles.chat_asking import Asker, Line
+from thresher.oracles.chat_asking import LETTERS_PER_TOKEN, Asker, Line
 from thresher.oracles.chat_options import SERVER_OPTIONS, terms_of
 from thresher.oracles.context import Context
 from thresher.oracles.options import Option, Options
 from thresher.oracles.prompts import Prompt, parse_prompt, system_prompt
-from thresher.oracles.protocols import Signature
+from thresher.oracles.protocols import Signature, Usage
 from thresher.oracles.remembered_scores import RememberedScores
 from thresher.oracles.versions import digest
 
@@ -56,7 +56,7 @@ class ChatProxy:
         self._asker = Asker(self._who, terms)
         self._length_option = "max_tokens"
         self._paid: dict[str, float] = {}
-        self._cost_usd = 0.0
+        self._usd_per_token = terms.usd_per_token
 
     @property
     def version(self) -> str:
@@ -67,9 +67,21 @@ class ChatProxy:
         )
 
     @property
-    def cost_usd(self) -> float:
-        """Dollars spent so far, by the server's count of tokens."""
-        return self._cost_usd
+    def batch_size(self) -> int:
+        """Rows passed at once: some seconds of work, once the pace is known."""
+        return self._asker.batch_jobs
+
+    def settled(self) -> Usage:
+        """Return what the requests took since this was last called, by the server's count."""
+        return self._asker.settled()
+
+    def about(self, batch: pa.Table) -> Usage:
+        """Return about what a request takes: a token for four letters, mean of a batch."""
+        texts = [self._text(self._prompt.render(row)) for row in self._prompt.rows(batch)]
+        n_letters = sum(map(len, texts)) / max(1, len(texts)) + len(self._system or "")
+        n_in = round(n_letters / LETTERS_PER_TOKEN)
+        price = self._usd_per_token or (0.0, 0.0)
+        return Usage(1, (n_in, _TOKENS), price[0] * n_in + price[1] * _TOKENS)
 
     def score(self, batch: pa.Table) -> npt.NDArray[np.float64]:
         """Score a batch: shape (n,), in [0, 1].
@@ -88,10 +100,7 @@ class ChatProxy:
             for prompt, row in sorted(first.items(), key=lambda pair: pair[1])
             if prompt not in self._paid
         ]
-        try:
-            self._asker.work_off(jobs)
-        finally:
-            self._cost_usd += self._asker.settled_usd()
+        self._asker.work_off(jobs)
         scores = np.array([self._paid[prompt] for prompt in prompts])
         self._paid = {}
         return scores
@@ -106,6 +115,9 @@ class ChatProxy:
             place = f"row {row} of the batch ({describe_row(batch, row)})"
             raise OracleError(f"{self._who}: {place}: {reason}.") from None
 
+    def _text(self, prompt: str) -> str:
+        return f"{prompt}\n\n{self._format.instruction(structured=False)}"
+
     async def _asked(self, line: Line, prompt: str) -> float:
         try:
             return await line.ask(lambda _: self._body(prompt), _TOKENS, self._read)
@@ -118,10 +130,9 @@ class ChatProxy:
 
     def _body(self, prompt: str) -> dict[str, object]:
         system = [] if self._system is None else [{"role": "system", "content": self._system}]
-        text = f"{prompt}\n\n{self._format.instruction(structured=False)}"
         return {
             "model": self._model,
-            "messages": [*system, {"role": "user", "content": text}],
+            "messages": [*system, {"role": "user", "content": self._text(prompt)}],
             "temperature": 0.0,
             self._length_option: _TOKENS,
             "logprobs": True,

@@ -13,9 +13,11 @@ import pyarrow as pa
 __all__ = [
     "Answers",
     "Argument",
+    "Meter",
     "FittedProxy",
     "Oracle",
     "Proxy",
+    "Usage",
     "Signature",
     "TrainableProxy",
 ]
@@ -49,9 +51,46 @@ class Answers:
         The oracle's own confidence in each answer, in [0, 1], where it has one. For a BOOLEAN
         oracle it is the probability of the answer given (not of TRUE).
     cost_usd : float
+    requests : int or None
+        Requests that were answered for the batch, where the model is asked in requests: fewer than
+        rows where several share one, more where some had to be sent again. None: one for each row.
         Price of the batch in US dollars.
     tokens : (int, int) or None
         Tokens that the model read and wrote for the batch, where they were counted.
+    requests: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What some answers or scores took of a model.
+
+    Parameters
+    ----------
+    requests : int
+        Requests that were answered, or inputs where the model is not asked in requests.
+    tokens : (int, int) or None
+        Tokens read and written; None where not all of them were counted.
+    cost_usd : float
+        Dollars.
+    """
+
+    requests: int = 0
+    tokens: tuple[int, int] | None = (0, 0)
+    cost_usd: float = 0.0
+
+
+class Meter(Protocol):
+    """Asked before a model scores inputs that are new, and told what that took."""
+
+    @property
+    def refused(self) -> bool:
+        """Whether it has allowed no more inputs at some time."""
+
+    def before(self, n_inputs: int) -> int:
+        """Return how many of the inputs may be scored now; 0 where no more may be."""
+
+    def after(self, n_inputs: int, usage: Usage) -> None:
+        """Count what scores took that are there now."""
     """
 
     values: pa.Array
@@ -81,7 +120,12 @@ class Oracle(Protocol):
 
 
 class Proxy(Protocol):
-    """A cheap model that scores rows; higher means more likely positive."""
+    """A cheap model that scores rows; higher means more likely positive.
+
+    One with an attribute ``metered`` that is true takes a `Meter` as second argument of `score`,
+    and gives NaN to the inputs that the meter did not allow; `new_inputs` of it counts distinct
+    inputs of a batch that have no score yet, and `about` says what one of them takes.
+    """
 
     @property
     def version(self) -> str:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import thresher
 from thresher.errors import OracleError
-from thresher.oracles import Argument, Signature, remembered_scores
+from thresher.oracles import Argument, Signature, Usage, remembered_scores
 from thresher.oracles.chat_answers import first_token_odds
 from thresher.oracles.context import Context
 from thresher.oracles.options import OptionError
@@ -43,6 +43,26 @@ def make(url: str, **options: object) -> RememberedScores:
     assert isinstance(made, RememberedScores)
     return made
 
+class Counted:
+    """A meter that allows so many inputs and counts what they took."""
+
+    def __init__(self, most: int = 10**9) -> None:
+        self.most, self.n_inputs, self.refused, self.used = most, 0, False, list[Usage]()
+
+    def before(self, n_inputs: int) -> int:
+        allowed = min(n_inputs, self.most - self.n_inputs)
+        self.refused = self.refused or not allowed
+        return allowed
+
+    def after(self, n_inputs: int, usage: Usage) -> None:
+        self.n_inputs += n_inputs
+        self.used.append(usage)
+
+    @property
+    def cost_usd(self) -> float:
+        return sum(used.cost_usd for used in self.used)
+
+
 
 def table(texts: list[str]) -> pa.Table:
     return pa.table({"text": pa.array(texts, pa.string())})
@@ -65,12 +85,33 @@ def test_the_score_is_the_probability_of_yes(serve: Serve) -> None:
     proxy = make(server.url, usd_per_mtok=1.0)
     texts = ["a", "bb", "ccc", "a"]
     n = np.array([len(f"Good? {t}") % 9 for t in texts])
-    assert proxy.score(table(texts)) == pytest.approx((0.06 + 0.1 * n) / 0.96, abs=1e-6)
+    meter = Counted()
+    assert proxy.score(table(texts), meter) == pytest.approx((0.06 + 0.1 * n) / 0.96, abs=1e-6)
     body = server.requests[0].body
     assert (body["logprobs"], body["top_logprobs"], body["temperature"]) == (True, 20, 0)
     assert "response_format" not in body
     assert len(server.requests) == 3
-    assert proxy.cost_usd == pytest.approx(3 * 110 / 1e6)
+    assert meter.cost_usd == pytest.approx(3 * 110 / 1e6)
+    assert [(used.requests, used.tokens) for used in meter.used] == [(3, (300, 30))]
+    assert meter.n_inputs == 3
+
+
+def test_a_meter_ends_the_scores_and_those_that_are_there_are_kept(serve: Serve) -> None:
+    server = serve(by_length)
+    proxy, texts = make(server.url), [f"text {i}" for i in range(9)]
+    meter = Counted(most=4)
+    scores = proxy.score(table(texts), meter)
+    assert np.isnan(scores[4:]).all()
+    assert not np.isnan(scores[:4]).any()
+    assert meter.refused
+    assert len(server.requests) == 4
+    assert proxy.new_inputs(table(texts)) == 5
+    about = proxy.about(table(texts))
+    assert about is not None
+    assert about.requests == 1
+    assert (proxy.score(table(texts))[:4] == scores[:4]).all()
+    assert proxy.new_inputs(table(texts)) == 0
+    assert len(server.requests) == 9
 
 
 def test_scores_are_remembered_over_objects_and_processes(
@@ -85,9 +126,10 @@ def test_scores_are_remembered_over_objects_and_processes(
     assert (make(server.url).score(table(texts)) == first).all()
     remembered_scores._store.cache_clear()  # as in another process
     again = make(server.url, usd_per_mtok=1.0)
-    assert (again.score(table([*texts[::-1], "new"]))[:-1] == first[::-1]).all()
+    meter = Counted()
+    assert (again.score(table([*texts[::-1], "new"]), meter)[:-1] == first[::-1]).all()
     assert len(server.requests) == 251
-    assert again.cost_usd == pytest.approx(110 / 1e6)
+    assert meter.cost_usd == pytest.approx(110 / 1e6)
     remembered_scores._store.cache_clear()
     make(server.url, cache=False).score(table(texts[:10]))
     assert len(server.requests) == 261
@@ -160,6 +202,9 @@ def test_wrong_options() -> None:
         max_size=20,
     )
 )
+        def settled(self) -> Usage:
+            return Usage(calls[-1])
+
 def test_odds_lie_between_0_and_1(listed: list[tuple[str, float]]) -> None:
     top = [{"token": token, "logprob": logprob} for token, logprob in listed]
     odds = first_token_odds([{"token": "x", "top_logprobs": top}], "yes", "no")
@@ -197,7 +242,7 @@ def test_keys_tell_values_apart() -> None:
     calls: list[int] = []
 
     class Counting:
-        version, cost_usd = "1", 0.0
+        version, batch_size = "1", 100
 
         def score(self, batch: pa.Table) -> np.ndarray:
             calls.append(batch.num_rows)

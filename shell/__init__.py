@@ -1,0 +1,1 @@
+"""The DuckDB shell: the engine behind ``FROM thresh($$ ... $$)`` in the real ``duckdb`` program."""
