@@ -117,17 +117,17 @@ def _spent(run: Running) -> dict[str, Any]:
         "n_labels": run.labeller.n_labels,
         "n_reused": run.labeller.n_reused + run.n_facts,
         "cost_usd": run.labeller.cost_usd,
+        "n_tokens": run.labeller.n_tokens,
         "n_requests": run.labeller.n_requests if _differ(run) else None,
         "proxy_cost": run.labeller.scores.report(),
-        "n_tokens": run.labeller.n_tokens,
         "budget": None if run.env.budget is None else run.env.budget.text(),
         "elapsed_s": time.perf_counter() - run.began,
+    }
+
+
 def _differ(run: Running) -> bool:
     """Whether the labels took another number of requests than there are of them."""
     return run.labeller.n_requests != run.labeller.n_labels
-
-
-    }
 
 
 def _answer(run: Running, n_selected: int) -> str | None:

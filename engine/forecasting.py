@@ -15,8 +15,8 @@ from thresher.outlook import GOALS, RANKING, Outlook
 from thresher.paces import paces_of
 from thresher.permits import stops_anywhere
 from thresher.plan import SelectionQuery
-from thresher.price_forecasts import label_tokens, score_forecasts
 from thresher.population import Population
+from thresher.price_forecasts import label_tokens, score_forecasts
 from thresher.rehearsing import basis_of, rehearsed
 from thresher.reserving import most_shown, sample_limit
 from thresher.sampling import LabelForecast, excludable_rows, sufficient_labels
@@ -75,9 +75,9 @@ def forecast(env: Environment, query: SelectionQuery, targets: Targets, limit: i
         exact = n_most <= limit and not stops and _spends_all(targets)
         found = _Forecast()
         if n_unknown and forecasts and not exact:
+            found = _forecast(env, query, targets, population, limit)
         paces = paces_of(env.store, env.oracles)
         asked = [] if exact or targets.kind == "exact" else _scoring(env, population)
-            found = _forecast(env, query, targets, population, limit)
         return Outlook(
             n_rows=population.n_rows,
             n_unknown=n_unknown,

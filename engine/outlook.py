@@ -24,6 +24,7 @@ GOALS: dict[QueryKind, str] = {
 RANKING = "a method that cuts a ranking and assumes nothing"
 """The methods that the least number of labels binds: docs/guarantees-limits.md."""
 
+
 @dataclass(frozen=True, slots=True)
 class TokenForecast:
     """Tokens of a label: the mean of `n_measured` labels, or reckoned from inputs where that is 0.
@@ -77,7 +78,6 @@ def _source(n_measured: int, noun: str) -> str:
     if not n_measured:
         return "reckoned from inputs"
     return f"as measured on {n_measured:,} {noun}{'' if n_measured == 1 else 's'}"
-
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """What a run may still buy: asked before each batch, of budgets and interruptions."""
 
 from __future__ import annotations
-import sys
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from thresher.targets import BudgetUnit, Targets
 
 __all__ = ["Bought", "OnSpent", "Permits", "check_tokens", "stops_anywhere"]
 
-_FIRST_SCORES = 32  # inputs that tell what a score takes
 OnSpent = Literal["stop", "fail", "go on"]
 
+_FIRST_SCORES = 32  # inputs that tell what a score takes
 _PRUDENT = 0.9  # share of a budget that is planned with
 
 
@@ -28,12 +28,12 @@ class Bought(Protocol):
     """What a run has bought by now."""
 
     n_labels: int
+    n_asked: int  # rows asked for, whether bought or known
+    asked_s: float  # seconds that took
+
     @property
     def on_labels(self) -> Spent:
         """What its labels took, without their time."""
-
-    n_asked: int  # rows asked for, whether bought or known
-    asked_s: float  # seconds that took
 
     @property
     def spent(self) -> Spent:
@@ -79,6 +79,13 @@ def check_tokens(
     for name, bound in oracles.items():
         if not bound.counts_tokens:
             own = any(unit == "TOKENS" for _, unit in budget)
+            what = "BUDGET n TOKENS" if own else "TOKENS in thresher_session_budget"
+            raise ProgrammingError(
+                f"{what} cannot be kept: oracle {name} does not say how many tokens it reads and "
+                "writes. Write CALLS, SECONDS or USD in their place."
+            )
+
+
 def _scores_for(left: float, unit: BudgetUnit, taken: tuple[Spent, int]) -> int:
     """Return how many scores an amount will do for, at least 1: few until it is known."""
     spent, n_inputs = taken
@@ -86,13 +93,6 @@ def _scores_for(left: float, unit: BudgetUnit, taken: tuple[Spent, int]) -> int:
         return _FIRST_SCORES
     each = spent.of(unit) / n_inputs
     return max(1, int(left / each)) if each else sys.maxsize
-
-
-            what = "BUDGET n TOKENS" if own else "TOKENS in thresher_session_budget"
-            raise ProgrammingError(
-                f"{what} cannot be kept: oracle {name} does not say how many tokens it reads and "
-                "writes. Write CALLS, SECONDS or USD in their place."
-            )
 
 
 class Permits:
@@ -199,6 +199,22 @@ class Permits:
             It stops.
         BudgetError
             It fails.
+        """
+        self._check()
+        looked, self._fresh = self._fresh, False
+        for limit in self._limits(bought):
+            left = limit.amount - limit.spent
+            if left > 0:
+                wanted = min(wanted, int(left)) if limit.unit == "CALLS" else wanted
+            elif on_spent == "fail" or not self._early:
+                raise self._spent(limit, bought)
+            elif on_spent == "stop" and not looked:
+                self.stopped = self.stopped or f"stopped by {limit.name}"
+                raise OutOfLabelsError
+        if self._refused and self._session is not None:
+            raise self._nothing_left(self._session)
+        return wanted
+
     def scores(self, bought: Bought, wanted: int, taken: tuple[Spent, int]) -> int:
         """Return how many inputs a model may score at once for a proxy; 0 where the run stops.
 
@@ -236,22 +252,6 @@ class Permits:
     def limits_tokens(self) -> bool:
         """Whether the statement or its session may spend so many tokens only."""
         return any(unit == "TOKENS" for _, unit in self._amounts())
-
-        """
-        self._check()
-        looked, self._fresh = self._fresh, False
-        for limit in self._limits(bought):
-            left = limit.amount - limit.spent
-            if left > 0:
-                wanted = min(wanted, int(left)) if limit.unit == "CALLS" else wanted
-            elif on_spent == "fail" or not self._early:
-                raise self._spent(limit, bought)
-            elif on_spent == "stop" and not looked:
-                self.stopped = self.stopped or f"stopped by {limit.name}"
-                raise OutOfLabelsError
-        if self._refused and self._session is not None:
-            raise self._nothing_left(self._session)
-        return wanted
 
     def pay(self, spent: Spent) -> None:
         """Count a batch that was answered."""

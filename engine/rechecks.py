@@ -84,11 +84,12 @@ def _equal(name: str, test: Record, field: str, found: int, text: str) -> Check:
 def _counts(name: str, test: Record, drawn: Drawn, n_found: int) -> list[Check]:
     """Check what every sample has in common."""
     stages = " and ".join(test["stages"])
-    n_failed = drawn.n_sample - drawn.n_positive - drawn.n_negative
+    claimed, n_failed = int(test.get("n_failed", 0)), drawn.n_failed
+    text = "A3 asks for all; the test bears those that are claimed (W3)"
     return [
         _equal(name, test, "n_sample", drawn.n_sample, f"rows of {stages} in the log"),
         _equal(name, test, "n_found", n_found, f"counted in {stages}"),
-        Check(f"{name}: labels without a truth", 0, n_failed, not n_failed, "A3 asks for all"),
+        Check(f"{name}: labels without a truth", claimed, n_failed, claimed == n_failed, text),
     ]
 
 
@@ -141,14 +142,32 @@ def _check_recall(test: Record, certificate: Record, log: Log) -> list[Check]:
             room = allowed(target, int(test["n_known"]) + drawn.n_positive)
             cut = size[1] if room >= 0 else -1
         text = "T2, by scipy: the deepest cut such that it and all smaller ones are safe"
-        return [*checks, Check(f"{name}: cut", claim[0], cut, claim[0] <= cut, text)]
+        most = max(claim[0], *map(int, test.get("cuts", ())), -1)
+        return [*checks, Check(f"{name}: cut", most, cut, most <= cut, text)]
     bound = upper_limit(*size, drawn.n_positive, COUNTED * level)
     stands = is_upper_limit(*size, drawn.n_positive, COUNTED * level, claim[1])
     text = f"exact upper limit of the positives at level {COUNTED * level:.4g}"
     checks.append(Check(f"{name}: bound", claim[1], bound, stands, text))
     cut = ratio_cut(drawn.n_positive, int(test["n_known"]), claim[1], target, level)
     text = "T1, by scipy: the deepest cut that is safe for every number of positives"
-    return [*checks, Check(f"{name}: cut", claim[0], cut, claim[0] <= cut, text)]
+    checks.append(Check(f"{name}: cut", claim[0], cut, claim[0] <= cut, text))
+    return [*checks, *_other_cuts(name, test, drawn.n_positive)]
+
+
+def _other_cuts(name: str, test: Record, n_found: int) -> list[Check]:
+    """W3: test A for every number of positives among the sampled rows without an answer."""
+    cuts = [int(cut) for cut in test.get("cuts", ())]
+    if not test.get("n_failed", 0):
+        return []
+    size, n_known = (int(test["n_rows"]), int(test["n_sample"])), int(test["n_known"])
+    target, level = float(test["target"]), float(test["level"])
+    found = []
+    for k in range(n_found, n_found + int(test["n_failed"]) + 1):
+        bound = upper_limit(*size, k, COUNTED * level)
+        found.append(ratio_cut(k, n_known, bound, target, level))
+    ok = len(cuts) == len(found) and all(a <= b for a, b in zip(cuts, found, strict=True))
+    text = "W3: T1 for every number of positives among the rows without an answer"
+    return [Check(f"{name}: cuts", cuts, found, ok and cuts[0] == int(test["cut"]), text)]
 
 
 def _check_limit(test: Record, certificate: Record, log: Log) -> list[Check]:
@@ -158,11 +177,13 @@ def _check_limit(test: Record, certificate: Record, log: Log) -> list[Check]:
     drawn = log.drawn(test["stages"])
     size, level = (int(test["n_rows"]), int(test["n_sample"])), float(test["level"])
     free = int(certificate["n_rows"]) - drawn.first if drawn.n_sample else size[0]
-    bound = upper_limit(*size, drawn.n_negative, level)
-    stands = is_upper_limit(*size, drawn.n_negative, level, int(test["bound"]))
-    cut, least = int(test["cut"]), int(test["bound"]) - drawn.n_negative
+    wrong = drawn.n_negative + drawn.n_failed  # W2: a row without an answer counts as negative
+    bound = upper_limit(*size, wrong, level)
+    stands = is_upper_limit(*size, wrong, level, int(test["bound"]))
+    cut, least = int(test["cut"]), int(test["bound"]) - wrong
+    test = {**test, "n_failed": drawn.n_failed}
     return [
-        *_counts(name, test, drawn, drawn.n_negative),
+        *_counts(name, test, drawn, wrong),
         _target(name, test, certificate, which),
         Check(f"{name}: n_rows", size[0], f"<= {free}", size[0] <= free, "unlabelled before"),
         Check(f"{name}: bound", test["bound"], bound, stands, f"exact upper limit at {level:.4g}"),
@@ -212,19 +233,25 @@ def precision_limit(certificate: Record, log: Log) -> tuple[int, str]:
     """
     tests = [t for t in certificate["tests"] if t["kind"] == "negatives" and t["n_sample"]]
     returned = int(certificate["n_returned"])
-    free = returned - log.n_positive
+    n_failed = 0 if certificate["targets"].get("recall") is None else log.n_failed
+    free = returned - log.n_positive - n_failed
     if not tests:
+        free += n_failed
         return free, "no sample of the unlabelled rows returned: all may be negative"
     limits = []
     for test in tests:
         since = log.negatives_after(log.drawn(test["stages"]).last)
-        limits.append(max(0, int(test["cut"]) - since + log.drawn([_BELOW]).n_negative))
+        below = log.drawn([_BELOW])
+        limits.append(max(0, int(test["cut"]) - since + below.n_sample - below.n_positive))
     last = tests[-1]
     drawn = log.drawn(last["stages"])
     elsewhere = log.n_of(SAME_INPUT) + log.n_of(_BELOW)
     head = max(0, int(last["n_rows"]) - drawn.n_sample - (len(log.row) - drawn.last - elsewhere))
-    text = "limit of the negatives in the head, less those found since, and rows beyond the head"
-    return min(*limits, head) + max(0, free - head), text
+    text = (
+        "limit of the negatives in the head, less those found since, rows beyond the head, and "
+        "those without an answer (W4)"
+    )
+    return min(*limits, head) + max(0, free - head) + n_failed, text
 
 
 def _check_count(test: Record, certificate: Record, log: Log) -> list[Check]:

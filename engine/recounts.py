@@ -88,6 +88,11 @@ class Drawn:
     first: int
     last: int
 
+    @property
+    def n_failed(self) -> int:
+        """Rows without a truth."""
+        return self.n_sample - self.n_positive - self.n_negative
+
 
 class Log:
     """The columns of a label log.
@@ -247,5 +252,10 @@ class Log:
         return int(np.count_nonzero(self.truth[: max(0, place)] == 1))
 
     def negatives_after(self, place: int) -> int:
-        """Count the negatives from a place of the log on."""
-        return int(np.count_nonzero(self.truth[place:] == 0))
+        """Count the rows from a place of the log on that are negative or have no answer."""
+        return int(np.count_nonzero((self.truth[place:] != 1) & (self.column[place:] < 0)))
+
+    @property
+    def n_failed(self) -> int:
+        """Rows that were asked for a truth and gave none."""
+        return int(np.count_nonzero((self.truth < 0) & (self.column < 0)))

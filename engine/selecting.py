@@ -11,10 +11,11 @@ from thresher.assuming import select_assuming
 from thresher.certificate import Bounds, Certificate
 from thresher.certifying import certify, finite
 from thresher.errors import ShortfallError
-from thresher.failures import without_failures
+from thresher.failures import logged, unanswered, without_failures
 from thresher.forecasting import helps
 from thresher.label_log import SAME_INPUT
 from thresher.outputs import Watched
+from thresher.reports import counted
 from thresher.running import Running
 from thresher.sampling import (
     Selection,
@@ -53,7 +54,8 @@ def select(run: Running) -> tuple[npt.NDArray[np.bool_], Certificate]:
         met=selection.met,
         note=note,
         n_returned=int(np.count_nonzero(returned)),
-        steps=selection.steps,
+        steps=(*run.fit_steps, *selection.steps),
+        logged=logged(run, selection.steps),
         duplicates=duplicates,
         algorithm=selection.algorithm if run.query.calls else "plain",
         cut=finite(selection.cut),
@@ -114,12 +116,13 @@ def _select(run: Running, scores: FloatArray) -> Selection:
     if recall is not None and precision is not None:
         return select_joint(
             scores, labels, recall=recall, precision=precision, delta=delta, rng=rng, known=known,
-            interruptible=stops,
+            interruptible=stops, unanswered=unanswered(run),
         )  # fmt: skip
     if recall is not None:
         return select_recall(
-            scores, labels, recall=recall, delta=delta, rng=rng, known=known, interruptible=stops
-        )
+            scores, labels, recall=recall, delta=delta, rng=rng, known=known, interruptible=stops,
+            unanswered=unanswered(run),
+        )  # fmt: skip
     if precision is not None:
         return select_precision(
             scores, labels, precision=precision, delta=delta, rng=rng, known=known,
@@ -131,6 +134,8 @@ def _select(run: Running, scores: FloatArray) -> Selection:
 def _shortfall(run: Running, selection: Selection, scores: FloatArray, policy: str) -> str:
     """Say what could not be done and what would help."""
     spent, way = f"{run.limit:,} labels", f"Raise ORACLE LIMIT ({kept(run)})"
+    if n_failed := len(run.labeller.failed):
+        spent += f", {counted(n_failed, 'row')} of them without an answer"
     if run.stopped:
         spent, way = f"the {bought(run)} bought by then", again(run)
     if not selection.met:

@@ -8,23 +8,23 @@ Providers are imported on first use, so that nothing heavy is loaded before it i
 from thresher.oracles.protocols import (
     Answers,
     Argument,
-    Meter,
     FittedProxy,
+    Meter,
     Oracle,
     Proxy,
-    Usage,
     Signature,
     TrainableProxy,
+    Usage,
 )
 
 __all__ = [
-    "Meter",
     "Answers",
     "Argument",
     "FittedProxy",
-    "Usage",
+    "Meter",
     "Oracle",
     "Proxy",
     "Signature",
     "TrainableProxy",
+    "Usage",
 ]

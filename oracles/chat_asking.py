@@ -13,18 +13,18 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from thresher.errors import InterfaceError, OracleError
-from thresher.oracles.protocols import Usage
 from thresher.oracles.chat import ChatServer, Reply, run_apart, work_off
+from thresher.oracles.protocols import Usage
 from thresher.oracles.rate_limit import RateLimit, traffic_to
 
 if TYPE_CHECKING:
     import httpx
 
 __all__ = ["LETTERS_PER_TOKEN", "Asker", "Line", "Terms"]
-LETTERS_PER_TOKEN = 4.0
-"""Of English text, by the rule of thumb."""
 
 T = TypeVar("T")
+LETTERS_PER_TOKEN = 4.0
+"""Of English text, by the rule of thumb."""
 # Lines stand idle at the end of a batch and are opened anew; what was answered is to be kept soon.
 _BATCH_S, _LEAST_ROUNDS, _MOST_ROUNDS = 2.0, 4, 64
 
@@ -143,6 +143,9 @@ class Asker:
         """
         price, used = self._terms.usd_per_token, self._used
         if reply.n_input is None or reply.n_output is None:
+            self._used = replace(used, requests=used.requests + 1, tokens=None)
+            if price is None:
+                return
             raise OracleError(
                 "the server does not say how many tokens it counted, so that usd_per_mtok gives"
                 " no price. Leave usd_per_mtok out"
@@ -157,9 +160,6 @@ class Asker:
     def work_off(self, jobs: Sequence[Job]) -> None:
         """Do jobs, so many at once as the terms allow; after one fails no other begins.
 
-            self._used = replace(used, requests=used.requests + 1, tokens=None)
-            if price is None:
-                return
         Raises
         ------
         InterfaceError

@@ -115,9 +115,6 @@ class ChatProxy:
             place = f"row {row} of the batch ({describe_row(batch, row)})"
             raise OracleError(f"{self._who}: {place}: {reason}.") from None
 
-    def _text(self, prompt: str) -> str:
-        return f"{prompt}\n\n{self._format.instruction(structured=False)}"
-
     async def _asked(self, line: Line, prompt: str) -> float:
         try:
             return await line.ask(lambda _: self._body(prompt), _TOKENS, self._read)
@@ -127,6 +124,9 @@ class ChatProxy:
                 raise
             self._length_option = newer
         return await line.ask(lambda _: self._body(prompt), _TOKENS, self._read)
+
+    def _text(self, prompt: str) -> str:
+        return f"{prompt}\n\n{self._format.instruction(structured=False)}"
 
     def _body(self, prompt: str) -> dict[str, object]:
         system = [] if self._system is None else [{"role": "system", "content": self._system}]

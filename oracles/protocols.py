@@ -13,13 +13,13 @@ import pyarrow as pa
 __all__ = [
     "Answers",
     "Argument",
-    "Meter",
     "FittedProxy",
+    "Meter",
     "Oracle",
     "Proxy",
-    "Usage",
     "Signature",
     "TrainableProxy",
+    "Usage",
 ]
 
 
@@ -51,12 +51,18 @@ class Answers:
         The oracle's own confidence in each answer, in [0, 1], where it has one. For a BOOLEAN
         oracle it is the probability of the answer given (not of TRUE).
     cost_usd : float
-    requests : int or None
-        Requests that were answered for the batch, where the model is asked in requests: fewer than
-        rows where several share one, more where some had to be sent again. None: one for each row.
         Price of the batch in US dollars.
     tokens : (int, int) or None
         Tokens that the model read and wrote for the batch, where they were counted.
+    requests : int or None
+        Requests that were answered for the batch, where the model is asked in requests: fewer than
+        rows where several share one, more where some had to be sent again. None: one for each row.
+    """
+
+    values: pa.Array
+    confidence: npt.NDArray[np.float64] | None = None
+    cost_usd: float = 0.0
+    tokens: tuple[int, int] | None = None
     requests: int | None = None
 
 
@@ -91,12 +97,6 @@ class Meter(Protocol):
 
     def after(self, n_inputs: int, usage: Usage) -> None:
         """Count what scores took that are there now."""
-    """
-
-    values: pa.Array
-    confidence: npt.NDArray[np.float64] | None = None
-    cost_usd: float = 0.0
-    tokens: tuple[int, int] | None = None
 
 
 class Oracle(Protocol):

@@ -33,12 +33,12 @@ class PricedProxy(Protocol):
 
     def score(self, batch: pa.Table) -> npt.NDArray[np.float64]:
         """Score a batch: shape (n,)."""
+
     def settled(self) -> Usage:
         """Return what was taken since this was last called, also by a batch that broke off."""
 
     def about(self, batch: pa.Table) -> Usage | None:
         """Return about what an input of a batch takes, where that can be told; asks nothing."""
-
 
 
 class AnswerProxy:
@@ -63,11 +63,6 @@ class AnswerProxy:
         """That of the model."""
         return self._oracle.batch_size
 
-def _sum(one: tuple[int, int] | None, other: tuple[int, int] | None) -> tuple[int, int] | None:
-    """Add tokens read and written; None where either was not counted."""
-    return None if one is None or other is None else (one[0] + other[0], one[1] + other[1])
-
-
     def settled(self) -> Usage:
         """Return what was taken since this was last called."""
         used, self._used = self._used, Usage()
@@ -85,11 +80,14 @@ def _sum(one: tuple[int, int] | None, other: tuple[int, int] | None) -> tuple[in
         self._used = Usage(
             self._used.requests + requests,
             _sum(self._used.tokens, answers.tokens),
-    metered = True
-
             self._used.cost_usd + answers.cost_usd,
         )
         return np.asarray(answers.values, dtype=np.float64)
+
+
+def _sum(one: tuple[int, int] | None, other: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Add tokens read and written; None where either was not counted."""
+    return None if one is None or other is None else (one[0] + other[0], one[1] + other[1])
 
 
 @functools.lru_cache(maxsize=4)
@@ -114,6 +112,8 @@ class RememberedScores:
     they were known. Those of every 1,024 rows are on disk before the next rows are scored, and so
     are those of rows before one that fails. What is known costs nothing.
     """
+
+    metered = True
 
     def __init__(self, proxy: PricedProxy, on_disk: bool) -> None:
         self._proxy, self._on_disk = proxy, on_disk

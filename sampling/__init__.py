@@ -20,7 +20,7 @@ from thresher.sampling.labelling import (
     Labelling,
     OutOfClassesError,
 )
-from thresher.sampling.labels import CountedLabels, LabelSource, OutOfLabelsError
+from thresher.sampling.labels import CountedLabels, LabelSource, OutOfLabelsError, Unanswered
 from thresher.sampling.limits import excludable_rows, required_labels
 from thresher.sampling.measures import (
     AggregateEstimate,
@@ -43,6 +43,7 @@ from thresher.sampling.proxy_quality import (
 from thresher.sampling.recall import select_recall
 from thresher.sampling.selection import Grade, Selection, Step, Test
 from thresher.sampling.sufficient import LabelForecast, sufficient_labels
+from thresher.sampling.unanswered import bear
 from thresher.sampling.values import CountedValues, ValueSource
 from thresher.sampling.walking import Walk
 from thresher.sampling.within import (
@@ -81,12 +82,14 @@ __all__ = [
     "Step",
     "Stratum",
     "Test",
+    "Unanswered",
     "ValueSource",
     "ValueStep",
     "Walk",
     "audit_count",
     "audit_mean",
     "audit_selection",
+    "bear",
     "count_limits",
     "embedding_distance",
     "estimate_aggregates",

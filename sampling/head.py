@@ -18,6 +18,8 @@ _LAST_LOOK = 0.8  # share of a look's level that its full sample has, if labels 
 class Head:
     """The unlabelled ranks of [0, end) with a limit that holds at the level spent so far (T4).
 
+    Rows of the ledger that have no answer are returned with it and count as negative (W4).
+
     Parameters
     ----------
     ledger : Ledger
@@ -48,27 +50,32 @@ class Head:
         return self.ledger.count(0, self.end)
 
     @property
+    def n_failed(self) -> int:
+        """Rows without an answer, all of which are returned."""
+        return len(self.ledger.unanswered)
+
+    @property
     def certified(self) -> bool:
         """Whether known positives and the head together keep the target."""
-        n_free = self.n_free
+        n_free, n_failed = self.n_free, self.n_failed
         limit = n_free if self.limit is None else self.limit
-        return self.share.allows(limit, self.ledger.n_positive + n_free)
+        return self.share.allows(limit + n_failed, self.ledger.n_positive + n_free + n_failed)
 
     @property
     def gap(self) -> float:
         """How many more known positives would certify the head; at most 0 if it is certified."""
-        n_free = self.n_free
+        n_free, n_failed = self.n_free, self.n_failed
         limit = n_free if self.limit is None else self.limit
         wrong = max(self.share.per_billion * 1e-9, 1e-12)
-        return limit / wrong - self.ledger.n_positive - n_free
+        return (limit + n_failed) / wrong - self.ledger.n_positive - n_free - n_failed
 
     @property
     def precision_bound(self) -> float:
         """Lower confidence limit of the precision of known positives with the head."""
-        n_free = self.n_free
+        n_free, n_failed = self.n_free, self.n_failed
         limit = n_free if self.limit is None else min(self.limit, n_free)
-        returned = self.ledger.n_positive + n_free
-        bound = 1.0 - limit / returned if returned else 1.0
+        returned = self.ledger.n_positive + n_free + n_failed
+        bound = 1.0 - (limit + n_failed) / returned if returned else 1.0
         return max(bound, self.target) if self.certified else bound
 
     def look(self, end: int, count: int, level: float, rng: np.random.Generator) -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from thresher.sampling.bounds import Share
 from thresher.sampling.head import Head
 from thresher.sampling.joint_plan import best_sample, make_tails, plan_head_below, tail_cost
-from thresher.sampling.labels import LabelSource
+from thresher.sampling.labels import LabelSource, Unanswered
 from thresher.sampling.ledger import Ledger, Ranks
 from thresher.sampling.looks import Look, early_looks, take_looks
 from thresher.sampling.permutation import Permutation
@@ -26,6 +26,7 @@ from thresher.sampling.recall import check_level, estimate_answer
 from thresher.sampling.recall_plan import RecallTest, plan_sample
 from thresher.sampling.restart_plan import plan_restart, plan_second_sample
 from thresher.sampling.selection import Selection, Test
+from thresher.sampling.unanswered import bear
 
 __all__ = ["EARLY", "HEAD_SHARES", "LOOKS", "RECALL_SHARES", "SECOND_SAMPLE", "select_joint"]
 
@@ -80,6 +81,7 @@ def select_joint(
     rng: np.random.Generator,
     known: npt.NDArray[np.int8] | None = None,
     interruptible: bool = False,
+    unanswered: Unanswered | None = None,
 ) -> Selection:
     """Return rows that meet a recall and a precision target, for as few labels as possible.
 
@@ -89,6 +91,9 @@ def select_joint(
         As in `select_recall`; `labels.remaining` is a limit that is never passed.
     recall, precision : float
         Targets in (0, 1].
+    unanswered : callable, optional
+        Rows that were asked by now and have no answer. They are returned and count as negative
+        (W4); once every row was asked, as many are returned as the precision target bears (W1).
 
     Returns
     -------
@@ -121,10 +126,10 @@ def select_joint(
     Share.beyond(recall)
     Share.beyond(precision)
     check_level(delta)
-    ledger = Ledger(scores, labels, rng, known, interruptible=interruptible)
+    ledger = Ledger(scores, labels, rng, known, interruptible=interruptible, unanswered=unanswered)
     order = Permutation(ledger, rng)
     if not ledger.n_unknown:
-        return ledger.close(0, algorithm="exact")
+        return _exactly(ledger, targets)
     buckets = make_buckets(ledger, alike=True)
     plan = _plan(ledger, buckets, targets, rng)
     if plan.test == "ratio" and plan.labels > _HOPELESS * ledger.n_unknown:
@@ -135,7 +140,7 @@ def select_joint(
     if ledger.affords_all and plan.labels >= ledger.n_unknown:
         if not interruptible:
             ledger.buy_all()
-            return ledger.close(0, algorithm="exact")
+            return _exactly(ledger, targets)
         every = _schedule(ledger, ledger.n_unknown, plan.recall_level, ledger.n_unknown)
         plan = replace(plan, looks=every)
     short = plan.labels > ledger.remaining
@@ -162,6 +167,8 @@ def _close(
 ) -> Selection:
     """Return the known positives and the head, which holds all that is unlabelled above the cut."""
     tests, sampled, cut = looked
+    if not ledger.n_unknown and len(ledger.unanswered):
+        return _exactly(ledger, targets, tests + head.tests)
     estimates = estimate_answer(ledger, sampled, head.end, cut, n_pool)
     looks = f"{len(tests)} look{'s' * (len(tests) != 1)}"
     how = f" ({'T1' if tests[0].kind == 'ratio' else 'T2'})" if tests else ""
@@ -175,6 +182,12 @@ def _close(
         precision_estimate=estimates[1],
         tests=tests + head.tests,
     )
+
+
+def _exactly(ledger: Ledger, targets: _Targets, tests: list[Test] | None = None) -> Selection:
+    """Return the positives once every row was asked, with rows that have no answer as need be."""
+    answer = ledger.close(0, algorithm="exact", tests=tests)
+    return bear(answer, ledger.unanswered, recall=targets.recall, precision=targets.precision)
 
 
 def _plan(ledger: Ledger, buckets: Buckets, targets: _Targets, rng: np.random.Generator) -> _Plan:
@@ -416,5 +429,5 @@ def _finish(ledger: Ledger, head: Head, level: float, rng: np.random.Generator) 
         rest = HEAD_SHARES[1] * level if head.n_looks else level
         head.look(head.end, ledger.remaining, rest, rng)
     block = max(1, head.n_free // 100)
-    while not head.certified and (count := ledger.remaining):
+    while not head.certified and head.n_free and (count := ledger.remaining):
         head.verify(ledger.last(min(block, count), head.end))

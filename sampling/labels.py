@@ -8,7 +8,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CountedLabels", "LabelSource", "OutOfLabelsError"]
+__all__ = ["CountedLabels", "LabelSource", "OutOfLabelsError", "Unanswered"]
+
+
+Unanswered = Callable[[], npt.NDArray[np.int64]]
+"""Says which rows were asked by now and have no answer: distinct positions. A label source gives
+False for them, and it may not answer for a row that it has named once."""
 
 
 class OutOfLabelsError(Exception):

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thresher.sampling.arguments import check_known
-from thresher.sampling.labels import LabelSource, OutOfLabelsError
+from thresher.sampling.labels import LabelSource, OutOfLabelsError, Unanswered
 from thresher.sampling.ranking import blocks, rank_rows
 from thresher.sampling.selection import Selection, Step, Test
 
@@ -35,6 +35,9 @@ class Ledger:
     interruptible : bool
         Whether the label source may stop: purchases are made in batches, and one that is cut short
         is kept as far as it went.
+    unanswered : callable, optional
+        Rows asked without an answer, some of which may be among `known`. Their label is 0, and
+        they are returned.
 
     Attributes
     ----------
@@ -58,6 +61,7 @@ class Ledger:
         known: npt.NDArray[np.int8] | None = None,
         *,
         interruptible: bool = False,
+        unanswered: Unanswered | None = None,
     ) -> None:
         self.scores = np.asarray(scores)
         if self.scores.ndim != 1 or self.scores.dtype.kind != "f":
@@ -68,6 +72,7 @@ class Ledger:
         self.n_rows = len(self.scores)
         facts = None if known is None else check_known(known, self.n_rows)
         self._source, self.interruptible, self.stopped = labels, interruptible, False
+        self._unanswered = unanswered
         self.rows = rank_rows(self.scores, rng)
         self.label = np.full(self.n_rows, -1, dtype=np.int8)
         if facts is not None:
@@ -88,6 +93,16 @@ class Ledger:
     def affords_all(self) -> bool:
         """Whether every unlabelled row can be labelled."""
         return self.remaining == self.n_unknown
+
+    @property
+    def unanswered(self) -> npt.NDArray[np.int64]:
+        """Positions of the rows that were asked without an answer."""
+        none = np.zeros(0, dtype=np.int64)
+        return none if self._unanswered is None else self._unanswered()
+
+    def failed(self, ranks: Ranks) -> npt.NDArray[np.bool_]:
+        """Return which ranks were asked without an answer."""
+        return np.asarray(np.isin(self.rows[ranks], self.unanswered), dtype=np.bool_)
 
     def unknown(self, low: int = 0, high: int | None = None) -> Ranks:
         """Return the unlabelled ranks of [low, high), ascending."""
@@ -192,22 +207,30 @@ class Ledger:
         precision_estimate: float = float("nan"),
         tests: list[Test] | None = None,
     ) -> Selection:
-        """Build the answer: all known positives and the unlabelled ranks of [0, end)."""
+        """Build the answer: all known positives and the unlabelled ranks of [0, end).
+
+        Rows without an answer are returned too; a limit of precision that is given bears them.
+        """
         n_free, top = self.extent(end)
-        complete, pure = n_free == self.n_unknown, not n_free
+        complete, failed = n_free == self.n_unknown, self.unanswered
+        pure = not n_free and not len(failed)
+        if not n_free and len(failed):
+            precision_bound = self.n_positive / (self.n_positive + len(failed))
+        returned = self._returned(end)
+        returned[failed] = True
         return Selection(
-            returned=self._returned(end),
+            returned=returned,
             steps=tuple(self.steps),
-            cut=float("nan") if pure else float(self.scores[self.rows[top - 1]]),
+            cut=float(self.scores[self.rows[top - 1]]) if n_free else float("nan"),
             met=met,
-            vacuous=complete and not pure,
+            vacuous=complete and bool(n_free),
             recall_bound=1.0 if complete else recall_bound,
             precision_bound=1.0 if pure else precision_bound,
             recall_estimate=1.0 if complete else recall_estimate,
             precision_estimate=1.0 if pure else precision_estimate,
             algorithm=algorithm,
             tests=tuple(tests or ()),
-            grade="distribution-free" if self.n_unknown else "exact",
+            grade="distribution-free" if self.n_unknown or len(failed) else "exact",
         )
 
     def _returned(self, end: int) -> npt.NDArray[np.bool_]:

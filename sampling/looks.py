@@ -68,11 +68,24 @@ def early_looks(size: int, level: float) -> tuple[Look, ...]:
     return tuple(looks[::-1])
 
 
-def cut_rank(ledger: Ledger, sampled: Ranks, cut: int) -> int:
-    """Return the rank below which unlabelled rows are left out: n_rows if none may be."""
+def cut_rank(ledger: Ledger, sampled: Ranks, cut: int, cuts: Sequence[int] = ()) -> int:
+    """Return the rank below which unlabelled rows are left out: n_rows if none may be.
+
+    With `cuts` some sampled rows have no answer, and it is the deepest rank that any truth of
+    theirs gives: of those with j positive ones the truth whose j lie lowest (W3).
+    """
+    positive = sampled[ledger.label[sampled] > 0]
+    if not cuts:
+        return _rank(ledger, positive, cut)
+    failed = np.sort(sampled[ledger.failed(sampled)])[::-1]
+    return max(_rank(ledger, np.append(positive, failed[:j]), c) for j, c in enumerate(cuts))
+
+
+def _rank(ledger: Ledger, positive: Ranks, cut: int) -> int:
+    """Return the rank just below the (cut + 1)-th lowest positive."""
     if cut < 0:
         return ledger.n_rows
-    positive = np.sort(sampled[ledger.label[sampled] > 0])
+    positive = np.sort(positive)
     return 0 if cut >= len(positive) else int(positive[len(positive) - 1 - cut]) + 1
 
 
@@ -82,16 +95,25 @@ def certify_recall(
     counts: tuple[int, int, int, int],
     target: float,
     level: float,
+    n_failed: int = 0,
 ) -> Test:
-    """Run test A or B on (n_rows, n_sample, n_found, n_known)."""
+    """Run test A or B on (n_rows, n_sample, n_found, n_known).
+
+    Of the sample `n_failed` rows have no answer: the test is run for every number of positives
+    that they may hold (W3).
+    """
     n_rows, n_sample, n_found, n_known = counts
     share = Share.beyond(target)
     if kind == "ratio":
-        result = ratio_cut(n_rows, n_sample, n_found, n_known, share, level)
-        cut, bound = result.cut, result.bound
+        ways = range(n_found, n_found + n_failed + 1)
+        results = [ratio_cut(n_rows, n_sample, k, n_known, share, level) for k in ways]
+        cuts, bound = tuple(result.cut for result in results), results[0].bound
     else:
-        cut, bound = fixed_cut(n_rows, n_sample, n_known, share, level), -1
-    return Test(kind, stages, n_rows, n_sample, n_found, n_known, cut, bound, target, level)
+        cut = fixed_cut(n_rows, n_sample, n_known, share, level)
+        cuts, bound = (cut,) * (n_failed + 1), -1
+    return Test(
+        kind, stages, *counts, cuts[0], bound, target, level, n_failed, cuts if n_failed else ()
+    )
 
 
 def take_looks(
@@ -140,8 +162,10 @@ def take_looks(
         sampled = np.concatenate([sampled, ranks])
         stages = (*tests[-1].stages, stage) if tests else (stage,)
         counts = n_rows, len(sampled), int(np.count_nonzero(ledger.label[sampled] > 0)), known
-        tests.append(certify_recall(kind, stages, counts, target, look.level))
-        cut = min(cut, cut_rank(ledger, sampled, tests[-1].cut))
+        n_failed = int(np.count_nonzero(ledger.failed(sampled)))
+        test = certify_recall(kind, stages, counts, target, look.level, n_failed)
+        tests.append(test)
+        cut = min(cut, cut_rank(ledger, sampled, test.cut, test.cuts))
         if go_on is not None and not go_on(sampled, cut):
             break
     return tests, sampled, cut

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thresher.sampling.bounds import Share
-from thresher.sampling.labels import LabelSource
+from thresher.sampling.labels import LabelSource, Unanswered
 from thresher.sampling.ledger import Ledger, Ranks
 from thresher.sampling.looks import Look, certify_recall, cut_rank, early_looks, take_looks
 from thresher.sampling.permutation import Permutation
@@ -80,6 +80,7 @@ def select_recall(
     rng: np.random.Generator,
     known: npt.NDArray[np.int8] | None = None,
     interruptible: bool = False,
+    unanswered: Unanswered | None = None,
 ) -> Selection:
     """Return rows that hold a share of all positives, and as few negatives as the labels allow.
 
@@ -100,6 +101,9 @@ def select_recall(
     interruptible : bool, default False
         Whether `labels` may stop at any time, for any reason: by raising `OutOfLabelsError`, or
         because `remaining` falls to 0. The answer then holds what was proved until then.
+    unanswered : callable, optional
+        Rows that were asked by now and have no answer, before this call or in it. They are
+        returned, and recall holds whatever is true of them (W3).
 
     Returns
     -------
@@ -139,7 +143,7 @@ def select_recall(
     """
     Share.beyond(recall)
     check_level(delta)
-    ledger = Ledger(scores, labels, rng, known, interruptible=interruptible)
+    ledger = Ledger(scores, labels, rng, known, interruptible=interruptible, unanswered=unanswered)
     order = Permutation(ledger, rng)
     exhaustive = ledger.affords_all
     if exhaustive and not (interruptible and ledger.n_unknown):

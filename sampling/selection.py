@@ -68,6 +68,11 @@ class Test:
         Recall or precision target.
     level : float
         Failure probability of this test.
+    n_failed : int
+        Rows of the sample that have no answer: counted in `n_found` of ``negatives``, not in that
+        of the others.
+    cuts : tuple of int, shape (n_failed + 1,)
+        `cut` if 0, 1, ... of the rows without an answer are positive (W3); empty if there are none.
     """
 
     __test__ = False  # the name means a statistical test; pytest must not collect it
@@ -82,6 +87,8 @@ class Test:
     bound: int
     target: float
     level: float
+    n_failed: int = 0
+    cuts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +98,8 @@ class Selection:
     Parameters
     ----------
     returned : ndarray of bool, shape (n_rows,)
-        The answer. It holds every known positive and no known negative.
+        The answer. It holds every known positive and no known negative; where recall is promised
+        it holds every row that was asked without an answer.
     steps : tuple of Step
         Every label bought, in order; labels known before are not among them.
     cut : float

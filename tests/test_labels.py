@@ -19,8 +19,8 @@ import thresher
 from thresher import label_batches, store_file, stored_labels
 from thresher.errors import OperationalError
 from thresher.label_batches import exported_labels, shown_labels
-from thresher.oracles import Usage
 from thresher.labels import LabelStore, Pace
+from thresher.oracles import Usage
 
 KEY_A, KEY_B, KEY_C = ("aa" * 32, "bb" * 32, "cc" * 32)
 
@@ -121,13 +121,13 @@ def test_the_file_is_in_wal_mode(store: LabelStore) -> None:
 def test_what_labels_cost_is_queryable(tmp_path: Path) -> None:
     store = LabelStore(tmp_path / "t.duckdb.labels")
     store.put("v1", "dear", [KEY_A, KEY_B], [True, False], [None, None], 0.5, 2.0, (300, 8))
+    store.put("v1", "dear", [KEY_B, KEY_C], [True, True], [None, None], 0.25, 1.0)
+    store.put("v2", "free", [KEY_A], ["x"], [None], 0.0, 0.5)
     store.put("v3", "shared", [KEY_A, KEY_B, KEY_C], [1, 2, 3], [None] * 3, 0.1, 1.0, (9, 3), 2)
     store.put_scores("v4", "small", 40, Usage(41, (400, 41), 0.02), 1.5)
     store.put_scores("v4", "small", 10, Usage(10, None, 0.03), 0.5)
     assert store.score_pace("v4") == Pace(50, 2.0, 0.05, 40, 400, 41)
     assert store.score_pace("v1") is None
-    store.put("v1", "dear", [KEY_B, KEY_C], [True, True], [None, None], 0.25, 1.0)
-    store.put("v2", "free", [KEY_A], ["x"], [None], 0.0, 0.5)
     store.close()
     with thresher.connect(str(tmp_path / "t.duckdb")) as con:
         spend = con.execute(

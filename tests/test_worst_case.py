@@ -10,8 +10,10 @@ import pytest
 
 import thresher
 from tests_support import make_table
+from thresher.certificate import Certificate
 from thresher.dbapi import Connection
-from thresher.errors import NotSupportedError, OracleError
+from thresher.errors import NotSupportedError, OracleError, ShortfallError
+from thresher.verify import verify
 
 EXACT = "SELECT id FROM t WHERE judge(id)"
 PRECISION = "SELECT id FROM t WHERE judge(id) USING score PRECISION TARGET 80%"
@@ -162,6 +164,86 @@ def test_precision_holds_at_its_worst_case() -> None:
     assert n_failed <= 30  # 60 trials at 0.2: P(more than 30) < 1e-6
 
 
+def truth_of_log(certificate: Certificate, rows: set[int]) -> set[bool | None]:
+    """Truths that the label log has of some rows; ids are positions here."""
+    assert certificate.log is not None
+    return {r["truth"] for r in certificate.log.to_pylist() if r["row"] in rows}
+
+
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("interrupt", ["RAISE", "ANSWER"])
+def test_recall_takes_failed_rows_for_positive_and_precision_for_negative(
+    made: tuple[Connection, Failing], both: bool, interrupt: str
+) -> None:
+    con, failing = made
+    con.execute(f"SET thresher_on_interrupt = '{interrupt}'")
+    rng = np.random.default_rng(2)
+    failing.broken = set(rng.choice(1000, 30, replace=False).tolist())
+    targets = "RECALL TARGET 70%" + (" PRECISION TARGET 60%" if both else "")
+    cursor = con.execute(
+        f"SELECT id FROM t WHERE judge(id) USING score {targets} ORACLE LIMIT 500 "
+        f"ON SHORTFALL RETURN{WORST}"
+    )
+    found = {row[0] for row in cursor.fetchall()}
+    certificate = cursor.certificate
+    assert certificate is not None
+    met = set(failing.asked) & failing.broken
+    assert met
+    assert met <= found
+    assert len(found) < 1000
+    checked = certificate.verify()
+    assert checked, str(checked)
+    assert truth_of_log(certificate, met) == {None}
+    note = str(certificate.note)
+    assert f"no oracle could decide {len(met)} row" in note
+    assert "returned, so that recall holds even if they are positive" in note
+    positive = set(np.flatnonzero(failing.truth).tolist())
+    for certain in (positive | failing.broken, positive - failing.broken):
+        assert len(found & certain) >= 0.7 * len(certain)
+    if both:
+        bound = certificate.bounds.precision
+        assert bound is not None
+        assert len(found & (positive - failing.broken)) >= bound * len(found) - 1e-9
+        assert certificate.met == (bound >= 0.6)
+    tests = [t for t in certificate.tests if t["kind"] != "negatives"]
+    assert any(t["n_failed"] for t in tests)
+    # A certificate that claims a deeper cut for some truth of these rows is found out.
+    claims = certificate.to_dict()
+    number = next(i for i, t in enumerate(claims["tests"]) if t["n_failed"])
+    claims["tests"][number]["cuts"] = [c + 1 for c in claims["tests"][number]["cuts"]]
+    names = {check.name for check in verify(claims, certificate.log).failed}
+    assert any(name.endswith((": cut", ": cuts")) for name in names)
+    claims["tests"][number]["n_failed"] = 0
+    names = {check.name for check in verify(claims, certificate.log).failed}
+    assert any("without a truth" in name for name in names)
+
+
+def test_every_row_asked_leaves_what_targets_bear(made: tuple[Connection, Failing]) -> None:
+    con, failing = made
+    failing.broken = set(range(0, 1000, 40))
+    positive = set(np.flatnonzero(failing.truth).tolist())
+    sure = positive - failing.broken
+    cursor = con.execute(f"SELECT id FROM t WHERE judge(id) RECALL TARGET 90%{WORST}")
+    assert {row[0] for row in cursor.fetchall()} == sure | failing.broken
+    certificate = cursor.certificate
+    assert certificate is not None
+    assert certificate.verify()
+    assert certificate.bounds.recall == 1.0
+    assert certificate.bounds.precision == len(sure) / (len(sure) + 25)
+    # With both targets some come back and some do not.
+    room = len(sure) / (len(sure) + 10)
+    sql = "SELECT id FROM t WHERE judge(id) USING score RECALL TARGET {} PRECISION TARGET {}"
+    cursor = con.execute(sql.format(0.9, round(room - 1e-4, 4)) + " ON SHORTFALL EXACT" + WORST)
+    certificate = cursor.certificate
+    assert certificate is not None
+    assert certificate.verify()
+    assert certificate.met
+    with pytest.raises(ShortfallError, match=r"no oracle could decide 25 rows. What holds is"):
+        con.execute(sql.format(0.999, 0.999) + " ON SHORTFALL EXACT" + WORST)
+    with pytest.raises(ShortfallError, match=r"25 rows? of them without an answer"):
+        con.execute(sql.format(0.999, 0.999) + WORST)
+
+
 def test_too_many_failures_end_the_query(made: tuple[Connection, Failing]) -> None:
     con, failing = made
     failing.broken = set(range(0, 1000, 2))
@@ -208,8 +290,6 @@ def test_of_several_calls_one_that_decides_makes_up_for_a_failed_one(
 @pytest.mark.parametrize(
     "sql",
     [
-        "SELECT id FROM t WHERE judge(id) USING score RECALL TARGET 80%",
-        "SELECT id FROM t WHERE judge(id) USING score RECALL TARGET 80% PRECISION TARGET 80%",
         "SELECT id FROM t WHERE judge(id) USING score ACCURACY TARGET 80%",
         "SELECT count(*) FROM t WHERE judge(id)",
         "SELECT count(*) FROM t WHERE judge(id) ORACLE LIMIT 100",

@@ -43,6 +43,7 @@ def make(url: str, **options: object) -> RememberedScores:
     assert isinstance(made, RememberedScores)
     return made
 
+
 class Counted:
     """A meter that allows so many inputs and counts what they took."""
 
@@ -61,7 +62,6 @@ class Counted:
     @property
     def cost_usd(self) -> float:
         return sum(used.cost_usd for used in self.used)
-
 
 
 def table(texts: list[str]) -> pa.Table:
@@ -202,9 +202,6 @@ def test_wrong_options() -> None:
         max_size=20,
     )
 )
-        def settled(self) -> Usage:
-            return Usage(calls[-1])
-
 def test_odds_lie_between_0_and_1(listed: list[tuple[str, float]]) -> None:
     top = [{"token": token, "logprob": logprob} for token, logprob in listed]
     odds = first_token_odds([{"token": "x", "top_logprobs": top}], "yes", "no")
@@ -247,6 +244,9 @@ def test_keys_tell_values_apart() -> None:
         def score(self, batch: pa.Table) -> np.ndarray:
             calls.append(batch.num_rows)
             return np.arange(batch.num_rows, dtype=np.float64)
+
+        def settled(self) -> Usage:
+            return Usage(calls[-1])
 
     proxy = RememberedScores(Counting(), on_disk=False)
     rows = [("1", 1, b"a"), ("1", 2, b"a"), ("1", 1, b"b"), ('1", 1', 1, b"a"), ("1", 1, b"a")]
