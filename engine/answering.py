@@ -121,6 +121,8 @@ class Answering:
         seen: set[str] = set()
         while texts and self.by_row:
             called = {_unquoted(name) for text in texts for name in _CALLED.findall(text)} - seen
+            if not called:
+                break
             seen |= called
             found = self._connection.execute(
                 "SELECT DISTINCT macro_definition FROM duckdb_functions() "
