@@ -18,8 +18,8 @@ from thresher.errors import DataError, Error, OracleError
 from thresher.labels import Label, LabelStore, Run
 from thresher.oracles import Answers
 from thresher.permits import OnSpent, Permits
-from thresher.score_costs import ScoreCosts
 from thresher.plan import OracleCall, SelectionQuery
+from thresher.score_costs import ScoreCosts
 
 __all__ = ["Purchases"]
 
@@ -54,12 +54,12 @@ class Purchases:
     ----------
     n_labels : int
         Distinct inputs that the oracles were asked.
+    n_reused : int
+        Distinct inputs whose answer came from the store.
     n_requests : int
         Requests that took, one for each label where the oracle is not asked in requests.
     scores : ScoreCosts
         What scores of proxies took in the same run.
-    n_reused : int
-        Distinct inputs whose answer came from the store.
     charged : int
         Labels counted against the limit: those bought now, and those that an earlier run of this
         very query bought.
@@ -94,18 +94,18 @@ class Purchases:
         self.scores = ScoreCosts()
         self.cost_usd = 0.0
         self.n_tokens: int | None = 0
-    @property
-    def spent(self) -> Spent:
-        """What the labels and the proxy scores took that were bought by now, without their time."""
-        labels, scores = self.on_labels, self.scores.spent
-        return Spent(labels.calls, labels.tokens + scores.tokens, 0.0, labels.usd + scores.usd)
-
         self.n_asked, self.asked_s = 0, 0.0
 
     @property
     def on_labels(self) -> Spent:
         """What the labels bought by now took, without their time."""
         return Spent(self.n_labels, self.n_tokens or 0, 0.0, self.cost_usd)
+
+    @property
+    def spent(self) -> Spent:
+        """What the labels and the proxy scores took that were bought by now, without their time."""
+        labels, scores = self.on_labels, self.scores.spent
+        return Spent(labels.calls, labels.tokens + scores.tokens, 0.0, labels.usd + scores.usd)
 
     def price(self, calls: Sequence[OracleCall], table: pa.Table) -> int:
         """Return how many labels the calls of some rows would take.
@@ -286,7 +286,6 @@ class Purchases:
         keys: Sequence[str],
         values: Sequence[Label],
         answers: Answers,
-        self.n_requests += len(keys) if answers.requests is None else answers.requests
         seconds: float,
     ) -> None:
         """Commit answers and count what they took."""
@@ -302,6 +301,7 @@ class Purchases:
         n_tokens = None if answers.tokens is None else sum(answers.tokens)
         self.n_labels += len(keys)
         self.charged += len(keys)
+        self.n_requests += len(keys) if answers.requests is None else answers.requests
         self.cost_usd += answers.cost_usd
         both = self.n_tokens is not None and n_tokens is not None
         self.n_tokens = (self.n_tokens or 0) + (n_tokens or 0) if both else None

@@ -73,32 +73,6 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
-class ProxyCost:
-    """What scores took that a model computed for this query; remembered ones cost nothing.
-
-    Parameters
-    ----------
-    n_inputs, n_requests : int
-        Distinct inputs that were scored, and the requests that took (one each for local models).
-    n_tokens : int or None
-        Tokens read and written; None where they were not counted.
-    cost_usd : float
-        Dollars.
-    """
-
-    n_inputs: int
-    n_requests: int
-    n_tokens: int | None
-    cost_usd: float
-
-    def __str__(self) -> str:
-        text = f"${self.cost_usd:.4f}, {counted(self.n_inputs, 'input')} scored"
-        if self.n_requests != self.n_inputs:
-            text += f" in {counted(self.n_requests, 'request')}"
-        return text + (f", {counted(self.n_tokens, 'token')}" if self.n_tokens else "")
-
-
-@dataclass(frozen=True, slots=True)
 class ProxyReport:
     """One proxy that was considered: cross-validated quality on the labels it was fitted on."""
 
