@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,7 +106,7 @@ class TextLogits:
 
 
 class ImageLogits:
-    """Images through a model; an accelerator computes while the next ones are decoded.
+    """Images through a model; every core decodes, for an accelerator while it computes.
 
     Parameters
     ----------
@@ -132,16 +134,20 @@ class ImageLogits:
         """Logits, shape (n, n_labels)."""
         if self._replicas.on_cpu:
             return self._on_cpu(batch)
+        import torch
+
         found: list[Scores] = []
 
         def prepare(rows: Positions) -> torch.Tensor:
-            return self._pixels(batch, rows)
+            pieces = np.array_split(rows, -(-len(rows) // _CPU_IMAGES))
+            return torch.cat(list(pool.map(partial(self._pixels, batch), pieces)))
 
         def use(_: Positions, pixels: torch.Tensor) -> None:
             found.append(_in_passes(self._replicas, self._logits, pixels, _GPU_IMAGES))
 
         n_chunks = -(-batch.num_rows // (_GPU_IMAGES * len(self._replicas.models)))
-        ahead(prepare, np.array_split(np.arange(batch.num_rows), n_chunks), use)
+        with ThreadPoolExecutor(n_threads()) as pool:
+            ahead(prepare, np.array_split(np.arange(batch.num_rows), n_chunks), use)
         return np.concatenate(found)
 
     def _pixels(self, batch: pa.Table, rows: Positions) -> torch.Tensor:

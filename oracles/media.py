@@ -110,7 +110,8 @@ def read_image(data: bytes) -> Image:
                 raise ValueError(
                     f"it has {image.width:,} x {image.height:,} pixels, above {most:,}"
                 )
-            return ImageOps.exif_transpose(image).convert("RGB")
+            ImageOps.exif_transpose(image, in_place=True)
+            return image.convert("RGB")
     except Image.DecompressionBombError as error:
         raise ValueError(f"it has too many pixels: {error}") from None
 

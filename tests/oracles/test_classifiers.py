@@ -263,6 +263,20 @@ def test_an_image_that_cannot_be_read_names_its_row(tiny_vit: Path, tmp_path: Pa
         ask(paths, ["https://x.org/a.png"])
 
 
+def test_images_for_an_accelerator_are_decoded_by_several_threads(
+    tiny_vit: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[object] = [png(seed) for seed in range(150)]
+    alone = ask(make(tiny_vit, "image-classification", kind="BLOB", label="dog"), rows)
+    monkeypatch.setattr("thresher.oracles.logits.n_threads", lambda: 3)
+    monkeypatch.setattr("thresher.oracles.batching.Replicas.on_cpu", False)
+    oracle = make(tiny_vit, "image-classification", kind="BLOB", label="dog")
+    np.testing.assert_allclose(ask(oracle, rows), alone, rtol=1e-5)
+    rows[20] = rows[90] = b"no image"
+    with pytest.raises(DataError, match=r"row 20 of the batch .* cannot be read"):
+        ask(oracle, rows)
+
+
 def test_an_image_with_too_many_pixels_is_refused(
     tiny_vit: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
