@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,10 +14,15 @@ import pyarrow as pa
 from thresher.answering import Answering, Keys
 from thresher.plan import Leaf, SelectionQuery
 from thresher.population import Population
+from thresher.sql.lowering import kept_columns
 from thresher.sql.shipping import ORDER, ROW, SENT, Shipped
 from thresher.sql.tokens import identifier
 
-__all__ = ["FedPopulation", "FedRows", "fed_rows"]
+__all__ = ["FedPopulation", "FedRows", "fed_rows", "unknown_functions"]
+
+_QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*\"""")
+_CALLED = re.compile(r"([^\W\d]\w*)\s*\(")
+_WORDS = {"all", "cast", "columns", "distinct", "exclude", "in", "replace", "select", "try_cast"}
 
 Numbers = npt.NDArray[np.int64]
 
@@ -132,7 +138,9 @@ class _FedAnswering(Answering):
         into: str,  # noqa: ARG002
     ) -> duckdb.DuckDBPyRelation:
         """Return the numbers of the rows, and their labels."""
-        return self._connection.from_arrow(pa.table({ROW: pa.array(keys[0]), **labels}))
+        _, wanted = kept_columns(self._query)
+        shown = {name: labels[name] for name in wanted}
+        return self._connection.from_arrow(pa.table({ROW: pa.array(keys[0]), **shown}))
 
     def estimates(self, table: pa.Table, into: str) -> duckdb.DuckDBPyRelation:  # noqa: ARG002
         """Return the estimates; a group is named by a row of it, in the column `ROW`."""
@@ -174,8 +182,15 @@ class _FedAnswering(Answering):
 
     @property
     def one_to_one(self) -> bool:
-        """Whether each row gives one row of the answer, as far as the text tells."""
-        return self.by_row
+        """Whether each row gives one row of the answer, by itself.
+
+        The macros of the database are not known here. Where LIMIT would leave rows out that one
+        of them may need, none is.
+        """
+        query = self._query
+        if not self.by_row or (query.sought is None and query.outputs is None):
+            return self.by_row
+        return not unknown_functions(self._connection, query)
 
     def _in_order(self, rows: Numbers) -> Numbers:
         if ORDER not in self._table.column_names:
@@ -187,6 +202,18 @@ class _FedAnswering(Answering):
 
     def _column(self, name: str) -> Numbers:
         return np.asarray(self._table.column(name).to_numpy(), dtype=np.int64)
+
+
+def unknown_functions(connection: duckdb.DuckDBPyConnection, query: SelectionQuery) -> list[str]:
+    """Return what follows WHERE calls, or lists, that is no function of DuckDB: maybe macros."""
+    texts = [_QUOTED.sub(" ", text) for text in (query.answer.select, query.answer.order)]
+    called = {name.lower() for text in texts for name in _CALLED.findall(text)}
+    found = connection.execute(
+        "SELECT DISTINCT function_name FROM duckdb_functions() "
+        "WHERE list_contains(?, function_name)",
+        [sorted(called)],
+    ).fetchall()
+    return sorted(called - _WORDS - {name for (name,) in found})
 
 
 def _columns(table: pa.Table, names: Sequence[str]) -> dict[str, pa.ChunkedArray]:

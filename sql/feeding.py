@@ -51,7 +51,9 @@ def side_fields(n_sides: int) -> list[str]:
     return [f"{SIDE}{i}" for i in range(n_sides)]
 
 
-def answered_here(shipped: Shipped, text: str, sides: Sequence[Side] = ()) -> str:
+def answered_here(
+    shipped: Shipped, text: str, sides: Sequence[Side] = (), by_row: bool | None = None
+) -> str:
     """Return the statement that answers a query.
 
     Parameters
@@ -62,6 +64,8 @@ def answered_here(shipped: Shipped, text: str, sides: Sequence[Side] = ()) -> st
         Tells the worker what to run.
     sides : sequence of Side
         Tables that its oracles read.
+    by_row : bool, optional
+        As for `thresher.sql.lowering.answer_sql`.
     """
     query = shipped.asked
     feed = _Feed(shipped, text, sides)
@@ -70,10 +74,11 @@ def answered_here(shipped: Shipped, text: str, sides: Sequence[Side] = ()) -> st
         return feed.with_clause() + lowering.estimates_sql(query, relation)
     if feed.in_place:
         return feed.with_clause() + lowering.answered_sql(
-            replace(query, ctes=""), lowering.from_sql(query, [feed.cut()])
+            replace(query, ctes=""), lowering.from_sql(query, [feed.cut()]), by_row
         )
     feed.keep()
-    return lowering.answer_sql(replace(query, ctes=feed.with_clause()), feed.sources, _KEPT)
+    asked = replace(query, ctes=feed.with_clause())
+    return lowering.answer_sql(asked, feed.sources, _KEPT, by_row)
 
 
 def lines_sql(shipped: Shipped | None, text: str, column: str, sides: Sequence[Side] = ()) -> str:

@@ -101,21 +101,24 @@ def _estimation(estimation: Estimation, column: _Columns) -> Estimation:
 
 
 def _outputs(query: SelectionQuery, outputs: Outputs, column: _Columns) -> Outputs:
-    """Move the calls of the SELECT list; all rows are shown where answers decide the order."""
-    by_answers = any(name in query.answer.order for name in outputs.columns)
+    """Move the calls of the SELECT list."""
+    ordered = _by_answers(query)
     return replace(
         outputs,
         calls=_calls(outputs.calls, column),
         rows=outputs.rows[:1],
-        late=tuple(late and not by_answers for late in outputs.late),
+        late=tuple(late and not ordered for late in outputs.late),
     )
+
+
+def _by_answers(query: SelectionQuery) -> bool:
+    """Whether answers of oracles decide the order, so that nothing of it is known before them."""
+    outputs = query.outputs
+    return outputs is not None and bool(query.answer.order) and not all(outputs.late)
 
 
 def _ordered(query: SelectionQuery) -> bool:
     """Whether it matters which rows come first, and ORDER BY says so without an oracle."""
-    outputs, order = query.outputs, query.answer.order
-    late = outputs is not None and any(outputs.late) and bool(query.answer.limit)
-    answers = outputs.columns if outputs is not None else ()
-    return bool(order) and (late or query.sought is not None) and not any(
-        name in order for name in answers
-    )  # fmt: skip
+    outputs, answer = query.outputs, query.answer
+    cut = query.sought is not None or (outputs is not None and bool(answer.limit))
+    return cut and bool(answer.order) and not _by_answers(query)

@@ -1,0 +1,335 @@
+"""What one shell has declared, set and asked: a session that outlives its connections."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from thresher.certificate import Certificate
+from thresher.errors import ProgrammingError
+from thresher.fed_rows import FedRows, fed_rows
+from thresher.labels import LabelStore
+from thresher.progress import ProgressEvent
+from thresher.run import Answered
+from thresher.run_identity import VERSION
+from thresher.session import Session
+from thresher.settings import Settings
+from thresher.shell.planning import Asked, Part, bound_part, part_of, plan_text
+from thresher.sql.shipping import ORDER, ROW, Shipped
+from thresher.sql.tokens import quoted
+
+__all__ = ["Fed", "Hello", "Run", "ShellSession", "Texts"]
+
+Texts = Sequence[str | None]
+Numbers = npt.NDArray[np.int64]
+Tell = Callable[[str], None]
+
+_NAMES = 13  # columns of the names in a certificate's lines
+_KEPT_RUNS = 64  # a statement with more queries than that is not written by hand
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What a shell says of itself.
+
+    Parameters
+    ----------
+    shell : str
+        Tells this shell from others.
+    pid : int
+        Its process.
+    database : str
+        Its file, or an empty string.
+    declarations : list of str
+        CREATE statements of the oracles and proxies that its file declares.
+    """
+
+    shell: str
+    pid: int
+    database: str
+    declarations: list[str]
+
+
+@dataclass(slots=True)
+class Fed:
+    """Rows as they come, from one of DuckDB's threads."""
+
+    text: str
+    numbers: list[Numbers] = field(default_factory=list)
+    batches: list[pa.RecordBatch] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What rows have led to.
+
+    Parameters
+    ----------
+    kept : ndarray of bool, shape (n,), or None
+        Which of the rows that were sent are returned, by their numbers.
+    rows : list of Texts
+        Rows of texts: answers, estimates, lines.
+    """
+
+    kept: npt.NDArray[np.bool_] | None = None
+    rows: list[Texts] = field(default_factory=list)
+
+
+def _nowhere(line: str) -> None:
+    """Drop a line."""
+
+
+class Relay:
+    """A progress sink that passes lines on to whoever waits now."""
+
+    def __init__(self) -> None:
+        self.tell: Tell = _nowhere
+
+    def update(self, event: ProgressEvent) -> None:
+        """Pass an event on as a line."""
+        limit = "" if event.label_limit is None else f" of {event.label_limit:,}"
+        cost = f", ${event.cost_usd:,.2f}" if event.cost_usd else ""
+        self.tell(
+            f"{event.stage}: {event.n_labels:,}{limit} labels, {event.elapsed_s:,.0f} s{cost}"
+        )
+
+    def close(self) -> None:
+        """Do nothing: the shell erases the line."""
+
+
+class ShellSession:
+    """The session of one shell; one thread at a time may use it.
+
+    Parameters
+    ----------
+    hello : Hello
+        Of which shell.
+
+    Attributes
+    ----------
+    certificates : list of Certificate
+        Of the last statement that has one.
+    """
+
+    def __init__(self, hello: Hello) -> None:
+        self.pid = hello.pid
+        self._lock, self._relay = threading.Lock(), Relay()
+        store = LabelStore(f"{hello.database}.labels" if hello.database else None)
+        self._session = Session(duckdb.connect(), store, Settings(), self._relay)
+        for sql in hello.declarations:
+            self._session.execute(sql)
+        self._runs: OrderedDict[int, Run] = OrderedDict()
+        self._charged: dict[str, dict[int, int]] = {}
+        self.certificates: list[Certificate] = []
+
+    def close(self) -> None:
+        """Close the label store."""
+        self._session.store.close()
+        self._session.connection.close()
+
+    def cancel(self) -> None:
+        """Stop what runs now; from any thread."""
+        self._session.interrupts.cancel()
+
+    def plan(self, sql: str, clauses: str | None) -> str:
+        """Return the SQL of a statement: see `thresher.shell.planning.plan_text`."""
+        with self._lock:
+            return plan_text(self._session, sql, clauses)
+
+    def run(self, number: int, feds: Sequence[Fed], tell: Tell) -> list[str]:
+        """Do what rows were sent for.
+
+        Parameters
+        ----------
+        number : int
+            Of the run, for `kept` and `rows`.
+        feds : sequence of Fed
+            The rows that each thread has sent, all of one part.
+        tell : callable
+            Takes lines of progress.
+
+        Returns
+        -------
+        list of str
+            What the user is to be told.
+        """
+        with self._using(tell):
+            part = part_of(feds[0].text)
+            numbers = np.concatenate([n for fed in feds for n in fed.numbers])
+            table = pa.Table.from_batches([batch for fed in feds for batch in fed.batches])
+            if part.work == "table":
+                self._take_in(part.sql, table)
+                return []
+            return self._over_rows(number, part, numbers, table)
+
+    def rows(self, text: str, number: int, fresh: int, tell: Tell) -> list[Texts]:
+        """Return rows of texts.
+
+        Parameters
+        ----------
+        text : str
+            What the run was for.
+        number : int
+            Of the run; 0 where no rows were sent: of a statement, or of a query that has none.
+        fresh : int
+            Of a run that is begun here, which is what the rows say then.
+        tell : callable
+            Takes lines of progress.
+        """
+        if number:
+            return self._run(number).rows
+        with self._using(tell):
+            part = part_of(text)
+            if part.work == "show":
+                return self._show(part.sql)
+            if part.work == "do":
+                return self._do(part.sql)
+            self._over_rows(fresh, part, np.empty(0, dtype=np.int64), None)
+            return [[str(fresh)]]
+
+    def kept(self, number: int) -> npt.NDArray[np.bool_]:
+        """Return which rows a run returns, by their numbers."""
+        kept = self._run(number).kept
+        if kept is None:
+            raise ProgrammingError("this run returns no rows of its own")
+        return kept
+
+    @contextmanager
+    def _using(self, tell: Tell) -> Iterator[None]:
+        with self._lock:
+            self._relay.tell = tell
+            try:
+                yield
+            finally:
+                self._relay.tell = _nowhere
+
+    def _run(self, number: int) -> Run:
+        run = self._runs.get(number)
+        if run is None:
+            raise ProgrammingError("the worker has lost the run of this statement; run it again")
+        return run
+
+    def _keep_run(self, number: int, run: Run) -> None:
+        self._runs[number] = run
+        while len(self._runs) > _KEPT_RUNS:
+            self._runs.popitem(last=False)
+
+    def _over_rows(
+        self, number: int, part: Part, numbers: Numbers, table: pa.Table | None
+    ) -> list[str]:
+        """Answer or explain a query over rows that were sent."""
+        asked = bound_part(self._session, part)
+        sent = asked.sent
+        if table is None:
+            table = _none(sent)
+        rows = fed_rows(sent, numbers, table)
+        if asked.explain is not None:
+            self._keep_run(number, Run(rows=self._explained(part, asked, rows)))
+            return []
+        answered = self._answer(part, asked, rows)
+        found = answered.relation.to_arrow_table()
+        query = sent.query
+        if query.estimation or query.labelled or query.outputs:
+            self._keep_run(number, Run(rows=_texts(self._session, found, rows)))
+        else:
+            returned = np.asarray(found.column(ROW).to_numpy(), dtype=np.int64)
+            kept = np.zeros(int(numbers.max()) + 1 if len(numbers) else 0, dtype=np.bool_)
+            kept[rows.numbers(returned)] = True
+            self._keep_run(number, Run(kept))
+        return [answered.certificate.summary]
+
+    def _answer(self, part: Part, asked: Asked, rows: FedRows) -> Answered:
+        """Answer one query of a statement."""
+        answered = self._session.answer_fed(asked.sent, rows, asked.among, self._left(part))
+        self._charged[part.sql][part.number] = answered.charged
+        if part.number == 0:
+            self.certificates = []
+        self.certificates.append(answered.certificate)
+        return answered
+
+    def _explained(self, part: Part, asked: Asked, rows: FedRows) -> list[Texts]:
+        """Return the lines of EXPLAIN."""
+        from thresher.explain import written  # brings scipy
+
+        explained = self._session.explain_fed(asked.sent, rows, asked.among)
+        if asked.explain.analyze:
+            answered = self._answer(part, asked, rows)
+            explained = replace(explained, answered=answered)
+        return [[line] for line in written(asked.explain, [explained])]
+
+    def _left(self, part: Part) -> int:
+        """Return how many labels the queries of a statement before this one have left."""
+        before = self._charged.get(part.sql, {})
+        if part.number in before or part.number == 0:
+            before = {}
+        self._charged = {part.sql: before}
+        return self._session.settings.count("oracle_limit") - sum(before.values())
+
+    def _take_in(self, name: str, table: pa.Table) -> None:
+        """Make a table of labels that an oracle reads."""
+        connection = self._session.connection
+        connection.register("__thresher_taken", table)
+        try:
+            connection.execute(f"CREATE OR REPLACE TABLE {name} AS FROM __thresher_taken")
+        finally:
+            connection.unregister("__thresher_taken")
+
+    def _show(self, what: str) -> list[Texts]:
+        """Return facts about the session, or about what the last statement promised."""
+        if what == "certificate":
+            lines = [line for one in self.certificates for line in str(one).splitlines()]
+            return [[line[:_NAMES].strip(), line[_NAMES:]] for line in lines]
+        catalog = self._session.catalog
+        return [
+            ["thresher", VERSION],
+            ["worker", str(os.getpid())],
+            ["labels", str(self._session.store.path or "in memory")],
+            ["oracles", ", ".join(catalog.oracle_names())],
+            ["proxies", ", ".join(catalog.proxy_names())],
+        ]
+
+    def _do(self, sql: str) -> list[Texts]:
+        """Run a statement that needs no row of the shell."""
+        relation = self._session.execute(sql).relation
+        if relation is None:
+            return [["ok"]]
+        return _all_texts(self._session, relation.to_arrow_table())
+
+
+def _none(sent: Shipped) -> pa.Table:
+    """Return the rows of a query over no rows."""
+    names = [leaf.row for leaf in sent.asked.leaves]
+    columns = {name: pa.array([], pa.int64()) for name in names}
+    columns |= {name: pa.nulls(0) for name, _ in sent.columns}
+    if sent.ordered:
+        columns[ORDER] = pa.array([], pa.int64())
+    return pa.table(columns)
+
+
+def _texts(session: Session, found: pa.Table, rows: FedRows) -> list[Texts]:
+    """Write rows as texts; their first column names rows by the numbers they were sent under."""
+    first = found.column(ROW).combine_chunks()
+    if first.null_count < len(first):
+        numbers = rows.numbers(np.asarray(first.to_numpy(), dtype=np.int64))
+        found = found.set_column(0, ROW, pa.array(numbers))
+    return _all_texts(session, found)
+
+
+def _all_texts(session: Session, table: pa.Table) -> list[Texts]:
+    """Write rows as texts that DuckDB casts back to what they were."""
+    session.connection.register("__thresher_found", table)
+    try:
+        columns = ", ".join(f"CAST({quoted(name)} AS VARCHAR)" for name in table.column_names)
+        found = session.connection.execute(f"SELECT {columns} FROM __thresher_found").fetchall()
+    finally:
+        session.connection.unregister("__thresher_found")
+    return [list(row) for row in found]
