@@ -3,6 +3,7 @@
 #include "functions.h"
 #include "vectors.h"
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { FRAME_ROWS = 65536, FRAME_BYTES = 16 << 20 };
 
@@ -13,6 +14,7 @@ struct feed {
 	uint64_t weight; /* bytes that wait to be sent */
 	struct column numbers, row;
 	struct buffer joined; /* runs of other threads that have ended */
+	struct buffer held;   /* their connections: the worker drops the rows of one that closes */
 };
 
 static bool no_memory(struct feed *feed) { return link_fail(&feed->link, "thresher: out of memory, or a value is over 1 GiB long"); }
@@ -143,8 +145,13 @@ static bool join(struct feed *source, struct feed *target) {
 	bool done = flush(source) && link_ask(&source->link, 'W', NULL);
 	if (!done)
 		return link_fail(&target->link, "%s", source->link.error);
-	return (buffer_add(&target->joined, &source->run, 8) &&
-	        buffer_add(&target->joined, source->joined.bytes, source->joined.size)) || no_memory(target);
+	done = buffer_add(&target->joined, &source->run, 8) &&
+	       buffer_add(&target->joined, source->joined.bytes, source->joined.size) &&
+	       buffer_add(&target->held, source->held.bytes, source->held.size) &&
+	       buffer_add(&target->held, &source->link.fd, sizeof(int));
+	source->held.size = 0;
+	source->link.fd = -1;
+	return done || no_memory(target);
 }
 
 static void combine(void *info, void **sources, void **targets, idx_t count) {
@@ -187,9 +194,12 @@ static void destroy(void **states, idx_t count) {
 		if (!feed)
 			continue;
 		link_close(&feed->link);
+		for (uint64_t at = 0; at < feed->held.size; at += sizeof(int))
+			close(*(int *)(feed->held.bytes + at));
 		column_free(&feed->numbers);
 		column_free(&feed->row);
 		buffer_free(&feed->joined);
+		buffer_free(&feed->held);
 		free(feed);
 		*(struct feed **)states[i] = NULL;
 	}

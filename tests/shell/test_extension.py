@@ -1,0 +1,378 @@
+"""Rows of DuckDB through the extension to a worker and back, in one process."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+from tests_support_shell import (
+    Double,
+    double,
+    extension,
+    feeding,
+    open_shell,
+    private_folder,
+    thresh,
+)
+
+ID = "{'i': i}"
+
+# Every type: SQL of two values.
+TYPES = {
+    "BOOLEAN": ("true", "false"),
+    "TINYINT": ("-128", "127"),
+    "SMALLINT": ("-32768", "32767"),
+    "INTEGER": ("-2147483648", "2147483647"),
+    "BIGINT": ("-9223372036854775808", "9223372036854775807"),
+    "UTINYINT": ("0", "255"),
+    "USMALLINT": ("0", "65535"),
+    "UINTEGER": ("0", "4294967295"),
+    "UBIGINT": ("0", "18446744073709551615"),
+    "FLOAT": ("'-1.5'", "'inf'"),
+    "DOUBLE": ("'1e300'", "'-0.0'"),
+    "VARCHAR": ("''", "'a text of over twelve bytes: äöü 漢字 🦆'"),
+    "BLOB": ("'\\x00\\xFF'", "repeat('x', 40)"),
+    "DATE": ("'1969-12-31'", "'2026-11-22'"),
+    "TIME": ("'00:00:00'", "'23:59:59.999999'"),
+    "TIMESTAMP": ("'1969-12-31 23:59:59.999999'", "'2026-11-22 11:55:00'"),
+    "TIMESTAMP_S": ("'1969-12-31 23:59:59'", "'2026-11-22 11:55:00'"),
+    "TIMESTAMP_MS": ("'1969-12-31 23:59:59.999'", "'2026-11-22 11:55:00'"),
+    "TIMESTAMP_NS": ("'1969-12-31 23:59:59.999999999'", "'2026-11-22 11:55:00'"),
+    "TIMESTAMPTZ": ("'1969-12-31 23:59:59.999999+00'", "'2026-11-22 11:55:00+02'"),
+    "DECIMAL(4,1)": ("-999.9", "0.1"),
+    "DECIMAL(9,4)": ("-99999.9999", "0.0001"),
+    "DECIMAL(18,3)": ("-999999999999999.999", "1"),
+    "DECIMAL(38,10)": ("'-9999999999999999999999999999.9999999999'", "1"),
+    "HUGEINT": (
+        "-99999999999999999999999999999999999999",
+        "99999999999999999999999999999999999999",
+    ),
+    "UUID": ("'00000000-0000-0000-0000-000000000001'", "'ffffffff-89ab-cdef-0123-456789abcdef'"),
+    "INTERVAL": ("'-14 months -3 days -00:00:00.000001'", "'1 year 2 days 03:04:05.6'"),
+    "ENUM('low', 'a word of over twelve bytes')": ("'low'", "'a word of over twelve bytes'"),
+}
+WRAPPED = {
+    "list": "[{0}, NULL, {1}, {0}]",
+    "array": "array_value({0}, NULL, {1})",
+    "struct": "{{'a': {0}, 'b c': {1}, 'n': NULL::INTEGER}}",
+    "map": "MAP {{'k': {0}, 'l': {1}, 'm': NULL}}",
+    "list of lists": "[[{0}], NULL, [], [{1}, NULL]]",
+    "list of structs": "[{{'a': {0}}}, NULL, {{'a': {1}}}, {{'a': NULL}}]",
+    "struct of lists": "{{'a': [{0}, {1}], 'b': {{'c': [NULL, {1}]}}}}",
+    "array of arrays": "array_value(array_value({0}, {1}), NULL)",
+    "array of lists": "array_value([{0}], NULL, [{1}, {0}])",
+}
+
+
+@pytest.fixture(scope="module")
+def path() -> Path:
+    return extension()
+
+
+@pytest.fixture
+def worker() -> Iterator[Double]:
+    with private_folder() as folder, double(folder) as made:
+        yield made
+
+
+@pytest.fixture
+def con(path: Path, worker: Double) -> Iterator[duckdb.DuckDBPyConnection]:
+    with open_shell(path, threads="2") as made:
+        yield made
+
+
+def exported(con: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, object]]:
+    """Rows as DuckDB's own Arrow export has them."""
+    con.execute("SET arrow_lossless_conversion = false")
+    return [_as_text(row) for row in con.execute(sql).to_arrow_table().to_pylist()]
+
+
+def _as_text(value: object) -> object:
+    """UUIDs are text."""
+    if isinstance(value, dict):
+        return {key: _as_text(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_as_text(each) for each in value]
+    return str(value) if isinstance(value, uuid.UUID) else value
+
+
+def check(con: duckdb.DuckDBPyConnection, worker: Double, source: str, row: str) -> None:
+    """Feed rows; the worker must have got what DuckDB exports, the shell what was kept."""
+    kept = con.execute(feeding(source, row, keep="even")).to_arrow_table().to_pylist()
+    rows = con.execute(f"FROM ({source})").to_arrow_table().to_pylist()
+    assert kept == rows[::2]
+    numbers, table = worker.fed[-1]
+    assert numbers.tolist() == list(range(len(rows)))
+    assert table.to_pylist() == exported(con, f"SELECT unnest({row}) FROM ({source})")
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_every_type_with_nulls(con: duckdb.DuckDBPyConnection, worker: Double, kind: str) -> None:
+    one, two = (f"({value})::{kind}" for value in TYPES[kind])
+    con.execute(
+        f"CREATE TABLE t AS SELECT i, CASE WHEN i % 5 = 1 THEN NULL WHEN i % 2 = 0 THEN {one} "
+        f"ELSE {two} END AS v, CASE WHEN i % 2 = 0 THEN {one} ELSE {two} END AS w, "
+        f"NULL::{kind} AS nothing FROM range(5000) r(i)"
+    )
+    row = "{'v': v, 'w': w, 'nothing': nothing, 'same': " + one + "}"
+    if kind == "HUGEINT":  # DuckDB exports it as a double
+        con.execute(feeding("FROM t", row))
+        sent = worker.fed[-1][1].to_pylist()
+        con.execute("ALTER TABLE t ALTER v TYPE DECIMAL(38, 0)")
+        con.execute("ALTER TABLE t ALTER w TYPE DECIMAL(38, 0)")
+        decimals = exported(con, "SELECT v, w FROM t")
+        assert [{"v": each["v"], "w": each["w"]} for each in sent] == decimals
+        return
+    check(con, worker, "FROM t", row)
+
+
+@pytest.mark.parametrize("form", WRAPPED)
+@pytest.mark.parametrize("kind", ["VARCHAR", "BOOLEAN", "DECIMAL(4,1)", "UUID", "BIGINT"])
+def test_nested_types(con: duckdb.DuckDBPyConnection, worker: Double, kind: str, form: str) -> None:
+    one, two = (f"({value})::{kind}" for value in TYPES[kind])
+    con.execute(
+        f"CREATE TABLE t AS SELECT i, {WRAPPED[form].format(one, two)} AS v FROM range(3000) r(i)"
+    )
+    con.execute("UPDATE t SET v = NULL WHERE i % 7 = 3")
+    check(
+        con,
+        worker,
+        "FROM t ORDER BY i",
+        "{'v': v, 'constant': " + WRAPPED[form].format(one, two) + "}",
+    )
+
+
+@pytest.mark.parametrize("rows", [1, 2, 63, 2047, 2048, 2049, 65_535, 65_536, 65_537, 200_000])
+def test_any_number_of_rows(con: duckdb.DuckDBPyConnection, worker: Double, rows: int) -> None:
+    con.execute(
+        "CREATE TABLE t AS SELECT i, CASE WHEN i % 3 = 0 THEN NULL ELSE 'text ' || i END AS s, "
+        f"CASE WHEN i > 70000 THEN NULL ELSE [i, i + 1] END AS l FROM range({rows}) r(i)"
+    )
+    kept = con.execute(feeding("FROM t", "{'i': i, 's': s, 'l': l}", keep="even")).fetchall()
+    assert [row[0] for row in kept] == list(range(0, rows, 2))
+    numbers, table = worker.fed[-1]
+    assert table["i"].to_pylist() == numbers.tolist() == list(range(rows))
+    assert table.drop(["i"]).equals(
+        con.execute("SELECT s, l FROM t").to_arrow_table().cast(table.drop(["i"]).schema)
+    )
+
+
+def test_no_rows(con: duckdb.DuckDBPyConnection, worker: Double) -> None:
+    assert con.execute(feeding("SELECT 1 AS i WHERE false", "{'i': i}")).fetchall() == []
+    run = con.execute("SELECT thresh_feed('{}', n, {'i': n}) FROM range(0) r(n)").fetchone()
+    assert run == (None,)
+    assert worker.fed == []
+
+
+def test_threads_are_joined(con: duckdb.DuckDBPyConnection, worker: Double) -> None:
+    con.execute("CREATE TABLE t AS SELECT i, i::VARCHAR AS s FROM range(1_000_000) r(i)")
+    con.execute("SET preserve_insertion_order = false")
+    for _ in range(5):
+        con.execute("SELECT thresh_feed('{}', i, {'s': s}) FROM t").fetchall()
+        numbers, table = worker.fed.pop()
+        assert len(numbers) == 1_000_000
+        assert table["s"].to_pylist() == [str(n) for n in numbers]
+        if worker.states[-1] > 1:
+            return
+    pytest.fail(f"Never more than one thread fed: {worker.states}")
+
+
+def test_vectors_that_are_not_flat(con: duckdb.DuckDBPyConnection, worker: Double) -> None:
+    con.execute(
+        "CREATE TABLE t AS SELECT i, 'word ' || i % 3 AS s, [i, i] AS l, {'a': i} AS st, "
+        "array_value(i, i + 1) AS ar FROM range(20000) r(i)"
+    )
+    con.execute("CREATE TABLE u AS SELECT i AS j, 'joined ' || i AS t FROM range(0, 20000, 3) r(i)")
+    row = "{'s': s, 'l': l, 'st': st, 'ar': ar, 'c': 'constant', 'n': NULL::INTEGER, 'i': i}"
+    check(con, worker, "FROM t WHERE i % 3 = 1", row)
+    check(con, worker, "SELECT * FROM t JOIN u ON i = j ORDER BY i", row[:-1] + ", 't': t}")
+    check(con, worker, "SELECT * FROM t LEFT JOIN u ON i = j ORDER BY i", row[:-1] + ", 't': t}")
+    con.execute(
+        f"SELECT thresh_feed('{{}}', i, {row}) FILTER (i % 7 = 2) FROM t WHERE i % 3 <> 1"
+    ).fetchall()
+    numbers, table = worker.fed[-1]
+    assert numbers.tolist() == [i for i in range(20000) if i % 7 == 2 and i % 3 != 1]
+    assert table["i"].to_pylist() == numbers.tolist()
+    assert table["ar"].to_pylist() == [[i, i + 1] for i in numbers.tolist()]
+    assert set(table["c"].to_pylist()) == {"constant"}
+
+
+def test_lists_in_any_order(con: duckdb.DuckDBPyConnection, worker: Double) -> None:
+    con.execute(
+        "CREATE TABLE t AS SELECT i, CASE WHEN i % 4 = 0 THEN NULL ELSE "
+        "list_transform(range(i % 9), x -> 'element ' || x) END AS l FROM range(5000) r(i)"
+    )
+    check(con, worker, "FROM t ORDER BY hash(i)", "{'l': l, 'r': list_reverse(l), 's': l[2:4]}")
+
+
+def test_wide_texts(con: duckdb.DuckDBPyConnection, worker: Double) -> None:
+    con.execute(
+        "CREATE TABLE t AS SELECT i, repeat(chr((97 + i)::INT), (i * 700_000)::INT) AS s, "
+        "[repeat('z', 1_000_000), NULL] AS l FROM range(12) r(i)"
+    )
+    con.execute(feeding("FROM t", "{'s': s, 'l': l}")).fetchall()
+    numbers, table = worker.fed[-1]
+    assert table["s"].to_pylist() == [chr(97 + i) * (i * 700_000) for i in range(12)]
+    assert {len(value[0]) for value in table["l"].to_pylist()} == {1_000_000}
+    assert len(worker.fed[-1][1]["s"].chunks) > 0
+
+
+def test_duplicates_of_a_query_in_one_statement(
+    con: duckdb.DuckDBPyConnection, worker: Double
+) -> None:
+    con.execute("CREATE TABLE t AS SELECT i FROM range(10) r(i)")
+    even = feeding("FROM t", "{'i': i}", keep="even")
+    sql = f"SELECT count(*) FROM thresh($${even}$$) a JOIN thresh($${even}$$) b ON a.i <= b.i"
+    assert con.execute(sql).fetchone() == (15,)
+    sql = f"SELECT (SELECT count(*) FROM thresh($${even}$$)) FROM range(3)"
+    assert con.execute(sql).fetchall() == [(5,)] * 3
+
+
+def test_grouped_use_is_refused(con: duckdb.DuckDBPyConnection) -> None:
+    refused = "thresh_feed\\(\\) takes all rows of a statement: it cannot be grouped"
+    for source in ("range(10)", "(SELECT * FROM range(100000) ORDER BY range)"):
+        with pytest.raises(duckdb.InvalidInputException, match=refused):
+            con.execute(
+                "SELECT range % 2, thresh_feed('{}', range, {'i': range}) "
+                f"FROM {source} GROUP BY 1"
+            ).fetchall()
+
+
+def test_misuse_is_refused(con: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(duckdb.InvalidInputException, match="takes a STRUCT of the columns"):
+        con.execute("SELECT thresh_feed('{}', 1, 'text')").fetchall()
+    with pytest.raises(duckdb.InvalidInputException, match="takes a statement, not NULL"):
+        con.execute("SELECT thresh_feed(NULL, 1, {'a': 1})").fetchall()
+
+
+@pytest.mark.parametrize(
+    "value", ["'1'::BIT", "'10:00:00+02'::TIMETZ", "1::UHUGEINT", "1::UNION(a INT)"]
+)
+def test_types_that_cannot_be_sent(con: duckdb.DuckDBPyConnection, value: str) -> None:
+    with pytest.raises(
+        duckdb.InvalidInputException,
+        match=r"column odd has a type .DuckDB's number \d+. that cannot be sent; cast it",
+    ):
+        con.execute(f"SELECT thresh_feed('{{}}', 1, {{'odd': [{value}]}})").fetchall()
+
+
+def test_errors_come_as_they_are(con: duckdb.DuckDBPyConnection) -> None:
+    text = 'The recall target is 1.5.\nLINE 1: RECALL TARGET 1.5\n                      ^^^ "é"'
+    for at in ("F", "G", "D"):
+        with pytest.raises(duckdb.InvalidInputException) as caught:
+            con.execute(feeding("FROM range(200000)", "{'i': range}", fail=text, at=at)).fetchall()
+        assert text in str(caught.value)
+    with pytest.raises(duckdb.Error) as caught:
+        con.execute("FROM thresh(?)", [json.dumps({"fail": text, "at": "P"})])
+    assert text in str(caught.value)
+    with pytest.raises(duckdb.InvalidInputException) as caught:
+        con.execute("SELECT thresh_rows(?, 0)", [json.dumps({"fail": text, "at": "R"})]).fetchall()
+    assert text in str(caught.value)
+    assert con.execute("FROM thresh('SELECT 42')").fetchone() == (42,)
+
+
+def test_plan(con: duckdb.DuckDBPyConnection, worker: Double) -> None:
+    assert con.execute("FROM thresh('SELECT 40 + 2', clauses := 'AS answer')").fetchone() == (42,)
+    assert con.execute("SELECT thresh_plan('SELECT 1', NULL)").fetchone() == ("SELECT 1 ",)
+    assert con.execute("SELECT thresh_plan(NULL, 'x')").fetchone() == ("None x",)
+    con.execute("EXPLAIN FROM thresh('SELECT 1')").fetchall()
+    assert worker.fed == []
+
+
+def test_prepared_statements_run_each_time(con: duckdb.DuckDBPyConnection, worker: Double) -> None:
+    con.execute("CREATE TABLE t AS SELECT i FROM range(10) r(i)")
+    con.execute(f"PREPARE p AS SELECT sum(i) FROM {thresh('FROM t', ID, keep='even')}")
+    assert con.execute("EXECUTE p").fetchone() == (20,)
+    con.execute("INSERT INTO t VALUES (100), (200)")
+    assert con.execute("EXECUTE p").fetchone() == (120,)
+    assert worker.counts == [10, 12]
+
+
+def test_the_users_own_transaction(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute("CREATE TEMP TABLE t AS SELECT i FROM range(4) r(i)")
+    con.execute("BEGIN; INSERT INTO t VALUES (-1)")
+    query = f"FROM {thresh('FROM t', ID, keep='all')}"
+    assert con.execute(query).fetchall() == [(0,), (1,), (2,), (3,), (-1,)]
+    con.execute("ROLLBACK")
+    assert con.execute(query).fetchall() == [(0,), (1,), (2,), (3,)]
+    con.execute("ATTACH ':memory:' AS other; USE other; CREATE TABLE v AS SELECT 7 AS i")
+    assert con.execute(f"FROM {thresh('FROM v', ID)}").fetchall() == [(7,)]
+
+
+def test_around_a_query(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute("CREATE TABLE t AS SELECT i FROM range(100000) r(i)")
+    query = f"{thresh('FROM t', ID, keep='even')}"
+    assert con.execute(f"FROM {query} LIMIT 2").fetchall() == [(0,), (2,)]
+    assert con.execute(f"SELECT i FROM {query} WHERE i > 99996").fetchall() == [(99998,)]
+    con.execute(f"CREATE TABLE kept AS FROM {query}")
+    assert con.execute("SELECT count(*) FROM kept").fetchone() == (50000,)
+
+
+def test_rows_of_text(con: duckdb.DuckDBPyConnection) -> None:
+    rows = [["a", None, "é" * 40], [], [""], ["x"] * 3000]
+    text = json.dumps({"rows": rows})
+    assert con.execute("SELECT thresh_rows(?, NULL)", [text]).fetchone() == (rows,)
+    found = con.execute(
+        "SELECT thresh_rows(CASE WHEN i = 3 THEN NULL ELSE ? END, i) FROM range(5) r(i)", [text]
+    ).fetchall()
+    assert found == [(rows,), (rows,), (rows,), ([["run", "True"]],), (rows,)]
+    assert con.execute("SELECT thresh_rows('{\"rows\": []}', 0)").fetchone() == ([],)
+
+
+def test_bits_outside_a_run_are_not_kept(con: duckdb.DuckDBPyConnection) -> None:
+    sql = (
+        "WITH f AS (SELECT thresh_feed('{}', n, {'n': n}) AS run FROM range(5, 10) r(n)) "
+        "SELECT n FROM f, (VALUES (-1), (0), (4), (5), (9), (10), (1::BIGINT << 62), (NULL)) v(n) "
+        "WHERE thresh_keep('', run, n)"
+    )
+    assert con.execute(sql).fetchall() == [(5,), (9,)]
+    assert con.execute("SELECT thresh_keep('', NULL, 1)").fetchone() == (False,)
+
+
+def test_what_a_shell_says_of_itself(path: Path, tmp_path: Path, worker: Double) -> None:
+    database = str(tmp_path / "my.duckdb")
+    with duckdb.connect(database) as con:
+        con.execute("CREATE SCHEMA thresher")
+        con.execute("CREATE TABLE thresher.declarations (kind TEXT, name TEXT, sql TEXT)")
+        sql = 'CREATE ORACLE "é" (a\n\tTEXT) \\ \x01'
+        con.execute(
+            "INSERT INTO thresher.declarations VALUES ('oracle', 'o', ?), ('p', 'q', '')", [sql]
+        )
+    with open_shell(path, database) as con:
+        con.execute("FROM thresh('SELECT 1')")
+    protocol, version, process, name, where, declarations, terminal, zone, folder = worker.hellos[
+        -1
+    ]
+    assert (protocol, terminal in "01", where, folder) == ("1", True, database, str(Path.cwd()))
+    assert len(name) == 32
+    assert json.loads(declarations) == [
+        {"kind": "oracle", "name": "o", "sql": sql},
+        {"kind": "p", "name": "q", "sql": ""},
+    ]
+    with open_shell(path) as con:
+        con.execute("FROM thresh('SELECT 1')")
+    assert worker.hellos[-1][4:6] == ["", "[]"]
+    assert worker.hellos[-1][3] != name
+
+
+def test_a_database_closes_and_leaves_no_log(path: Path, tmp_path: Path, worker: Double) -> None:
+    database = tmp_path / "my.duckdb"
+    for turn in range(2):
+        with open_shell(path, str(database)) as con:
+            con.execute(
+                f"CREATE OR REPLACE TABLE t AS SELECT i + {turn} AS i FROM range(1000) r(i)"
+            )
+            con.execute(feeding("FROM t", "{'i': i}")).fetchall()
+    assert [found.name for found in tmp_path.iterdir()] == ["my.duckdb"]
+    assert len(worker.fed) == 2
+
+
+def test_a_huge_integer_that_arrow_cannot_hold(con: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(duckdb.InvalidInputException, match="cannot be read"):
+        con.execute(
+            "SELECT thresh_feed('{}', 0, {'h': 170141183460469231731687303715884105727})"
+        ).fetchall()

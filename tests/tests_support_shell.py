@@ -1,0 +1,263 @@
+"""A worker that speaks the shell's protocol and has no engine: it keeps what it is fed.
+
+Statements are JSON: ``{"keep": "even"}``, ``{"rows": [["a", null]]}``, ``{"fail": "text"}``,
+``{"die": "F"}`` (end the process at that frame), ``{"sleep": 1.5}``, ``{"progress": ["1", "2"]}``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from thresher.run_identity import VERSION
+from thresher.shell import build, frames
+
+SHELL = Path(build.__file__).parent
+SQL = (
+    "WITH __s AS MATERIALIZED (SELECT *, row_number() OVER () - 1 AS __n FROM ({source})), "
+    "__f AS (SELECT thresh_feed($t${text}$t$, __n, {row}) AS __run FROM __s) "
+    "SELECT __s.* EXCLUDE (__n) FROM __s, __f "
+    "WHERE thresh_keep($t${text}$t$, __run, __n) ORDER BY __n"
+)
+
+
+def extension() -> Path:
+    """The extension as the sources are now."""
+    target = SHELL / build.EXTENSION
+    newest = max(path.stat().st_mtime for path in [*build.SOURCES.iterdir(), SHELL / "build.py"])
+    if not target.exists() or target.stat().st_mtime < newest:
+        build.build(target, VERSION)
+    return target
+
+
+def feeding(source: str, row: str, **statement: Any) -> str:
+    """SQL that feeds a struct of each row of `source`, and returns the rows that are kept."""
+    return SQL.format(source=source, row=row, text=json.dumps(statement or {"keep": "even"}))
+
+
+def thresh(source: str, row: str, **statement: Any) -> str:
+    """The same as a relation, by the macro."""
+    return f"thresh($${feeding(source, row, **statement)}$$)"
+
+
+def open_shell(path: Path, database: str = ":memory:", **config: str) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection with the extension and the macro."""
+    con = duckdb.connect(database, config={"allow_unsigned_extensions": "true", **config})
+    con.execute(f"LOAD '{path}'")
+    con.execute(
+        "CREATE TEMP MACRO thresh(q, clauses := NULL) AS TABLE FROM query(thresh_plan(q, clauses))"
+    )
+    return con
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """A short path of mode 0700: a socket's path has at most 107 bytes."""
+    folder = Path(tempfile.mkdtemp(prefix="thr"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+class Run:
+    """What one connection has fed."""
+
+    def __init__(self, text: str) -> None:
+        self.statement: dict[str, Any] = json.loads(text)
+        self.layout: frames.Layout | None = None
+        self.parts: list[tuple[npt.NDArray[np.int64], pa.RecordBatch]] = []
+        self.ended = False
+        self.kept = b""
+
+
+class Double:
+    """The worker, in threads of this process or as a process of its own.
+
+    Attributes
+    ----------
+    hellos : list of list of str
+        What shells have said of themselves.
+    fed : list of (ndarray of int64, pyarrow.Table)
+        Rows of each query, by rising number.
+    states : list of int
+        How many connections fed each query.
+    """
+
+    def __init__(self, path: Path, *, keep_rows: bool = True) -> None:
+        self.hellos: list[list[str | None]] = []
+        self.fed: list[tuple[npt.NDArray[np.int64], pa.Table]] = []
+        self.states: list[int] = []
+        self.counts: list[int] = []
+        self.cancelled = 0
+        self._runs: dict[int, Run] = {}
+        self._numbers = itertools.count(time.time_ns())
+        self._keep_rows = keep_rows
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.bind(str(path))
+        self._server.listen(64)
+
+    def serve(self) -> None:
+        """Answer until the server is closed."""
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._converse, args=(client,), daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+
+    def _converse(self, client: socket.socket) -> None:
+        number = 0
+        with client:
+            try:
+                while True:
+                    frame = frames.receive(client)
+                    if frame.type == "C":
+                        self.cancelled += 1
+                        return
+                    number = self._answer(client, frame, number)
+            except (EOFError, OSError):
+                pass
+            except Exception as error:
+                frames.send(client, "r", str(error).encode())
+            finally:
+                self._runs.get(number, Run("{}")).parts.clear()
+
+    def _answer(self, client: socket.socket, frame: frames.Frame, number: int) -> int:
+        payload = frame.payload
+        if frame.type == "H":
+            self.hellos.append(frames.texts(payload))
+            frames.send(client, "o", struct.pack("<I", os.getpid()))
+        elif frame.type == "P":
+            self._plan(client, *frames.texts(payload))
+        elif frame.type == "F":
+            number = next(self._numbers)
+            self._runs[number] = Run(str(frames.texts(payload)[0]))
+            self._perform(client, self._runs[number].statement, "F")
+            frames.send(client, "s", struct.pack("<q", number))
+        elif frame.type == "T":
+            self._runs[number].layout = frames.decode_type(payload)
+        elif frame.type == "D":
+            self._perform(client, self._runs[number].statement, "D")
+            layout = self._runs[number].layout
+            assert layout is not None
+            self._runs[number].parts.append(frames.decode_rows(layout, payload))
+        elif frame.type == "W":
+            self._runs[number].ended = True
+            frames.send(client, "s")
+        elif frame.type == "G":
+            self._go(client, number, payload)
+        elif frame.type == "K":
+            frames.send(client, "s", self._runs[struct.unpack("<q", payload)[0]].kept)
+        elif frame.type == "R":
+            self._rows(client, payload)
+        return number
+
+    def _plan(self, client: socket.socket, query: str | None, clauses: str | None) -> None:
+        if query and query.startswith("{"):
+            self._perform(client, json.loads(query), "P")
+            query = "SELECT 1 AS one"
+        frames.send(client, "s", f"{query} {clauses or ''}".encode())
+
+    def _perform(self, client: socket.socket, statement: dict[str, Any], code: str) -> None:
+        """Do what a test wants to happen when this frame comes."""
+        if statement.get("die") == code:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if statement.get("at", "G") != code:
+            return
+        for line in statement.get("progress", []):
+            frames.send(client, "p", line.encode())
+            time.sleep(statement.get("pause", 0))
+        if "note" in statement:
+            frames.send(client, "n", statement["note"].encode())
+        time.sleep(statement.get("sleep", 0))
+        if "fail" in statement:
+            raise ValueError(statement["fail"])
+
+    def _go(self, client: socket.socket, number: int, payload: memoryview) -> None:
+        run = self._runs[number]
+        others = [self._runs[other] for other in struct.unpack(f"<{len(payload) // 8}q", payload)]
+        assert all(other.ended for other in others)
+        parts = [part for each in (run, *others) for part in each.parts]
+        numbers = np.concatenate([part for part, _ in parts])
+        self.states.append(1 + len(others))
+        self.counts.append(len(numbers))
+        self._perform(client, run.statement, "G")
+        if self._keep_rows:
+            order = np.argsort(numbers)
+            table = pa.Table.from_batches([batch for _, batch in parts])
+            self.fed.append((numbers[order], table.take(order)))
+        for each in (run, *others):
+            each.parts.clear()
+        run.kept = frames.encode_bits(_mask(run.statement.get("keep", "all"), numbers))
+        frames.send(client, "s")
+
+    def _rows(self, client: socket.socket, payload: memoryview) -> None:
+        (number,) = struct.unpack_from("<q", payload)
+        statement = json.loads(frames.texts(payload[8:])[0] or "{}")
+        self._perform(client, statement, "R")
+        rows = statement.get("rows", [["run", str(bool(number))]])
+        frames.send(client, "s", frames.encode_rows(rows))
+
+
+def _mask(keep: str, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    mask = np.zeros(int(numbers.max()) + 1, np.bool_)
+    mask[numbers] = {"all": numbers >= 0, "none": numbers < 0, "even": numbers % 2 == 0}[keep]
+    return mask
+
+
+@contextmanager
+def double(folder: Path, **options: bool) -> Iterator[Double]:
+    """A double in threads of this process, which THRESHER_SOCKET leads to."""
+    path = folder / "w.sock"
+    worker = Double(path, **options)
+    thread = threading.Thread(target=worker.serve, daemon=True)
+    thread.start()
+    before = os.environ.get("THRESHER_SOCKET")
+    os.environ["THRESHER_SOCKET"] = str(path)
+    try:
+        yield worker
+    finally:
+        os.environ.pop("THRESHER_SOCKET")
+        if before is not None:
+            os.environ["THRESHER_SOCKET"] = before
+        worker.close()
+        thread.join()
+
+
+def process_script(folder: Path) -> Path:
+    """A program that is started like Python with the worker's module, and is this double."""
+    script = folder / "python"
+    here = Path(__file__).resolve()
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P "{here}" "$5"\n')
+    script.chmod(0o700)
+    return script
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    Path(sys.argv[1]).unlink(missing_ok=True)
+    Double(Path(sys.argv[1]), keep_rows=False).serve()
