@@ -42,12 +42,19 @@ class Models:
         What is declared.
     settings : Settings
         For the setting ``encoder``.
+    folder : Path, optional
+        Where relative paths and Python modules are looked for; the working directory when absent.
     """
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, catalog: Catalog, settings: Settings
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        catalog: Catalog,
+        settings: Settings,
+        folder: Path | None = None,
     ) -> None:
         self._connection, self._catalog, self._settings = connection, catalog, settings
+        self._folder = folder
         self._made: dict[tuple[str, str], Model] = {}
 
     def check(
@@ -117,7 +124,7 @@ class Models:
 
     def _context(self, name: str, function: Callable[..., Any] | None) -> Context:
         functions = {} if function is None else {name: function, name.lower(): function}
-        return Context(self._read_table, self._fingerprint, functions, Path.cwd())
+        return Context(self._read_table, self._fingerprint, functions, self._folder or Path.cwd())
 
     def _read_table(self, table: str, columns: list[str]) -> pa.Table:
         names = ", ".join(quoted(column) for column in columns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -82,6 +83,8 @@ class Session:
         Values from ``connect(config=...)``.
     sink : ProgressSink or None
         Shows progress; None follows the setting ``progress``.
+    folder : Path, optional
+        Where relative paths and Python modules are looked for; the working directory when absent.
     """
 
     def __init__(
@@ -90,12 +93,13 @@ class Session:
         store: LabelStore,
         settings: Settings,
         sink: ProgressSink | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.connection, self.store, self.settings = connection, store, settings
         self._sink = sink
         self._tell: Callable[[ProgressEvent], object] | None = None
         self.catalog = Catalog(connection, settings)
-        self.models = Models(connection, self.catalog, settings)
+        self.models = Models(connection, self.catalog, settings, folder)
         self._prepared = Prepared(connection)
         self._shares, self.interrupts = Shares(), Interrupts(connection)
         self._budget: SessionBudget | None = None
