@@ -253,6 +253,23 @@ class Catalog:
                 self._delete(*key)
         self.refresh()
 
+    def stored(self) -> dict[tuple[str, str], str]:
+        """Return the SQL of what is declared in the database, by kind and name."""
+        return {(kind, name): sql for kind, name, sql in self._texts}
+
+    def adopt(self, kind: str, name: str, sql: str | None, *, keep: bool = True) -> None:
+        """Take a declaration as it was made elsewhere; without SQL it was dropped there.
+
+        `keep` writes it into the database; otherwise it lives as long as the connection.
+        """
+        if keep and sql is not None:
+            self._keep(kind, name, sql)
+        elif keep and (kind, name) in self._stored:
+            self._delete(kind, name)
+        elif sql is not None and isinstance(made := parse(sql, self), CreateOracle | CreateProxy):
+            self._temporary[kind, name] = _entry(made)
+        self.refresh()
+
     def _delete(self, kind: str, name: str) -> None:
         self._connection.execute(
             f"DELETE FROM {self._schema}.declarations WHERE kind = ? AND name = ?",

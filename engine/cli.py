@@ -22,6 +22,7 @@ from thresher.errors import BudgetError, Error, OperationalError, ShortfallError
 from thresher.labels_cli import add_labels
 from thresher.people_cli import add_label
 from thresher.progress import ProgressEvent, ProgressSink, Silent, terminal_or_silent
+from thresher.shell_cli import add_shell
 
 if TYPE_CHECKING:
     from thresher.certificate import Certificate
@@ -96,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, help="show the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_query(commands)
+    add_shell(commands)
     add_labels(commands)
     add_label(commands)
     demo = commands.add_parser(

@@ -81,7 +81,9 @@ def connect(
         memory = str(database) in (":memory:", "") or str(database).startswith(":memory:")
         labels = None if memory else f"{database}.labels"
     try:
-        return Connection(beneath, LabelStore(labels), settings, sink)
+        made = Connection(beneath, LabelStore(labels), settings, sink)
+        made._session.take_declarations(keep=not read_only)
+        return made
     except BaseException:
         beneath.close()
         raise

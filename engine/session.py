@@ -15,6 +15,7 @@ from thresher import plan
 from thresher.budgets import SessionBudget, parse_budget
 from thresher.catalog import Catalog
 from thresher.certificate import Certificate
+from thresher.declared_beside import declared_beside, take_beside
 from thresher.duckdb_errors import translated
 from thresher.environment import Environment
 from thresher.errors import InterfaceError, ProgrammingError, nearest
@@ -404,6 +405,14 @@ class Session:
     def _progress(self) -> ProgressSink:
         sink = sink_of(self.settings.get("progress")) if self._sink is None else self._sink
         return sink if self._tell is None else Told(sink, self._tell)
+
+    def take_declarations(self, *, keep: bool) -> None:
+        """Take the declarations that wait in the label store, into the database if `keep`."""
+        waiting = declared_beside(self.store.file)
+        for declaration in waiting:
+            self.catalog.adopt(*declaration, keep=keep)
+        if waiting and keep:
+            take_beside(self.store.file, waiting)
 
     def end_transaction(self, how: str) -> None:
         """COMMIT or ROLLBACK if a transaction was begun."""

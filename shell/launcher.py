@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from thresher.errors import OperationalError
 from thresher.shell.macros import macros
@@ -65,7 +65,7 @@ def load(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(statement)
 
 
-def shell(arguments: Sequence[str]) -> None:
+def shell(arguments: Sequence[str]) -> NoReturn:
     """Become the `duckdb` command line; this function does not return.
 
     Parameters

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from thresher.certificate import Certificate
+from thresher.declared_beside import Declaration, declared_beside, keep_beside
 from thresher.errors import ProgrammingError
 from thresher.fed_rows import FedRows, fed_rows
 from thresher.labels import LabelStore
@@ -49,14 +51,17 @@ class Hello:
         Its process.
     database : str
         Its file, or an empty string.
-    declarations : list of str
-        CREATE statements of the oracles and proxies that its file declares.
+    folder : str
+        Its working directory.
+    declarations : list of Declaration
+        Oracles and proxies that its file declares.
     """
 
     shell: str
     pid: int
     database: str
-    declarations: list[str]
+    folder: str
+    declarations: list[Declaration]
 
 
 @dataclass(slots=True)
@@ -124,9 +129,10 @@ class ShellSession:
         self.pid = hello.pid
         self._lock, self._relay = threading.Lock(), Relay()
         store = LabelStore(f"{hello.database}.labels" if hello.database else None)
-        self._session = Session(duckdb.connect(), store, Settings(), self._relay)
-        for sql in hello.declarations:
-            self._session.execute(sql)
+        folder = Path(hello.folder)
+        self._session = Session(duckdb.connect(), store, Settings(), self._relay, folder)
+        for declaration in [*hello.declarations, *declared_beside(store.file)]:
+            self._session.catalog.adopt(*declaration)
         self._runs: OrderedDict[int, Run] = OrderedDict()
         self._charged: dict[str, dict[int, int]] = {}
         self.certificates: list[Certificate] = []
@@ -299,7 +305,13 @@ class ShellSession:
 
     def _do(self, sql: str) -> list[Texts]:
         """Run a statement that needs no row of the shell."""
+        before = self._session.catalog.stored()
         relation = self._session.execute(sql).relation
+        after = self._session.catalog.stored()
+        changed = [(*key, after[key]) for key in after if after[key] != before.get(key)]
+        gone = [(*key, None) for key in before if key not in after]
+        if changed or gone:
+            keep_beside(self._session.store.file, [*changed, *gone])
         if relation is None:
             return [["ok"]]
         return _all_texts(self._session, relation.to_arrow_table())

@@ -174,8 +174,9 @@ class _Conversation:
             raise OperationalError(
                 f"this worker is thresher {VERSION}, the extension {version}: install both anew"
             )
-        made = [str(one["sql"]) for one in json.loads(declared or "[]")]
-        hello = Hello(str(shell), int(pid or 0), _path(folder, database), made)
+        made = [(one["kind"], one["name"], one["sql"]) for one in json.loads(declared or "[]")]
+        path = _path(folder, database)
+        hello = Hello(str(shell), int(pid or 0), path, folder or "/", made)
         self._session = self._worker.session(hello)
         self._send("o", struct.pack("<I", os.getpid()))
 
