@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,15 +13,18 @@ import numpy as np
 ROWS = {
     "causal-lm": 24,
     "text-generation": 8,
+    "text-generation-schema": 16,
     "text-classification": 48,
     "zero-shot": 16,
-    "image-classification": 16,
-    "audio-classification": 16,
+    "embedding": 96,
+    "image-classification": 32,
+    "image-text": 32,
+    "audio-classification": 32,
 }
 PROMPT = "Review: {text}\nSentiment:"
 LABELS = ("good", "bad", "neither")
 BUDGET = 512  # tokens of a pass of the loop: the best of 256, 512, 1024 and 2048 on two cores
-CPU_IMAGES = 8
+LEAST_ROWS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,18 +138,57 @@ def causal(folder: Path, n_rows: int) -> Kind:
 
 def generation(folder: Path, n_rows: int) -> Kind:
     """Eight tokens written greedily."""
+    options = {"task": "text-generation", "chat": False, "max_new_tokens": 8, "stop": "\n"}
+    made = oracle(folder, "VARCHAR", prompt=PROMPT, **options)
+    return _writing("text-generation", "SmolLM2-135M-Instruct", made, n_rows, 8, "\n", "nothing")
+
+
+def objects(words: Path, n_rows: int, work: Path) -> Kind:
+    """Twenty tokens written greedily, then read as JSON that has to fit a schema."""
     import torch
     import transformers
 
-    rows, n_new = texts(n_rows), 8
-    options = {"task": "text-generation", "chat": False, "max_new_tokens": n_new, "stop": "\n"}
+    folder = work / "llama"
+    tokenizer = transformers.AutoTokenizer.from_pretrained(words)
+    torch.manual_seed(5)
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=192,
+        intermediate_size=768,
+        num_hidden_layers=6,
+        num_attention_heads=3,
+        max_position_embeddings=2048,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    schema = '{"type": "object", "properties": {"tone": {"enum": ["good", "bad"]}}}'
+    options = {"task": "text-generation", "chat": False, "max_new_tokens": 20, "schema": schema}
     made = oracle(folder, "VARCHAR", prompt=PROMPT, **options)
+    name, said = "text-generation-schema", '{"tone": "good"}'
+    return _writing(name, "Llama of 6 layers, random", made, n_rows, 20, None, said)
+
+
+def _writing(
+    name: str, weights: str, made: Any, n_rows: int, n_new: int, stop: str | None, said: str
+) -> Kind:
+    """What is written after a prompt, by a model whose answers are taken to be `said`.
+
+    What an untuned prompt brings forth is of many lengths; it is written, and not judged, here.
+    """
+    import torch
+    import transformers
+
+    rows = texts(n_rows)
     tokenizer, model = loaded(made, "causal-lm")
     writing = made._task.load(made._source, made._weights_version(), made._resolved())
     made._loaded = writing
-    # What an untuned prompt brings forth is of many lengths; it is written, and not judged, here.
-    writing._ended = lambda ids: (tokenizer.decode(ids) or "nothing", True)
+    writing._ended = lambda ids: ((stop and tokenizer.decode(ids)) or said, True)
     pad = tokenizer.pad_token_id or 0
+    plain: dict[str, Any] = {"max_new_tokens": n_new, "do_sample": False}
+    if stop is not None:
+        plain |= {"stop_strings": [stop], "tokenizer": tokenizer}
 
     def loop() -> list[Any]:
         ids = tokenizer([PROMPT.format(text=row) for row in rows])["input_ids"]
@@ -157,27 +198,54 @@ def generation(folder: Path, n_rows: int) -> Kind:
             gaps = [longest - len(ids[i]) for i in batch]
             tokens = torch.tensor([[pad] * g + ids[i] for g, i in zip(gaps, batch, strict=True)])
             mask = torch.tensor([[0] * g + [1] * (longest - g) for g in gaps])
-            return model.generate(
-                tokens,
-                attention_mask=mask,
-                max_new_tokens=n_new,
-                do_sample=False,
-                stop_strings=["\n"],
-                tokenizer=tokenizer,
-            )
+            written = model.generate(tokens, attention_mask=mask, **plain)
+            return tokenizer.batch_decode(written[:, longest:])
 
         return in_threads(work, by_length(ids))
 
     pipe = transformers.pipeline("text-generation", model=model, tokenizer=tokenizer)
     prompts = [PROMPT.format(text=row) for row in rows]
-    plain = {"max_new_tokens": n_new, "do_sample": False, "stop_strings": ["\n"]}
+    return Kind(name, weights, n_rows, answering(made, rows), loop, lambda: pipe(prompts, **plain))
+
+
+def embedding(folder: Path, n_rows: int) -> Kind:
+    """Vectors of texts, as the proxy `embedding` has them: means of three layers."""
+    import torch
+    import transformers
+
+    from thresher.oracles.embedding import embed
+    from thresher.oracles.options import Options
+    from thresher.oracles.runtime import resolve_runtime
+    from thresher.oracles.weights import Source, load_model
+
+    rows, source = texts(n_rows), Source(str(folder), True)
+    version = source.version()
+    runtime = resolve_runtime(Options("embedding", {"dtype": "float32"}))
+    tokenizer, replicas = load_model("encoder", source, version, runtime)
+    model = replicas.model
+
+    def loop() -> list[Any]:
+        ids = tokenizer(rows, truncation=True, max_length=256)["input_ids"]
+
+        def work(batch: list[int]) -> Any:
+            longest = len(ids[batch[0]])
+            gaps = [longest - len(ids[i]) for i in batch]
+            tokens = torch.tensor([ids[i] + [0] * g for g, i in zip(gaps, batch, strict=True)])
+            mask = torch.tensor([[1] * (longest - g) + [0] * g for g in gaps])
+            states = model(tokens, attention_mask=mask, output_hidden_states=True).hidden_states
+            kept = torch.cat([states[layer] for layer in (2, 4, 6)], dim=2) * mask[..., None]
+            return (kept.sum(1) / mask.sum(1, keepdim=True)).numpy()
+
+        return in_threads(work, by_length(ids))
+
+    pipe = transformers.pipeline("feature-extraction", model=model, tokenizer=tokenizer)
     return Kind(
-        "text-generation",
-        "SmolLM2-135M-Instruct",
+        "embedding",
+        "all-MiniLM-L6-v2",
         n_rows,
-        answering(made, rows),
+        lambda: embed(source, version, runtime, 256, rows),
         loop,
-        lambda: pipe(prompts, tokenizer=tokenizer, **plain),
+        lambda: pipe(rows, return_tensors=True),
     )
 
 
@@ -235,98 +303,6 @@ def classifier(folder: Path, n_rows: int, task: str, work: Path) -> Kind:
     )
 
 
-def images(n_rows: int, work: Path) -> Kind:
-    """Labels of images of 320 x 240, as PNG files in memory."""
-    import torch
-    import transformers
-    from PIL import Image
-
-    shape = {"hidden_size": 192, "intermediate_size": 768, "num_attention_heads": 3}
-    names = dict(enumerate(LABELS))
-    torch.manual_seed(2)
-    config = transformers.ViTConfig(
-        **shape, id2label=names, label2id={v: k for k, v in names.items()}
-    )
-    transformers.ViTForImageClassification(config).save_pretrained(work / "vit")
-    transformers.ViTImageProcessor().save_pretrained(work / "vit")
-    rng, rows = np.random.default_rng(3), []
-    for _ in range(n_rows):
-        file = io.BytesIO()
-        smooth = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
-        Image.fromarray(smooth).resize((320, 240)).save(file, "PNG")
-        rows.append(file.getvalue())
-    made = oracle(work / "vit", "VARCHAR", blob=True, task="image-classification")
-    processor, model = loaded(made, "image-classification")
-
-    def loop() -> list[Any]:
-        def work(batch: list[int]) -> Any:
-            opened = [Image.open(io.BytesIO(rows[i])).convert("RGB") for i in batch]
-            return model(**processor(images=opened, return_tensors="pt")).logits.numpy()
-
-        return in_threads(work, np.array_split(range(n_rows), n_rows // CPU_IMAGES))
-
-    pipe = transformers.pipeline("image-classification", model=model, image_processor=processor)
-    return Kind(
-        "image-classification",
-        "ViT-tiny, random",
-        n_rows,
-        answering(made, rows),
-        loop,
-        lambda: pipe([Image.open(io.BytesIO(row)) for row in rows]),
-    )
-
-
-def sounds(n_rows: int, work: Path) -> Kind:
-    """Labels of one second of sound each, as WAV files in memory."""
-    import torch
-    import transformers
-    from scipy.io import wavfile
-
-    shape = {"hidden_size": 192, "intermediate_size": 768, "num_attention_heads": 3}
-    names = dict(enumerate(LABELS))
-    torch.manual_seed(3)
-    config = transformers.Wav2Vec2Config(
-        **shape,
-        num_hidden_layers=6,
-        conv_dim=(128,) * 7,
-        id2label=names,
-        label2id={v: k for k, v in names.items()},
-    )
-    transformers.Wav2Vec2ForSequenceClassification(config).save_pretrained(work / "audio")
-    transformers.Wav2Vec2FeatureExtractor().save_pretrained(work / "audio")
-    rng, rows = np.random.default_rng(4), []
-    for _ in range(n_rows):
-        file = io.BytesIO()
-        wavfile.write(file, 16_000, rng.integers(-9000, 9000, 16_000, dtype=np.int16))
-        rows.append(file.getvalue())
-    made = oracle(work / "audio", "VARCHAR", blob=True, task="audio-classification")
-    extractor, model = loaded(made, "audio-classification")
-
-    def heard() -> list[Any]:
-        read = [wavfile.read(io.BytesIO(row))[1] for row in rows]
-        return [samples.astype(np.float32) / 32768 for samples in read]
-
-    def loop() -> list[Any]:
-        samples = heard()
-
-        def work(batch: list[int]) -> Any:
-            chosen = [samples[i] for i in batch]
-            inputs = extractor(chosen, sampling_rate=16_000, return_tensors="pt")
-            return model(inputs["input_values"]).logits.numpy()
-
-        return in_threads(work, np.array_split(range(n_rows), n_rows // CPU_IMAGES))
-
-    pipe = transformers.pipeline("audio-classification", model=model, feature_extractor=extractor)
-    return Kind(
-        "audio-classification",
-        "Wav2Vec2 of 6 layers, random",
-        n_rows,
-        answering(made, rows),
-        loop,
-        lambda: pipe(heard()),
-    )
-
-
 def loaded(made: Any, kind: str) -> tuple[Any, Any]:
     """Tokenizer or processor, and model, of an oracle: the very objects that it uses."""
     from thresher.oracles.weights import load_model
@@ -337,17 +313,21 @@ def loaded(made: Any, kind: str) -> tuple[Any, Any]:
 
 def kinds(work: Path, share: float) -> Mapping[str, Callable[[], Kind]]:
     """All kinds, made when their turn comes."""
+    from benchmarks.media_kinds import images, matching, sounds
     from thresher.assets import MINILM, SMOLLM2, fetch
 
     small, large = fetch(MINILM), fetch(SMOLLM2)
-    n = {key: max(CPU_IMAGES, int(share * rows)) for key, rows in ROWS.items()}
+    n = {key: max(LEAST_ROWS, int(share * rows)) for key, rows in ROWS.items()}
     return {
         "causal-lm": lambda: causal(large, n["causal-lm"]),
         "text-generation": lambda: generation(large, n["text-generation"]),
+        "text-generation-schema": lambda: objects(small, n["text-generation-schema"], work),
         "text-classification": lambda: classifier(
             small, n["text-classification"], "text-classification", work
         ),
         "zero-shot": lambda: classifier(small, n["zero-shot"], "zero-shot", work),
+        "embedding": lambda: embedding(small, n["embedding"]),
         "image-classification": lambda: images(n["image-classification"], work),
+        "image-text": lambda: matching(n["image-text"], work, small),
         "audio-classification": lambda: sounds(n["audio-classification"], work),
     }

@@ -23,6 +23,7 @@ from benchmarks import (  # noqa: E402
     coverage,
     fitting,
     http_client,
+    images,
     picture,
     report,
     speed,
@@ -35,7 +36,17 @@ from benchmarks.oracles import run as run_oracles  # noqa: E402
 from benchmarks.provenance import machine  # noqa: E402
 from benchmarks.trials import Cell, Trial, run_cells, summarise  # noqa: E402
 
-PARTS = ("selection", "oracles", "speed", "statements", "store", "coverage", "fitting", "http")
+PARTS = (
+    "selection",
+    "oracles",
+    "speed",
+    "statements",
+    "store",
+    "coverage",
+    "fitting",
+    "images",
+    "http",
+)
 KINDS = ("recall", "precision", "both")
 SHARES = (0.05, 0.2)
 MOST_LABELS = 10_000
@@ -228,6 +239,9 @@ def main(words: Sequence[str] | None = None) -> None:
         run_oracles(arguments.out, share=0.5 if arguments.quick else 1.0)
     if arguments.only in (None, "fitting"):
         fitting.run(arguments.out, n_seeds=2 if arguments.quick else 30)
+    if arguments.only in (None, "images"):
+        few = {"n_seeds": 2, "n_files": 400, "n_live": 0} if arguments.quick else {}
+        images.run(arguments.out, **few)
     if arguments.only in (None, "http"):
         http_client.run(arguments.out, n_rows=400 if arguments.quick else 3200)
 

@@ -36,6 +36,7 @@ baselines = module("baselines")
 clairvoyant = module("clairvoyant")
 coverage = module("coverage")
 datasets = module("datasets")
+fashion = module("fashion")
 grid = module("grid")
 guarantee = module("guarantee")
 guarantee_figures = module("guarantee_figures")
@@ -43,6 +44,7 @@ guarantee_picture = module("guarantee_picture")
 guarantee_report = module("guarantee_report")
 hostile = module("hostile")
 http_client = module("http_client")
+images = module("images")
 journal = module("journal")
 judging = module("judging")
 methods = module("methods")
@@ -50,6 +52,7 @@ picture = module("picture")
 provenance = module("provenance")
 report = module("report")
 run = module("run")
+seeded = module("seeded")
 speed = module("speed")
 store = module("store")
 trials = module("trials")
@@ -302,6 +305,119 @@ def test_the_store_is_measured_on_labels_that_are_right(tmp_path: Path) -> None:
     bought = [asked[f"{name}_n_labels"] for name in ("buying", "again", "from_facts")]
     assert bought == [2000, 0, 0]
     assert set(figures["lookups"]) == {"boolean", "text"}
+
+
+def drawn(n_rows: int, seed: int) -> Any:
+    """Images of ten classes: a bright square whose place is the class, on noise."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n_rows) % 10
+    pixels = rng.integers(0, 60, (n_rows, 28, 28), dtype=np.uint8)
+    for row, label in zip(pixels, labels, strict=True):
+        row[label % 5 * 5 :, label // 5 * 14 :][:6, :6] += 180
+    return fashion.Images(pixels.reshape(n_rows, -1), labels.astype(np.int64))
+
+
+@pytest.fixture
+def small_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Networks of one layer in the place of those that packages carry; an empty cache."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from safetensors.torch import save_file
+
+    efficientnet = module("efficientnet")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(efficientnet, "SIDES", {"lite0": 8, "lite2": 8})
+
+    def small() -> Any:
+        layer = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 1000))
+        return efficientnet.Grouped(layer)
+
+    for name, seed in (("lite0", 1), ("lite2", 2)):
+        torch.manual_seed(seed)
+        save_file(small().state_dict(), tmp_path / f"{name}.safetensors")
+        monkeypatch.setattr(efficientnet, name, small)
+    monkeypatch.setattr(efficientnet, "weights", lambda name: tmp_path / f"{name}.safetensors")
+    return tmp_path
+
+
+def test_images_are_asked_of_networks_and_a_run_goes_on_where_it_was(
+    monkeypatch: pytest.MonkeyPatch, small_networks: Path
+) -> None:
+    monkeypatch.setattr(images, "ASKED", ("Bag",))
+    monkeypatch.setattr(images, "EPOCHS", {"cnn": 3, "linear": 3})
+    monkeypatch.setattr(images, "fashion_mnist", lambda: (drawn(400, 1), drawn(200, 2)))
+    monkeypatch.setattr(module("image_models"), "ROWS", 20)
+    monkeypatch.setattr(module("pretrained"), "ROWS_OF_A_PART", 60)
+    sizes = {"n_files": 100, "n_live": 50, "journal": small_networks / "runs.jsonl"}
+    images.run(small_networks, n_seeds=1, **sizes)
+    figures = json.loads((small_networks / "images.json").read_text())
+    asked = [(cell["kind"], cell["proxy"]) for cell in figures["fashion"]["cells"]]
+    assert asked == [(kind, proxy) for proxy in ("linear", "fitted") for kind in seeded.KINDS]
+    assert figures["fashion"]["facts"]["agreement"]["Bag"]["oracle_says_yes"] == 20
+    assert len(figures["garments"]["cells"]) == 9
+    one = figures["garments"]["live"]
+    same = [{k: v for k, v in one[of].items() if k != "seconds"} for of in ("live", "from_cache")]
+    assert same[0] == same[1]
+    before = sizes["journal"].read_text()
+    images.run(small_networks, n_seeds=1, **sizes)
+    assert sizes["journal"].read_text() == before
+
+
+def test_runs_of_other_code_or_data_do_not_count(tmp_path: Path) -> None:
+    cell = seeded.Cell("Bag", "both", "linear", "is_bag(image)", "linear", 10)
+    runs = seeded.Runs(tmp_path / "runs.jsonl", "a")
+    for seed in (1, 0):
+        runs.add(cell, seed, {"seed": seed})
+    with (tmp_path / "runs.jsonl").open("a") as file:
+        file.write('{"cell": "cut')
+    assert [one["seed"] for one in seeded.Runs(tmp_path / "runs.jsonl", "a").of(cell)] == [0, 1]
+    assert seeded.Runs(tmp_path / "runs.jsonl", "b").of(cell) == []
+
+
+def test_misses_are_tested_against_delta() -> None:
+    cell = seeded.Cell("Bag", "recall", "linear", "is_bag(image)", "linear", 10)
+    assert cell.sql(3).endswith("RECALL TARGET 0.9 WITH PROBABILITY 0.95 ORACLE LIMIT 10 SEED 3")
+    fields = {"recall": 0.5, "precision": 1.0, "n_labels": 10, "n_fitting": 0, "seconds": 1.0}
+    runs = [fields | {"met": True, "missed": True}] * 2
+    found = seeded.summary(cell, [*runs, fields | {"met": False, "missed": False}])
+    assert (found["missed"], found["said_short"], found["n_seeds"]) == (2, 1, 3)
+    assert found["p_value"] == pytest.approx(3 * 0.05**2 * 0.95 + 0.05**3)
+
+
+def test_fashion_mnist_that_cannot_be_had_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def absent(command: list[str], folder: str) -> None:
+        raise FileNotFoundError(f"no {command[0]} here")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(fashion, "INSTALLED", tmp_path / "none")
+    monkeypatch.setattr(fashion, "_run", absent)
+    images.run(tmp_path)
+    told = capsys.readouterr().out
+    assert "sudo apt-get install dataset-fashion-mnist" in told
+    assert not (tmp_path / "images.json").exists()
+
+
+def test_a_kind_of_model_is_timed_in_three_ways(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    timing, media = module("oracles"), module("media_kinds")
+    monkeypatch.setattr(timing, "REPEATS", 1)
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
+    monkeypatch.setattr(media, "SHAPE", small)
+    words = Tokenizer(models.WordLevel({"[UNK]": 0, "[PAD]": 1}, unk_token="[UNK]"))
+    told = {"unk_token": "[UNK]", "pad_token": "[PAD]"}
+    PreTrainedTokenizerFast(tokenizer_object=words, **told).save_pretrained(tmp_path / "words")
+    kind = media.matching(4, tmp_path, tmp_path / "words")
+    figures = timing.timed(kind)
+    assert set(figures["against"]) == {"loop", "pipeline"}
+    [answers] = kind.ours()
+    best = np.concatenate(kind.loop()).argmax(axis=1)
+    assert answers.values.to_pylist() == [media.LABELS[i] for i in best]
 
 
 def test_other_methods_cells_are_kept_only_under_the_same_settings(tmp_path: Path) -> None:
