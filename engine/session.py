@@ -215,6 +215,13 @@ class Session:
         with self.interrupts.handled(), translated(sql, self.catalog, rewritten=True):
             return self._explained(sent.asked, among, self._reader(sent, rows), sent.query)
 
+    def explain_block(
+        self, query: plan.SelectionQuery, among: Sequence[plan.SelectionQuery]
+    ) -> Explanation:
+        """Say how a query over the rows of blocks before it would be answered."""
+        with self.interrupts.handled(), translated(query.sql, self.catalog, rewritten=True):
+            return self._explained(query, among)
+
     def _reader(self, sent: Shipped, rows: FedRows) -> Reader:
         return lambda asked: FedPopulation(self.connection, sent, asked, rows)
 
@@ -252,9 +259,24 @@ class Session:
 
     def audit(self, statement: plan.Audit) -> Outcome:
         """Test the promise of a certificate on rows drawn afresh, or against people."""
-        from thresher.auditing import audit_certificate
         from thresher.verdicts import as_table
 
+        findings = self._audit(statement, self.audited(statement))
+        return Outcome(self.connection.from_arrow(as_table(findings)))
+
+    def audit_fed(self, statement: plan.Audit, sent: Shipped, rows: FedRows) -> list[Finding]:
+        """Test the promise of a certificate over rows that another process has sent."""
+        with self.interrupts.handled(), translated(statement.sql, rewritten=True):
+            return self._audit(statement, sent.query, self._reader(sent, rows))
+
+    def audited(self, statement: plan.Audit) -> plan.SelectionQuery:
+        """Return the query of the certificate that is to be tested.
+
+        Raises
+        ------
+        ProgrammingError
+            There is no such certificate in the label store.
+        """
         identity, at = statement.identity, statement.place
         found = self.store.certificate(identity)
         if found is None:
@@ -266,13 +288,23 @@ class Session:
         query = parse(str(found["canonical"]), self.catalog.without_settings())
         if not isinstance(query, plan.SelectionQuery):
             raise InterfaceError(f"certificate {identity} is of no query")
-        place = statement.places.get("WITH PROBABILITY", at)
+        return query
+
+    def _audit(
+        self, statement: plan.Audit, query: plan.SelectionQuery, reader: Reader | None = None
+    ) -> list[Finding]:
+        from thresher.auditing import audit_certificate
+
+        place = statement.places.get("WITH PROBABILITY", statement.place)
         share = self._dealt(statement.probability, statement.sql, place)
-        answer = self.store.answer(identity)
-        findings = self._audited(
-            query, share, lambda env: audit_certificate(env, query, statement, found, answer)
+        found = self.store.certificate(statement.identity) or {}
+        answer = self.store.answer(statement.identity)
+        return self._audited(
+            query,
+            share,
+            lambda env: audit_certificate(env, query, statement, found, answer),
+            reader,
         )
-        return Outcome(self.connection.from_arrow(as_table(findings)))
 
     def audit_answer(self, sql: str, answer: GivenAnswer) -> list[Finding]:
         """Test an answer that is given by the keys of its rows."""
@@ -300,12 +332,13 @@ class Session:
         query: plan.SelectionQuery,
         share: Share,
         audit: Callable[[Environment], list[Finding]],
+        reader: Reader | None = None,
     ) -> list[Finding]:
         """Run an audit in one transaction; it spends of the session's delta unless it is exact."""
         sink, budget = self._progress(), self._session_budget()
         try:
             with nullcontext() if budget is None else budget.timed(), transaction(self.connection):
-                findings = audit(self._environment(query, sink, share))
+                findings = audit(self._environment(query, sink, share, reader=reader))
         finally:
             sink.close()
         if any(finding.low != finding.high for finding in findings):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import duckdb
+import pyarrow as pa
 
 from thresher import plan
 from thresher.catalog import Catalog
@@ -19,13 +20,14 @@ from thresher.errors import NotSupportedError, ProgrammingError
 from thresher.fed_rows import unknown_functions
 from thresher.session import Session
 from thresher.sql import feeding, parse, split
+from thresher.sql.nesting import BLOCK_PREFIX
 from thresher.sql.shipping import Shipped, ship
-from thresher.sql.tokens import identifier, literal
 from thresher.stillness import refuse_volatile
+from thresher.verdicts import as_table
 
-__all__ = ["Asked", "Part", "Work", "bound_part", "part_of", "plan_text"]
+__all__ = ["Asked", "Part", "Work", "bound_part", "part_of", "plan_text", "queries_of"]
 
-Work = Literal["answer", "do", "show", "table"]
+Work = Literal["answer", "do", "lines", "show", "table"]
 
 _STORE = re.compile(r"\bthresher_(labels|spend|label_log|certificates)\s*\(", re.IGNORECASE)
 _CREATES = re.compile(r"\s*(create|insert|copy|update|delete|merge)\b", re.IGNORECASE)
@@ -37,9 +39,10 @@ class Part:
 
     Parameters
     ----------
-    work : {"answer", "do", "show", "table"}
-        Answer a query over rows that are sent (or explain it, as the statement says), run a
-        statement, show what the worker knows, or take a table in.
+    work : {"answer", "do", "lines", "show", "table"}
+        Answer a query over rows that are sent (or explain it, or test its certificate, as the
+        statement says), run a statement, give the lines of EXPLAIN, show what the worker knows, or
+        take a table in.
     sql : str
         The user's statement; of a table, its name.
     number : int
@@ -108,13 +111,10 @@ def plan_text(session: Session, sql: str, clauses: str | None) -> str:
             "PREPARE stands outside: PREPARE name AS FROM thresh($$SELECT ...$$); EXECUTE name;"
         )
     if isinstance(bound, plan.Audit):
-        raise NotSupportedError(
-            "AUDIT cannot read your tables from inside the shell. Run it on the closed database: "
-            "thresher query -d FILE 'AUDIT ...'."
-        )
+        return _audited(session, statement, bound)
     if isinstance(bound, plan.Show | plan.Describe | plan.ShowSetting):
         return _table(session, statement)
-    return feeding.lines_sql(None, Part("do", statement).text(), "done")
+    return feeding.lines_sql((), Part("do", statement).text(), "done")
 
 
 def _one(sql: str) -> str:
@@ -195,15 +195,42 @@ def queries_of(statement: plan.Statement) -> list[plan.SelectionQuery]:
 
 def _explained(session: Session, sql: str, bound: plan.Explain) -> str:
     """Write the SQL that explains a query."""
-    query = bound.query
-    if isinstance(query, plan.Composed):
+    queries = queries_of(bound)
+    if bound.analyze and len(queries) > 1:
         raise NotSupportedError(
-            "EXPLAIN of a statement with several queries is not supported in the shell. Explain "
-            "each query by itself."
+            "EXPLAIN ANALYZE of several queries is not supported in the shell. Explain the "
+            "statement without ANALYZE, or run it and read FROM thresh_certificate()."
         )
-    refuse_volatile(session.connection, query)
+    sent = []
+    for i, query in enumerate(queries):
+        if BLOCK_PREFIX not in query.canonical:  # else its rows are not known before it runs
+            refuse_volatile(session.connection, query)
+            sides = sides_of(session.catalog, query)
+            sent.append((ship(query), Part("answer", sql, i).text(), sides))
+    return feeding.lines_sql(sent, Part("lines", sql).text(), "explain")
+
+
+def _audited(session: Session, sql: str, bound: plan.Audit) -> str:
+    """Write the SQL that tests a certificate."""
+    if bound.against is not None:
+        raise NotSupportedError(
+            "AGAINST cannot be read from inside the shell. Close it and run "
+            "thresher query --db FILE 'AUDIT CERTIFICATE ... AGAINST ...'."
+        )
+    query = session.audited(bound)
+    columns = [(field.name, _sql_type(field.type)) for field in as_table([]).schema]
     sides = sides_of(session.catalog, query)
-    return feeding.lines_sql(ship(query), Part("answer", sql).text(), "explain", sides)
+    return feeding.rows_sql(ship(query), Part("answer", sql).text(), columns, sides)
+
+
+def _sql_type(kind: pa.DataType) -> str:
+    return (
+        "BIGINT"
+        if pa.types.is_integer(kind)
+        else "DOUBLE"
+        if pa.types.is_floating(kind)
+        else "VARCHAR"
+    )
 
 
 def _passed(session: Session, sql: str) -> str:
@@ -224,12 +251,8 @@ def _table(session: Session, sql: str) -> str:
     relation = session.execute(sql).relation
     if relation is None:
         raise ProgrammingError("the statement gives no rows")
-    text = literal(Part("do", sql).text())
-    columns = ", ".join(
-        f"CAST(r[{i}] AS {kind}) AS {identifier(name)}"
-        for i, (name, kind) in enumerate(zip(relation.columns, relation.types, strict=True), 1)
-    )
-    return f"SELECT {columns} FROM (SELECT unnest(thresh_rows({text}, 0)) AS r)"
+    columns = list(zip(relation.columns, map(str, relation.types), strict=True))
+    return feeding.rows_sql(None, Part("do", sql).text(), columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,17 +267,23 @@ class Asked:
         All queries of the statement.
     explain : Explain or None
         The statement, where it is EXPLAIN.
+    audit : Audit or None
+        The statement, where it is AUDIT.
     """
 
     sent: Shipped
     among: list[plan.SelectionQuery]
-    explain: plan.Explain | None
+    explain: plan.Explain | None = None
+    audit: plan.Audit | None = None
 
 
 def bound_part(session: Session, part: Part) -> Asked:
     """Bind the query of a part again: a worker that has just begun knows nothing of the plan."""
     session.catalog.refresh()
     statement = parse(part.sql, session.catalog, None)
+    if isinstance(statement, plan.Audit):
+        query = session.audited(statement)
+        return Asked(ship(query), [query], audit=statement)
     queries = queries_of(statement)
     if part.number >= len(queries):
         raise ProgrammingError("the statement has changed its meaning since it was planned")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import numpy as np
@@ -25,9 +27,13 @@ from thresher.run import Answered
 from thresher.run_identity import VERSION
 from thresher.session import Session
 from thresher.settings import Settings
-from thresher.shell.planning import Asked, Part, bound_part, part_of, plan_text
+from thresher.shell.planning import Asked, Part, bound_part, part_of, plan_text, queries_of
 from thresher.sql.shipping import ORDER, ROW, Shipped
 from thresher.sql.tokens import quoted
+from thresher.verdicts import as_table
+
+if TYPE_CHECKING:
+    from thresher.explain import Explanation
 
 __all__ = ["Fed", "Hello", "Run", "ShellSession", "Texts"]
 
@@ -36,6 +42,7 @@ Numbers = npt.NDArray[np.int64]
 Tell = Callable[[str], None]
 
 _NAMES = 13  # columns of the names in a certificate's lines
+_EVERY_S = 0.1  # between two lines of progress
 _KEPT_RUNS = 64  # a statement with more queries than that is not written by hand
 
 
@@ -98,9 +105,14 @@ class Relay:
 
     def __init__(self) -> None:
         self.tell: Tell = _nowhere
+        self._told = 0.0
 
     def update(self, event: ProgressEvent) -> None:
-        """Pass an event on as a line."""
+        """Pass an event on as a line, a few times a second."""
+        now = time.monotonic()
+        if now - self._told < _EVERY_S:
+            return
+        self._told = now
         limit = "" if event.label_limit is None else f" of {event.label_limit:,}"
         cost = f", ${event.cost_usd:,.2f}" if event.cost_usd else ""
         self.tell(
@@ -135,6 +147,7 @@ class ShellSession:
             self._session.catalog.adopt(*declaration)
         self._runs: OrderedDict[int, Run] = OrderedDict()
         self._charged: dict[str, dict[int, int]] = {}
+        self._explained: dict[str, dict[int, Explanation]] = {}
         self.certificates: list[Certificate] = []
 
     def close(self) -> None:
@@ -191,10 +204,12 @@ class ShellSession:
         tell : callable
             Takes lines of progress.
         """
-        if number:
+        part = part_of(text)
+        if number and part.work != "lines":
             return self._run(number).rows
         with self._using(tell):
-            part = part_of(text)
+            if part.work == "lines":
+                return self._lines(part.sql)
             if part.work == "show":
                 return self._show(part.sql)
             if part.work == "do":
@@ -239,7 +254,11 @@ class ShellSession:
             table = _none(sent)
         rows = fed_rows(sent, numbers, table)
         if asked.explain is not None:
-            self._keep_run(number, Run(rows=self._explained(part, asked, rows)))
+            self._explain(part, asked, rows)
+            return []
+        if asked.audit is not None:
+            findings = as_table(self._session.audit_fed(asked.audit, sent, rows))
+            self._keep_run(number, Run(rows=_all_texts(self._session, findings)))
             return []
         answered = self._answer(part, asked, rows)
         found = answered.relation.to_arrow_table()
@@ -262,15 +281,28 @@ class ShellSession:
         self.certificates.append(answered.certificate)
         return answered
 
-    def _explained(self, part: Part, asked: Asked, rows: FedRows) -> list[Texts]:
-        """Return the lines of EXPLAIN."""
+    def _explain(self, part: Part, asked: Asked, rows: FedRows) -> None:
+        """Find out what EXPLAIN says of one query."""
+        explained = self._session.explain_fed(asked.sent, rows, asked.among)
+        if asked.explain is not None and asked.explain.analyze:
+            explained = replace(explained, answered=self._answer(part, asked, rows))
+        known = self._explained.get(part.sql, {})
+        self._explained = {part.sql: {**known, part.number: explained}}
+
+    def _lines(self, sql: str) -> list[Texts]:
+        """Return the lines of EXPLAIN, once the queries that need rows are explained."""
         from thresher.explain import written  # brings scipy
 
-        explained = self._session.explain_fed(asked.sent, rows, asked.among)
-        if asked.explain.analyze:
-            answered = self._answer(part, asked, rows)
-            explained = replace(explained, answered=answered)
-        return [[line] for line in written(asked.explain, [explained])]
+        known, self._explained = self._explained.get(sql, {}), {}
+        statement = bound_part(self._session, Part("lines", sql)).explain
+        if statement is None:
+            raise ProgrammingError("the statement has changed its meaning since it was planned")
+        among = queries_of(statement)
+        every = [
+            known[i] if i in known else self._session.explain_block(query, among)
+            for i, query in enumerate(among)
+        ]
+        return [[line] for line in written(statement, every)]
 
     def _left(self, part: Part) -> int:
         """Return how many labels the queries of a statement before this one have left."""

@@ -19,12 +19,13 @@ from thresher.sql.shipping import ORDER, ROW, Shipped
 from thresher.sql.sources import numbered, temp_source
 from thresher.sql.tokens import identifier, literal, quoted
 
-__all__ = ["SIDE", "Side", "answered_here", "lines_sql", "side_fields", "with_blocks"]
+__all__ = ["SIDE", "Side", "answered_here", "lines_sql", "rows_sql", "side_fields", "with_blocks"]
 
 SIDE = "__thresher_side"  # the run that sent a table of labels; then its number
 
 _RUN, _KEPT, _LABELS = "__thresher_fed", "__thresher_kept", "__thresher_labels_fed"
 _POPULATION = "__thresher_rows_fed"
+_UNNESTED = "SELECT unnest(thresh_rows({text}, {run})) AS r{source}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +82,51 @@ def answered_here(
     return lowering.answer_sql(asked, feed.sources, _KEPT, by_row)
 
 
-def lines_sql(shipped: Shipped | None, text: str, column: str, sides: Sequence[Side] = ()) -> str:
-    """Return the statement whose rows are lines of text, after the rows of a query were sent."""
-    name = identifier(column)
-    if shipped is None:
-        return f"SELECT r[1] AS {name} FROM (SELECT unnest(thresh_rows({literal(text)}, 0)) AS r)"
-    feed = _Feed(shipped, text, sides)
-    return f"{feed.with_clause()}SELECT r[1] AS {name} FROM ({feed.rows()})"
+def rows_sql(
+    shipped: Shipped | None,
+    text: str,
+    columns: Sequence[tuple[str, str]],
+    sides: Sequence[Side] = (),
+) -> str:
+    """Return the statement that gives rows which the worker has.
+
+    Parameters
+    ----------
+    shipped : Shipped or None
+        The query whose rows are sent before; None where none are needed.
+    text, sides
+        As for `answered_here`.
+    columns : sequence of (str, str)
+        Name and type of each column.
+    """
+    before, rows = "", _UNNESTED.format(text=literal(text), run="0", source="")
+    if shipped is not None:
+        feed = _Feed(shipped, text, sides)
+        before, rows = feed.with_clause(), feed.rows()
+    casts = [
+        f"CAST(r[{i}] AS {kind}) AS {identifier(name)}" for i, (name, kind) in enumerate(columns, 1)
+    ]
+    return f"{before}SELECT {', '.join(casts)} FROM ({rows})"
+
+
+def lines_sql(sent: Sequence[tuple[Shipped, str, Sequence[Side]]], text: str, column: str) -> str:
+    """Return the statement that gives lines of text, once the rows of some queries were sent.
+
+    Parameters
+    ----------
+    sent : sequence of (Shipped, str, sequence of Side)
+        The queries, each with its text and tables.
+    text : str
+        Of the lines.
+    column : str
+        What they are called.
+    """
+    feeds = [_Feed(*one) for one in sent]
+    runs = [f"({feed.with_clause()}SELECT run FROM {_RUN}) AS f{i}" for i, feed in enumerate(feeds)]
+    last = f"least({', '.join(f'f{i}.run' for i in range(len(feeds)))})" if feeds else "0"
+    source = f" FROM {', '.join(runs)}" if runs else ""
+    lines = _UNNESTED.format(text=literal(text), run=last, source=source)
+    return f"SELECT r[1] AS {identifier(column)} FROM ({lines})"
 
 
 def with_blocks(blocks: Sequence[tuple[str, str]], statement: str) -> str:
@@ -173,7 +212,7 @@ class _Feed:
 
     def rows(self) -> str:
         """Write the rows of texts that the run gives, as the column ``r``."""
-        return f"SELECT unnest(thresh_rows({self.text}, run)) AS r FROM {_RUN}"
+        return _UNNESTED.format(text=self.text, run="run", source=f" FROM {_RUN}")
 
     def cut(self) -> str:
         """Write the only relation of FROM, cut down to the rows that are returned."""
