@@ -224,13 +224,8 @@ def _audited(session: Session, sql: str, bound: plan.Audit) -> str:
 
 
 def _sql_type(kind: pa.DataType) -> str:
-    return (
-        "BIGINT"
-        if pa.types.is_integer(kind)
-        else "DOUBLE"
-        if pa.types.is_floating(kind)
-        else "VARCHAR"
-    )
+    numbers = "BIGINT" if pa.types.is_integer(kind) else "DOUBLE"
+    return "VARCHAR" if pa.types.is_string(kind) else numbers
 
 
 def _passed(session: Session, sql: str) -> str:
