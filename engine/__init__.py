@@ -23,6 +23,7 @@ from thresher.errors import (
     OracleError,
     ProgrammingError,
     ShortfallError,
+    UnansweredError,
     Warning,  # noqa: A004 - the name is fixed by PEP 249
 )
 from thresher.typeobjects import (
@@ -74,6 +75,7 @@ __all__ = [
     "OracleError",
     "ProgrammingError",
     "ShortfallError",
+    "UnansweredError",
     "Time",
     "TimeFromTicks",
     "Timestamp",

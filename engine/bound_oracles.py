@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -51,8 +52,17 @@ class BoundOracle:
         self.version = oracle.version  # once: it may read a whole table, or a model's files
         self.counts_tokens = bool(getattr(oracle, "counts_tokens", False))
 
-    def ask(self, batch: pa.Table) -> tuple[list[Label], Answers]:
+    def ask(
+        self, batch: pa.Table, waits: Callable[[], bool] = lambda: True
+    ) -> tuple[list[Label], Answers]:
         """Label one batch and check what came back.
+
+        Parameters
+        ----------
+        batch : pyarrow.Table
+            One column per argument.
+        waits : callable
+            Whether an oracle that waits for people may go on waiting.
 
         Raises
         ------
@@ -62,7 +72,11 @@ class BoundOracle:
             It gave too few answers, a NULL, or an answer of another type.
         """
         try:
-            answers = self.oracle.answer(batch)
+            if getattr(self.oracle, "waits", False):
+                model: Any = self.oracle
+                answers: Answers = model.answer(batch, waits)
+            else:
+                answers = self.oracle.answer(batch)
         except Error:
             raise
         except Exception as error:

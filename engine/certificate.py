@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Bounds", "Certificate", "Interval", "OutputReport", "ProxyReport", "StageReport"]
 
 # Left out where they say nothing.
-_SPARED = ("answer", "understood", "n_tokens", "n_requests", "proxy_cost", "budget")
+_SPARED = ("answer", "understood", "n_tokens", "n_requests", "n_unused", "proxy_cost", "budget")
 
 
 def _percent(share: float | None) -> str:
@@ -105,6 +105,9 @@ class Certificate:
     n_requests : int or None
         Requests that were answered for these labels, where they are not as many: several rows may
         share one, and some had to be sent again.
+    n_unused : int
+        Labels among them that nothing rests on, and the log is without: people gave them for a
+        batch that was not complete when the query stopped.
     proxy_cost : ProxyCost or None
         What proxy scores took, which is no part of `cost_usd` and `n_tokens`; None where no model
         was asked for one.
@@ -144,6 +147,7 @@ class Certificate:
     understood: tuple[str, ...] = ()
     n_tokens: int | None = None
     n_requests: int | None = None
+    n_unused: int = 0
     proxy_cost: ProxyCost | None = None
     budget: str | None = None
     log: pa.Table | None = field(default=None, compare=False, repr=False)
@@ -322,7 +326,7 @@ class Certificate:
             ("assumes", self.assumption or "nothing"),
             ("population", counted(self.n_rows, "row")),
             ("selected" if self.answer else "returned", self._returned),
-            ("labels", f"{self.n_labels:,} bought, {self.n_reused:,} reused"),
+            ("labels", f"{self.n_labels:,} bought, {self.n_reused:,} reused{self._unused}"),
             *([("requests", f"{self.n_requests:,}")] if self.n_requests is not None else []),
             *self._bound_facts(),
             ("algorithm", self.algorithm),
@@ -340,6 +344,10 @@ class Certificate:
             ("session", self.session), ("budget", self.budget), ("note", self.note), *read,
         )  # fmt: skip
         return [*facts, *((name, text) for name, text in more if text)]
+
+    @property
+    def _unused(self) -> str:
+        return f", {self.n_unused:,} of them in an unfinished batch" if self.n_unused else ""
 
     @property
     def _cost(self) -> str:

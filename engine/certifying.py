@@ -119,6 +119,7 @@ def _spent(run: Running) -> dict[str, Any]:
         "cost_usd": run.labeller.cost_usd,
         "n_tokens": run.labeller.n_tokens,
         "n_requests": run.labeller.n_requests if _differ(run) else None,
+        "n_unused": run.labeller.n_unused,
         "proxy_cost": run.labeller.scores.report(),
         "budget": None if run.env.budget is None else run.env.budget.text(),
         "elapsed_s": time.perf_counter() - run.began,

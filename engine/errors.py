@@ -12,6 +12,7 @@
             │   ├── BudgetError       the answer would cost more labels than allowed
             │   ├── InterruptedQueryError  the statement was cancelled
             │   ├── OracleError       the oracle raised
+            │   │   └── UnansweredError   people have not answered yet
             │   └── ShortfallError    the target cannot be met within the budget
             ├── IntegrityError
             ├── InternalError
@@ -38,6 +39,7 @@ __all__ = [
     "OracleError",
     "ProgrammingError",
     "ShortfallError",
+    "UnansweredError",
     "Warning",
     "nearest",
     "snippet",
@@ -201,6 +203,10 @@ class InterruptedQueryError(OperationalError):
 
 class OracleError(OperationalError):
     """The oracle raised; labels bought before are kept."""
+
+
+class UnansweredError(OracleError):
+    """People have not answered yet; the answers that they have given are kept."""
 
 
 class ShortfallError(OperationalError):

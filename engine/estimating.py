@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from thresher.certificate import Certificate, Interval
 from thresher.certifying import certify, finite
-from thresher.errors import DataError, NotSupportedError, ShortfallError
+from thresher.errors import DataError, NotSupportedError, ShortfallError, UnansweredError
 from thresher.estimands import Estimands, error_of, group_codes
 from thresher.estimate_records import Evidence, widest_limits
 from thresher.labelling import Labeller
@@ -24,6 +24,7 @@ from thresher.sampling import (
     Grade,
     Measure,
     MeasureEstimate,
+    OutOfLabelsError,
     Step,
     ValueStep,
     estimate_aggregates,
@@ -173,6 +174,9 @@ class _Estimating:
                 n_groups=self.n_groups,
                 known=(known, self.values),
             )
+        except OutOfLabelsError as stop:
+            error = UnansweredError("people have not answered what the first rows need.")
+            raise run.located(error, "BUDGET") from stop
         except ValueError as error:
             raise DataError(str(error), sql=run.query.sql) from error
 

@@ -53,10 +53,10 @@ class _Limit:
 
 def stops_anywhere(query: SelectionQuery, targets: Targets, settings: Settings) -> bool:
     """Return whether a query may stop at any label and answers with what is proved by then."""
-    if query.tail.budget:
-        return True
     if targets.kind == "exact":
         return False
+    if query.tail.budget:
+        return query.outputs is None
     if settings.get("on_interrupt") == "ANSWER":
         return True
     limited = settings.get("session_budget") is not None
@@ -110,6 +110,8 @@ class Permits:
         Rows that are asked for together at least.
     n_calls : int
         Oracle calls of a row.
+    instead : str
+        How to write a statement that answers with what is proved when its budget is spent.
     interrupted : callable
         Whether the user has asked a query that can answer early to stop.
     check : callable
@@ -133,12 +135,13 @@ class Permits:
         early: bool,
         batch: int,
         n_calls: int,
+        instead: str,
         interrupted: Callable[[], bool],
         check: Callable[[], None],
     ) -> None:
         self._budget, self._session, self._early = budget, session, early
         self._batch, self._n_calls = batch, max(1, n_calls)
-        self._interrupted, self._check = interrupted, check
+        self._instead, self._interrupted, self._check = instead, interrupted, check
         self._refused = session is not None and bool(session.exhausted)
         self._began = time.perf_counter()
         self._fresh = False  # whether the budgets were looked at since the last purchase
@@ -253,6 +256,30 @@ class Permits:
         """Whether the statement or its session may spend so many tokens only."""
         return any(unit == "TOKENS" for _, unit in self._amounts())
 
+    def waits(self, bought: Bought) -> bool:
+        """Whether an oracle may go on waiting for people to answer a batch.
+
+        Raises
+        ------
+        InterruptedQueryError
+            The statement was cancelled.
+        """
+        self._check()
+        if self._early and not self.stopped and self._interrupted():
+            self.stopped = "interrupted"
+        for limit in self._limits(bought):
+            if limit.unit == "SECONDS" and limit.spent >= limit.amount:
+                if not self._early:
+                    return False
+                self.stopped = self.stopped or f"stopped by {limit.name}"
+        return not self.stopped
+
+    def give_up(self, why: str) -> bool:
+        """Stop a run that can answer early because people have not answered; else return False."""
+        if self._early:
+            self.stopped = self.stopped or why
+        return self._early
+
     def pay(self, spent: Spent) -> None:
         """Count a batch that was answered."""
         if self._session is not None:
@@ -292,7 +319,7 @@ class Permits:
             yield _Limit(amount, unit, total.of(unit), on_rows, name)
 
     def _spent(self, limit: _Limit, bought: Bought) -> BudgetError:
-        way = "Raise it, or add a target: a query with one answers with what is proved by then"
+        way = f"Raise it, or {self._instead}"
         if limit.name.startswith("thresher"):
             way = "SET it anew for another budget, or RESET it"
         kept = "Labels bought by then are kept: the same query goes on from them"

@@ -14,11 +14,12 @@ import pyarrow as pa
 
 from thresher.bound_oracles import BoundOracle
 from thresher.budgets import Spent
-from thresher.errors import DataError, Error, OracleError
+from thresher.errors import DataError, Error, OracleError, UnansweredError
 from thresher.labels import Label, LabelStore, Run
 from thresher.oracles import Answers
 from thresher.permits import OnSpent, Permits
 from thresher.plan import OracleCall, SelectionQuery
+from thresher.sampling import OutOfLabelsError
 from thresher.score_costs import ScoreCosts
 
 __all__ = ["Purchases"]
@@ -58,6 +59,8 @@ class Purchases:
         Distinct inputs whose answer came from the store.
     n_requests : int
         Requests that took, one for each label where the oracle is not asked in requests.
+    n_unused : int
+        Labels of a batch that was not complete when the run stopped: nothing rests on them.
     scores : ScoreCosts
         What scores of proxies took in the same run.
     charged : int
@@ -91,6 +94,7 @@ class Purchases:
         self._failed: dict[str, dict[str, str]] = {}  # by version and key: what went wrong
         self.worst_case = False
         self.n_labels = self.n_reused = self.charged = self.n_requests = 0
+        self.n_unused = 0
         self.scores = ScoreCosts()
         self.cost_usd = 0.0
         self.n_tokens: int | None = 0
@@ -198,6 +202,8 @@ class Purchases:
         """Buy what can be had: of a batch that fails every input is asked once more, by itself."""
         try:
             self._buy(call, table, first, keys)
+        except UnansweredError:
+            raise
         except (OracleError, DataError) as error:
             left = [key for key in keys if key not in self._memory(call)]
             if len(keys) == 1 and left:
@@ -263,7 +269,12 @@ class Purchases:
         began = time.perf_counter()
         with self._failing(call):
             try:
-                values, answers = bound.ask(batch)
+                values, answers = bound.ask(batch, lambda: self._permits.waits(self))
+            except UnansweredError as error:
+                before = self.n_labels
+                self._rescue(call, batch, keys, began)
+                self._stop_waiting(error, self.n_labels - before)
+                raise
             except BaseException:
                 self._rescue(call, batch, keys, began)
                 raise
@@ -272,6 +283,17 @@ class Purchases:
         with self._failing(call):
             self._permits.check_counted(bound.name, counted=answers.tokens is not None)
         self._on_batch()
+
+    def _stop_waiting(self, error: UnansweredError, n_unused: int) -> None:
+        """Stop a run that can, since people have not answered by now; or say that time is up.
+
+        Those answers of the batch that are there stand for no rows drawn: people may have taken
+        the easy ones first.
+        """
+        if self._on_spent != "fail" and self._permits.give_up("people have not answered yet"):
+            self.n_unused += n_unused
+            raise OutOfLabelsError from error
+        self._permits.calls(self, 1, "fail")
 
     def _rescue(self, call: OracleCall, batch: pa.Table, keys: Sequence[str], began: float) -> None:
         """Keep what a batch had answered before it broke off: it is paid for."""

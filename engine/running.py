@@ -149,6 +149,7 @@ class Running:
             early=not audited and stops_anywhere(query, self.targets, env.settings),
             batch=max((bound.oracle.batch_size for bound in env.oracles.values()), default=1),
             n_calls=len(query.calls),
+            instead=_instead(query),
             interrupted=env.interrupted,
             check=env.check,
         )
@@ -388,6 +389,16 @@ class Running:
             ).expected  # fmt: skip
 
         return fit_growing(fitter, self.labeller, self.known, facts, believed, forecast, self.rng)
+
+
+def _instead(query: SelectionQuery) -> str:
+    """Say how to write a query that answers with what is proved when its budget is spent."""
+    if query.outputs is not None:
+        return (
+            "select the rows first and show the answers afterwards: rows that come back need all "
+            "the answers that they show"
+        )
+    return "add a target: a query with one answers with what is proved by then"
 
 
 def targets_of(env: Environment, query: SelectionQuery) -> Targets:

@@ -23,6 +23,7 @@ from thresher.fed_rows import FedPopulation, FedRows
 from thresher.interrupts import Interrupts
 from thresher.labels import LabelStore
 from thresher.models import Models
+from thresher.permits import stops_anywhere
 from thresher.population import Population
 from thresher.prepared import Prepared
 from thresher.progress import ProgressEvent, ProgressSink, Silent, Told, sink_of
@@ -234,17 +235,17 @@ class Session:
     ) -> Iterator[Callable[[plan.SelectionQuery, str], Answered]]:
         """Hand out what answers the queries of one statement, under one limit of labels."""
         from thresher.run import run  # brings scipy, which plain SQL does not need
+        from thresher.running import targets_of
 
         sink, budget = self._progress(), self._session_budget()
-        self.interrupts.answers_early = self.settings.get("on_interrupt") == "ANSWER" or any(
-            query.tail.budget for query in queries
-        )
         left = self.settings.count("oracle_limit") if oracle_limit is None else oracle_limit
 
         def answer(query: plan.SelectionQuery, into: str) -> Answered:
             nonlocal left
             share = self._share(query, queries)
             env = self._environment(query, sink, share, left, reader)
+            targets = targets_of(env, query)
+            self.interrupts.answers_early = stops_anywhere(query, targets, self.settings)
             answered = run(replace(env, into=into), query)
             left -= answered.charged
             if answered.certificate.grade != "exact":

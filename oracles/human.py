@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 
-from thresher.errors import NotSupportedError, OracleError
+from thresher.errors import NotSupportedError, UnansweredError
 from thresher.oracles.answers import arrow_type, checked_answers
 from thresher.oracles.context import Context
-from thresher.oracles.human_queue import Queue, Task
+from thresher.oracles.human_queue import Answer, Queue, Task
 from thresher.oracles.options import Option, Options
 from thresher.oracles.protocols import Answers, Signature
 from thresher.oracles.versions import digest
@@ -77,12 +78,21 @@ class HumanOracle:
         """Items that wait in the queue at once."""
         return self._batch_size
 
-    def answer(self, batch: pa.Table) -> Answers:
+    waits = True
+
+    def answer(self, batch: pa.Table, waits: Callable[[], bool] = lambda: True) -> Answers:
         """Put a batch into the queue and wait until people have answered all of it.
+
+        Parameters
+        ----------
+        batch : pyarrow.Table
+            One column per declared argument.
+        waits : callable
+            Whether it may go on waiting; asked several times a second.
 
         Raises
         ------
-        OracleError
+        UnansweredError
             They have not within the time to wait; their answers until then are kept in the queue.
         OperationalError
             The queue cannot be opened.
@@ -93,15 +103,26 @@ class HumanOracle:
         queue.ask(self._task, dict(zip(keys, rows, strict=True)))
         distinct, until = list(dict.fromkeys(keys)), time.monotonic() + self._wait
         while len(found := queue.answers(self.version, distinct)) < len(distinct):
-            if time.monotonic() >= until:
+            if time.monotonic() >= until or not waits():
                 n_left = len(distinct) - len(found)
-                raise OracleError(
+                raise UnansweredError(
                     f"oracle {self._name}: {n_left:,} item{'s' * (n_left != 1)} wait in "
                     f"{self._path}. Label them with: thresher label {self._path}, then run the "
                     "query again; it goes on from there."
                 )
             time.sleep(_POLL_S)
-        values = [found[key] for key in keys]
+        return self._answers([found[key] for key in keys], batch)
+
+    def answered(self, batch: pa.Table) -> tuple[list[int], Answers]:
+        """Return the rows of a batch that have an answer by now, and the answers."""
+        keys = [digest(self.version, row) for row in batch.to_pylist()]
+        found = Queue(self._path).answers(self.version, list(dict.fromkeys(keys)))
+        rows = [row for row, key in enumerate(keys) if key in found]
+        part = batch.take(pa.array(rows, pa.int64()))
+        return rows, self._answers([found[keys[row]] for row in rows], part)
+
+    def _answers(self, values: list[Answer], batch: pa.Table) -> Answers:
+        """Return checked answers for the rows of a batch."""
         who = f"oracle {self._name}"
         return Answers(checked_answers(values, batch, self._signature.returns, who))
 

@@ -105,6 +105,8 @@ class Oracle(Protocol):
     One with an attribute ``counts_tokens`` that is true says in its answers how many tokens they
     took: budgets of tokens can be kept with it. One with a method ``answered(batch)`` returns,
     after `answer` broke off, the rows of the batch that had their answer by then, and `Answers`.
+    One with an attribute ``waits`` that is true waits for people: `answer` takes a function
+    besides, which says whether it may go on waiting, and raises `UnansweredError` where it may not.
     """
 
     @property

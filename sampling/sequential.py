@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from thresher.sampling.draw_plan import DrawPlan, Spread, allocate, plan_draws
 from thresher.sampling.draws import Batch, GroupDraws
+from thresher.sampling.labels import OutOfLabelsError
 from thresher.sampling.measures import BettingTest, ExtremeTest, QuantileTest
 from thresher.sampling.value_forecasts import Forecast, doubted, refit
 from thresher.sampling.values import ValueLedger
@@ -155,11 +157,18 @@ class SequentialRun:
         self._buy(more, "sample", more.astype(np.float64))
 
     def until(self, missing: Missing) -> None:
-        """Draw until every interval is narrow enough, or the budget is spent.
+        """Draw until every interval is narrow enough, the budget is spent or the source stops.
+
+        Draws that the source has not sold all of are left out: the limits hold at any number of
+        draws, and all of them together, whatever ends the draws.
 
         `missing(measure, group, estimate, low, high)` returns 0 for an interval that is, else the
         half width that would be.
         """
+        with suppress(OutOfLabelsError):
+            self._until(missing)
+
+    def _until(self, missing: Missing) -> None:
         rows, budget = self._left(), self.ledger.remaining
         size = min(budget, _FIRST[0] + _FIRST[1] * (len(self._active) - 1))
         plan = self._phase(rows.astype(np.float64) * (size / max(1, int(rows.sum()))))

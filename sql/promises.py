@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
 
 from thresher.errors import Error, ProgrammingError
 from thresher.plan import Place, Tail
@@ -73,11 +72,11 @@ def _exact_on_shortfall(asked: _Asked) -> _Refusal | None:
 
 
 def _budget(asked: _Asked) -> _Refusal | None:
-    if not asked.tail.budget or not (asked.kind == "exact" or asked.tail.assuming):
+    if not asked.tail.budget or not asked.tail.assuming:
         return None
-    what = "beside ASSUMING" if asked.tail.assuming else "without a target"
     return "BUDGET", (
-        f"a budget of TOKENS, SECONDS or USD {what} is not supported. Write ORACLE LIMIT n."
+        "a budget of TOKENS, SECONDS or USD beside ASSUMING is not supported: what is assumed "
+        "serves one size of sample. Write ORACLE LIMIT n."
     )
 
 
@@ -153,18 +152,8 @@ def check_outputs(source: Source, clauses: TailClauses, *, called: bool) -> None
     Raises
     ------
     ProgrammingError
-        A clause is about a condition where there is none, or a budget ends what must be complete.
+        A clause is about a condition where there is none.
     """
-    budget = clauses.values.get("BUDGET", ())
-    if any(unit != "CALLS" for _, unit in cast(tuple[tuple[float, str], ...], budget)):
-        raise _at(
-            source,
-            clauses,
-            "a budget of TOKENS, SECONDS or USD beside oracle calls in the SELECT list or ORDER BY "
-            "is not supported: every row that comes back needs their answers. Write ORACLE LIMIT "
-            "n.",
-            "BUDGET",
-        )
     for clause in _CONDITIONAL:
         if clause in clauses.places and not called:
             raise _at(

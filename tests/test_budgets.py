@@ -280,3 +280,48 @@ def test_every_kind_of_query_answers_by_what_the_session_had_left(
     assert certificate.verify()
     assert 20 <= len(model.asked) <= (60 if "CALLS" in budget else 60 + BATCH)
     assert len(set(model.asked)) == len(model.asked)
+
+
+@pytest.mark.parametrize("budget", ["0.7 USD", "700 TOKENS", "0.7 USD, 1e9 TOKENS"])
+@pytest.mark.parametrize(
+    ("sql", "way"),
+    [
+        ("SELECT id FROM t WHERE judge(id) AND id < 300", "add a target"),
+        ("SELECT id, judge(id) AS j FROM t WHERE id < 300", "select the rows first"),
+        (
+            "SELECT id, judge(id + 1) AS j FROM t WHERE judge(id) AND id < 400 USING score "
+            "RECALL TARGET 80%",
+            "select the rows first",
+        ),
+    ],
+)
+def test_what_must_be_complete_ends_within_a_batch_of_its_budget_and_goes_on(
+    made: tuple[Connection, Priced], sql: str, way: str, budget: str
+) -> None:
+    con, model = made
+    with pytest.raises(BudgetError, match=f"BUDGET .* is spent before.*{way}") as caught:
+        con.execute(f"{sql} BUDGET {budget}")
+    assert 70 <= len(model.asked) == caught.value.spent <= 70 + BATCH
+    assert caught.value.offset is not None
+    n_labels = con.execute("SELECT count(*) FROM thresher_labels()").fetchone()
+    assert n_labels == (len(model.asked),)
+    certificate = con.execute(f"{sql} BUDGET 1000 USD").certificate
+    assert certificate is not None
+    assert certificate.verify()
+    assert len(set(model.asked)) == len(model.asked) > 90
+
+
+def test_seconds_end_an_exact_query() -> None:
+    con = thresher.connect()
+
+    def slow(ids: list[int]) -> list[bool]:
+        time.sleep(0.1)
+        return [i % 2 == 0 for i in ids]
+
+    con.create_oracle("slow", slow, args=["BIGINT"], batch_size=4)
+    sql = "SELECT i FROM range(24) r(i) WHERE slow(i)"
+    with pytest.raises(BudgetError, match=r"BUDGET 0\.25 SECONDS is spent"):
+        con.execute(f"{sql} BUDGET .25 SECONDS")
+    assert 4 <= len(con.execute("FROM thresher_labels()").fetchall()) <= 16
+    assert len(con.execute(f"{sql} BUDGET 60 SECONDS").fetchall()) == 12
+    con.close()

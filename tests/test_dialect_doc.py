@@ -221,9 +221,11 @@ REFUSALS = {
         "SELECT count(*) FROM mails WHERE is_spam(text) ERROR WITHIN 10% ON SHORTFALL EXACT",
         "SELECT count(*) FROM mails WHERE is_spam(text) ERROR WITHIN 10% ON SHORTFALL RETURN",
     ),
-    "`BUDGET n TOKENS`, `SECONDS` or `USD` without a target": (
-        "SELECT id FROM mails WHERE is_spam(text) BUDGET 5 SECONDS",
-        "SELECT id FROM mails WHERE is_spam(text) ORACLE LIMIT 1000",
+    "`BUDGET n TOKENS`, `SECONDS` or `USD` with `ASSUMING`": (
+        "SELECT id FROM mails WHERE is_spam(text) USING score RECALL TARGET 80% ASSUMING NORMALITY "
+        "BUDGET 5 SECONDS",
+        "SELECT id FROM mails WHERE is_spam(text) USING score RECALL TARGET 80% ASSUMING NORMALITY "
+        "ORACLE LIMIT 1000",
     ),
     "`j->>'k' = 'v'` after `AND`": (
         "SELECT id FROM seats WHERE n_cars(id) < 3 AND j->>'k' = 'v'",

@@ -259,3 +259,145 @@ def test_a_waiting_query_and_a_person_meet_in_two_processes(tmp_path: Path) -> N
         time.sleep(0.05)
     assert query.communicate()[0].split() == ['"n"', "4", "5"]
     assert Queue(path).counts()[1] < 45
+
+
+RECALL = "SELECT n FROM notes WHERE is_fine(text, n) USING -n RECALL TARGET 80%"
+
+
+class Slow(Person):
+    """Answers so many items in all, and then goes home."""
+
+    def __init__(self, path: Path, most: int) -> None:
+        self.left = most
+        super().__init__(path, self._judge)
+
+    def _judge(self, item: Item) -> bool:
+        return int(item.inputs["n"]) < 12
+
+    def _work(self) -> None:
+        while not self._stop.wait(0.02):
+            for item in Queue(self.path).waiting(most=100) if self.path.exists() else ():
+                if self.left:
+                    self.left -= 1
+                    Queue(self.path).answer(item.number, self._judge(item))
+
+
+def answered(con: thresher.Connection) -> int:
+    (count,) = con.execute("SELECT count(*) FROM thresher_labels()").fetchone() or (0,)
+    return int(count)
+
+
+@pytest.mark.parametrize(
+    ("sql", "note"),
+    [
+        (f"{RECALL} BUDGET 0.8 SECONDS", "stopped by BUDGET 0.8 SECONDS"),
+        (f"{RECALL} PRECISION TARGET 80% BUDGET 0.8 SECONDS", "stopped by BUDGET 0.8 SECONDS"),
+        (QUERY.replace(" ORDER BY n", "") + " LIMIT 40 BUDGET 0.8 SECONDS", "stopped by BUDGET"),
+        (
+            "SELECT count(*) AS k FROM notes WHERE is_fine(text, n) USING -n ERROR WITHIN 1% "
+            "BUDGET 0.8 SECONDS",
+            "stopped by BUDGET 0.8 SECONDS: the limits hold",
+        ),
+        (f"{RECALL[:-17]}ACCURACY TARGET 99% BUDGET .8 SECONDS", "stopped by BUDGET 0.8 SECONDS"),
+    ],
+)  # fmt: skip
+def test_a_query_that_waits_answers_with_what_is_certified_when_time_is_up(
+    tmp_path: Path, sql: str, note: str
+) -> None:
+    with Slow(tmp_path / "people.queue", 14), connect(tmp_path, ", batch_size = 10") as con:
+        cursor = con.execute(sql)
+        certificate = cursor.certificate
+        assert certificate is not None
+        assert note in str(certificate.note)
+        assert certificate.verify()
+        assert 10 <= answered(con) <= 14  # also those of a batch that is not complete
+        assert certificate.n_labels == answered(con)
+        rows = {row[0] for row in cursor.fetchall()}
+        if "RECALL" in sql:
+            assert rows >= set(range(12))  # nothing can be left out yet
+        if "count" in sql:
+            (interval,) = certificate.intervals
+            assert interval.low is not None
+            assert interval.high is not None
+            assert interval.low <= 12 <= interval.high
+
+
+def test_what_must_be_complete_fails_when_time_is_up_and_goes_on_later(tmp_path: Path) -> None:
+    with connect(tmp_path, ", batch_size = 10") as con:
+        with (
+            Slow(tmp_path / "people.queue", 14),
+            pytest.raises(thresher.OperationalError, match=r"BUDGET 0\.8 SECONDS is spent") as info,
+        ):
+            con.execute(f"{QUERY} BUDGET 0.8 SECONDS")
+        assert "add a target" in str(info.value)
+        assert 10 <= answered(con) <= 14
+        with Slow(tmp_path / "people.queue", 99):
+            assert con.execute(QUERY).fetchall() == [(n,) for n in range(12)]
+        assert Queue(tmp_path / "people.queue").counts() == (45, 45)
+
+
+def test_patience_of_the_oracle_ends_a_query_that_can_answer(tmp_path: Path) -> None:
+    with Slow(tmp_path / "people.queue", 14), connect(tmp_path, ", wait = .5") as con:
+        with pytest.raises(thresher.UnansweredError, match=r"wait in .*people"):
+            con.execute(RECALL)
+        con.execute("SET thresher_on_interrupt = 'ANSWER'")
+        certificate = con.execute(RECALL).certificate
+        assert certificate is not None
+        assert "people have not answered yet" in str(certificate.note)
+        assert certificate.verify()
+
+
+def test_a_statement_that_waits_can_be_cancelled_from_another_thread(tmp_path: Path) -> None:
+    with Slow(tmp_path / "people.queue", 14), connect(tmp_path) as con:
+        cursor = con.cursor()
+        timer = threading.Timer(0.6, cursor.cancel)
+        timer.start()
+        with pytest.raises(thresher.OperationalError, match="was cancelled"):
+            cursor.execute(RECALL)
+        timer.join()
+        assert answered(con) == 14
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_ctrl_c_ends_the_wait_for_a_person_at_another_terminal(tmp_path: Path) -> None:
+    with connect(tmp_path, ", batch_size = 8"):
+        pass
+    path = tmp_path / "people.queue"
+    script = (
+        "import sys, thresher\n"
+        f"con = thresher.connect({str(tmp_path / 'films.duckdb')!r}, "
+        "config={'on_interrupt': 'ANSWER'})\n"
+        f"cursor = con.execute({RECALL!r})\n"
+        "print('ROWS', len(cursor.fetchall()), bool(cursor.certificate.verify()))\n"
+        "print('NOTE', cursor.certificate.note)\n"
+        "print('LABELS', cursor.certificate.n_labels)\n"
+    )
+    query = pexpect.spawn(
+        sys.executable, ["-P", "-c", script], encoding="utf-8", timeout=60, dimensions=(24, 300)
+    )
+    until = time.monotonic() + 60
+    while not path.exists() or not Queue(path).waiting():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    person = pexpect.spawn(
+        sys.executable, ["-P", "-m", "thresher", "label", str(path)],
+        encoding="utf-8", timeout=60, dimensions=(24, 80),
+    )  # fmt: skip
+    for i in range(10):
+        person.expect(rf"{i} of \d+ answered")
+        person.expect(r"\[q\] quit")
+        person.send("n")
+        person.expect("-> no")
+    person.expect(r"10 of \d+ answered")
+    query.sendintr()
+    query.expect(r"ROWS (\d+) True")
+    n_rows = int(query.match.group(1))  # type: ignore[union-attr]
+    query.expect("NOTE interrupted: ")
+    query.expect("LABELS 10")
+    query.expect(pexpect.EOF)
+    query.close()
+    assert query.exitstatus == 0
+    assert n_rows == 35  # what is known to be negative is gone, and nothing else
+    person.send("q")
+    person.expect(pexpect.EOF)
+    person.close()

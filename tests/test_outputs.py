@@ -354,8 +354,6 @@ WRONG = [
     ("SELECT stars(id) FROM t RECALL TARGET 90%", "WHERE calls no oracle", "RECALL"),
     ("SELECT stars(id) FROM t USING score", "WHERE calls no oracle", "USING"),
     ("SELECT stars(id) FROM t ON SHORTFALL FAIL", "WHERE calls no oracle", "ON SHORTFALL"),
-    ("SELECT stars(id) FROM t BUDGET 5 SECONDS", "Write ORACLE LIMIT n", "BUDGET"),
-    ("SELECT stars(id) FROM t WHERE is_pos(id) LIMIT 3 BUDGET 1 USD", "ORACLE LIMIT n", "BUDGET"),
     ("SELECT list_transform([1], x -> stars(x)) FROM t", "is of no row", "stars"),
     ("SELECT stars(is_pos(id)) FROM t", "as an argument of stars", "is_pos"),
     ("SELECT stars(id, 2) FROM t", "takes 1 argument, got 2", "stars"),
