@@ -64,6 +64,7 @@ class ProxyEntry:
     options: Mapping[str, OptionValue]
     sql: str
     function: Function | None = None
+    trained: str | None = None  # the relation that it was trained from
 
 
 Entry = OracleEntry | ProxyEntry
@@ -88,6 +89,7 @@ class Catalog:
         self._schema = f'"{database}".thresher'
         self._temporary: dict[tuple[str, str], Entry] = {}
         self._stored: dict[tuple[str, str], Entry] = {}
+        self._learnt: dict[str, bytes] = {}  # by temporary proxies
         self._texts: list[tuple[str, str, str]] = []
         self.refresh()
 
@@ -173,17 +175,15 @@ class Catalog:
             return []
         return [column[0] for column in found or ()]
 
-    def create(self, made: CreateOracle | CreateProxy, function: Function | None = None) -> None:
-        """Declare an oracle or proxy; one with a Python function is always temporary.
+    def check(self, made: CreateOracle | CreateProxy) -> None:
+        """Make sure that an oracle or proxy can be declared.
 
         Raises
         ------
         ProgrammingError
             The name is taken, or is a DuckDB function's, or the proxy's oracle is not declared.
-        OperationalError
-            The database is read-only.
         """
-        entry = _entry(made, function)
+        entry = _entry(made)
         kind = "oracle" if isinstance(entry, OracleEntry) else "proxy"
         if self._get(kind, entry.name) is not None and not made.replace:
             raise _at(
@@ -202,12 +202,37 @@ class Catalog:
         if isinstance(entry, ProxyEntry) and self.oracle(entry.oracle) is None:
             hint = nearest(entry.oracle, self.oracle_names())
             raise _at(made, "oracle", f"there is no oracle {entry.oracle}.{hint}")
+
+    def create(
+        self,
+        made: CreateOracle | CreateProxy,
+        function: Function | None = None,
+        learnt: bytes | None = None,
+    ) -> None:
+        """Declare an oracle or proxy; one with a Python function is always temporary.
+
+        `learnt` is what a proxy with ``TRAINED FROM`` has learnt.
+
+        Raises
+        ------
+        ProgrammingError
+            The name is taken, or is a DuckDB function's, or the proxy's oracle is not declared.
+        OperationalError
+            The database is read-only.
+        """
+        self.check(made)
+        entry = _entry(made, function)
+        kind = "oracle" if isinstance(entry, OracleEntry) else "proxy"
         passing = isinstance(entry, ProxyEntry) and ("oracle", entry.oracle) in self._temporary
         if made.temporary or function is not None or passing:
             self._temporary[kind, entry.name] = entry
+            self._learnt.pop(entry.name, None)
+            if learnt is not None:
+                self._learnt[entry.name] = learnt
             return
         try:
             self._keep(kind, entry.name, made.sql)
+            self._keep_learnt(entry.name, learnt)
         except duckdb.InvalidInputException as error:
             raise OperationalError(
                 f"cannot keep {kind} {entry.name} in this database: {error} "
@@ -226,6 +251,44 @@ class Catalog:
         self._connection.execute(
             f"INSERT OR REPLACE INTO {self._schema}.declarations VALUES (?, ?, ?)",
             [kind, name, sql],
+        )
+
+    def _keep_learnt(self, name: str, learnt: bytes | None) -> None:
+        """Write what a proxy has learnt beside its declaration."""
+        if learnt is None:
+            if name in self._stored_learnt():
+                self._forget_learnt(name)
+            return
+        self._connection.execute(
+            f"CREATE TABLE IF NOT EXISTS {self._schema}.trained_proxies "
+            "(name VARCHAR PRIMARY KEY, learnt BLOB)"
+        )
+        self._connection.execute(
+            f"INSERT OR REPLACE INTO {self._schema}.trained_proxies VALUES (?, ?)", [name, learnt]
+        )
+
+    def learnt(self, name: str) -> bytes | None:
+        """Return what a proxy with ``TRAINED FROM`` has learnt; None where there is nothing."""
+        if ("proxy", name) in self._temporary:
+            return self._learnt.get(name)
+        return self._stored_learnt(name).get(name)
+
+    def _stored_learnt(self, name: str = "") -> dict[str, bytes]:
+        """What is stored of one proxy; without a name all names, each with nothing."""
+        what = "learnt" if name else "''::BLOB"
+        try:
+            found = self._connection.execute(
+                f"SELECT name, {what} FROM {self._schema}.trained_proxies "
+                "WHERE ?1 = '' OR name = ?1",
+                [name],
+            ).fetchall()
+        except (duckdb.CatalogException, duckdb.BinderException):  # no such table, or database
+            return {}
+        return {row[0]: bytes(row[1]) for row in found}
+
+    def _forget_learnt(self, name: str) -> None:
+        self._connection.execute(
+            f"DELETE FROM {self._schema}.trained_proxies WHERE name = ?", [name]
         )
 
     def drop(self, statement: Drop) -> None:
@@ -275,6 +338,8 @@ class Catalog:
             f"DELETE FROM {self._schema}.declarations WHERE kind = ? AND name = ?",
             [kind, name],
         )
+        if kind == "proxy" and name in self._stored_learnt():
+            self._forget_learnt(name)
 
     def _get(self, kind: str, name: str) -> Entry | None:
         key = (kind, name.lower())
@@ -299,7 +364,9 @@ def _entry(made: CreateOracle | CreateProxy, function: Function | None = None) -
     name = made.name.lower()
     if isinstance(made, CreateProxy):
         options = dict(made.options)
-        return ProxyEntry(name, made.oracle.lower(), made.provider, options, made.sql, function)
+        return ProxyEntry(
+            name, made.oracle.lower(), made.provider, options, made.sql, function, made.trained
+        )
     arguments = tuple(Argument(argument, kind) for argument, kind in made.arguments)
     signature = Signature(arguments, made.returns)
     return OracleEntry(name, signature, made.provider, dict(made.options), made.sql, function)

@@ -21,6 +21,7 @@ from thresher.reports import (
     ProxyCost,
     ProxyReport,
     StageReport,
+    TrainedReport,
     counted,
 )
 from thresher.targets import Targets
@@ -31,7 +32,16 @@ if TYPE_CHECKING:
 __all__ = ["Bounds", "Certificate", "Interval", "OutputReport", "ProxyReport", "StageReport"]
 
 # Left out where they say nothing.
-_SPARED = ("answer", "understood", "n_tokens", "n_requests", "n_unused", "proxy_cost", "budget")
+_SPARED = (
+    "answer",
+    "understood",
+    "n_tokens",
+    "n_requests",
+    "n_unused",
+    "proxy_cost",
+    "budget",
+    "trained",
+)
 
 
 def _percent(share: float | None) -> str:
@@ -113,6 +123,8 @@ class Certificate:
         was asked for one.
     budget : str or None
         What is left of the session's budget, where it has one.
+    trained : tuple of TrainedReport
+        Proxies that were trained before, and how they did on these rows.
     log : pyarrow.Table or None
         The label log, where it is at hand; it is no part of the certificate's text or identity.
     """
@@ -150,6 +162,7 @@ class Certificate:
     n_unused: int = 0
     proxy_cost: ProxyCost | None = None
     budget: str | None = None
+    trained: tuple[TrainedReport, ...] = ()
     log: pa.Table | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -332,6 +345,7 @@ class Certificate:
             ("algorithm", self.algorithm),
             ("stages", ", ".join(_stage_texts(self.stages))),
             ("proxies", ", ".join(_proxy_text(p) for p in self.proxies) or "none"),
+            *[("trained", str(one)) for one in self.trained],
             *[("shown", _output_text(output)) for output in self.outputs],
             ("cost", self._cost),
             *([] if self.proxy_cost is None else [("proxy cost", str(self.proxy_cost))]),

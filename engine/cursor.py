@@ -103,9 +103,10 @@ class Cursor:
         parameters : sequence or mapping, optional
             Values for ``?`` and ``$1``, or for ``$name``.
         on_progress : callable, optional
-            Called with a `thresher.progress.ProgressEvent` when a stage begins and after each
-            batch of labels, always in the thread that called `execute`. What it raises ends the
-            statement, as an interruption does, and is raised by `execute`.
+            Called with a `thresher.progress.ProgressEvent` when a stage begins and after a batch
+            of labels, at most four times a second within a stage, always in the thread that called
+            `execute`. What it raises ends the statement, as an interruption does, and is raised by
+            `execute`.
 
         Returns
         -------

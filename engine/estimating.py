@@ -16,6 +16,7 @@ from thresher.estimands import Estimands, error_of, group_codes
 from thresher.estimate_records import Evidence, widest_limits
 from thresher.labelling import Labeller
 from thresher.plan import Aggregate, Estimation, Measured
+from thresher.progress import Limits
 from thresher.running import Running
 from thresher.sampling import (
     AggregateEstimate,
@@ -104,7 +105,7 @@ class _Estimating:
             result = self._sample(sampled)
             grade, algorithm, steps = result.grade, result.algorithm, result.steps
             met = result.met or run.targets.error is None
-        found = self._scaled(result)
+        found = self._scaled(() if result is None else result.measures)
         note = self._policy(result, found)
         rows = self._present()
         table = self._table(found, rows)
@@ -161,7 +162,8 @@ class _Estimating:
         ]
         procedure: Callable[..., AggregateEstimate] = estimate_aggregates_normal
         if not normal:
-            procedure = partial(estimate_aggregates, error=self._error(aggregates))
+            watch = self._watch if run.labeller.counts else None
+            procedure = partial(estimate_aggregates, error=self._error(aggregates), watch=watch)
         try:
             return procedure(
                 scores,
@@ -257,9 +259,16 @@ class _Estimating:
         )
         raise run.located(ShortfallError(message, spent=run.labeller.n_labels), "ERROR WITHIN")
 
-    def _scaled(self, result: AggregateEstimate | None) -> list[MeasureEstimate]:
-        """Return estimate and limits of every aggregate, the certain ones too."""
-        sampled = iter(() if result is None else result.measures)
+    def _watch(self, limits: Floats) -> None:
+        """Tell whoever watches which limits hold now."""
+        found = self._scaled([MeasureEstimate(*one) for one in limits])
+        intervals = tuple(self._intervals(found, self._present()))
+        self.run.limits = Limits(intervals, 1 - self.run.targets.delta)
+        self.run.report()
+
+    def _scaled(self, measures: Sequence[MeasureEstimate]) -> list[MeasureEstimate]:
+        """Return estimate and limits of every aggregate, from the sampled ones in their order."""
+        sampled = iter(measures)
         found = []
         for aggregate in self.estimation.aggregates:
             one = self._exactly(aggregate) if self._certain(aggregate) else next(sampled)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -13,7 +15,7 @@ from thresher.fitting import believed_of
 from thresher.plan import Sought
 from thresher.running import Running
 from thresher.sampling import OutOfLabelsError, Step, Walk
-from thresher.scoring import Fitter
+from thresher.scoring import Candidate, Fitter
 from thresher.shortfalls import kept
 
 __all__ = ["find"]
@@ -142,14 +144,24 @@ class _Finding:
                 if (scores := candidate.fixed(population)) is not None:
                     break
         if scores is None:
-            self.fitter = Fitter(candidates, population) if candidates else None
-            return _best_first(np.zeros(population.n_rows), run.known)
+            return self._fitted_order(candidates)
         run.used = scores
         if len(candidates) > 1:
             self.fitter = Fitter(candidates, population)
         else:
             run.reports += (ProxyReport(candidates[0].name, used=True),)
         return _best_first(np.asarray(scores, dtype=np.float64), run.known)
+
+    def _fitted_order(self, candidates: Sequence[Candidate]) -> Rows:
+        """Return the order by a proxy that was trained before, else that of the rows."""
+        run, population = self.run, self.run.population
+        scores = np.zeros(population.n_rows)
+        if candidates:
+            self.fitter = run.fitter = Fitter(candidates, population)
+            if self.fitter.can_begin:
+                found, run.reports = self.fitter.begin()
+                run.used, scores = found, np.asarray(found, dtype=np.float64)
+        return _best_first(scores, run.known)
 
     def _rank(self) -> None:
         """Fit a proxy on the labels so far, where the rows still sought are worth it."""

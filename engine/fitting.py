@@ -16,7 +16,17 @@ from thresher.plan import SelectionQuery
 from thresher.population import Population
 from thresher.scoring import Fitter, FloatArray, pilot
 
-__all__ = ["Believed", "Fit", "Forecast", "believed_of", "first_fit", "fit_growing", "fit_once"]
+__all__ = [
+    "Believed",
+    "Fit",
+    "Forecast",
+    "Start",
+    "believed_of",
+    "checking_labels",
+    "first_fit",
+    "fit_growing",
+    "fit_once",
+]
 
 _FIRST = 100  # labels of the first fit
 _GROWTH = 0.5  # labels more for each further fit, of those so far,
@@ -26,10 +36,31 @@ _HOPELESS = 0.6  # share of the rows: where more are forecast to be labelled tha
 _PATIENCE = 0.15  # proxies are fitted on up to this share of the rows before it is believed
 _MOST = 20_000  # labels; more make a fit take long and no better
 _SHARE = 3  # of the labels that may be bought, one in so many goes into fitting at most
+_CHECK = (20, 50)  # labels, drawn uniformly, that hold a proxy trained before against the rows,
+_CHECK_SHARE = 20  # and of those that may be bought one in so many
 _LEAST_ODDS = 1e-4  # of a row to be drawn, over those of the most telling one
 
 Forecast = Callable[[FloatArray, npt.NDArray[np.int8]], int]
 Believed = Callable[[npt.NDArray[np.int64], npt.NDArray[np.bool_]], npt.NDArray[np.float64] | None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Start:
+    """A proxy that was trained before the query, to start from.
+
+    Parameters
+    ----------
+    scores : ndarray of float, shape (n_rows,)
+        Its scores.
+    reports : tuple of ProxyReport
+        What is said of it until labels are there.
+    stands : callable
+        Whether labelled rows, and their labels, leave it standing.
+    """
+
+    scores: FloatArray
+    reports: tuple[ProxyReport, ...]
+    stands: Callable[[npt.NDArray[np.int64], npt.NDArray[np.bool_]], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +77,15 @@ class Fit:
         Scores of the best proxy; zeros where the labels stopped before the first.
     reports : tuple of ProxyReport
         Every proxy with its cross-validated quality; empty where the labels stopped.
+    n_uniform : int
+        The first so many of the rows were drawn uniformly.
     """
 
     rows: npt.NDArray[np.int64]
     answers: npt.NDArray[np.bool_]
     scores: FloatArray
     reports: tuple[ProxyReport, ...]
+    n_uniform: int = 0
 
 
 class _Fitting:
@@ -65,23 +99,35 @@ class _Fitting:
         facts: npt.NDArray[np.int64],
         believed: Believed,
         rng: np.random.Generator,
+        start: Start | None,
     ) -> None:
         self.fitter, self.labeller = fitter, labeller
         self.believed, self.rng = believed, rng
         self.known, self.used = known.copy(), facts
         self.rows, self.answers = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_)
+        self.start, self.n_uniform = start, -1
         self.scores: FloatArray = np.zeros(len(known), dtype=np.float32)
         self.reports: tuple[ProxyReport, ...] = ()
+        if start is not None:
+            self.scores, self.reports = start.scores, start.reports
+
+    @property
+    def stands(self) -> bool:
+        """Whether rows drawn uniformly leave the start standing; facts, where there are none."""
+        drawn = self.rows[: self.n_uniform] if self.n_uniform > 0 else self.used
+        return self.start is not None and self.start.stands(drawn, self.known[drawn] == 1)
 
     def buy(self, count: int) -> bool:
         """Label some unknown rows; returns whether as many were labelled as were asked for."""
         unknown = np.flatnonzero(self.known < 0)
-        weights = _weights(self.scores[unknown]) if self.reports else None
+        first = self.n_uniform < 0
+        weights = _weights(self.scores[unknown]) if self.reports and not first else None
         new, answers = pilot(self.labeller, unknown, count, self.rng, weights)
         self.rows = np.concatenate([self.rows, new])
         self.answers = np.concatenate([self.answers, answers])
         self.used = np.concatenate([self.used, new])
         self.known[new] = answers
+        self.n_uniform = len(new) if first else self.n_uniform
         return len(new) == count
 
     def fit(self) -> None:
@@ -91,7 +137,8 @@ class _Fitting:
             self.scores, self.reports = self.fitter.fit(self.used, truth, self.rng, belief)
 
     def done(self) -> Fit:
-        return Fit(self.rows, self.answers, self.scores, self.reports)
+        n_uniform = max(self.n_uniform, 0)
+        return Fit(self.rows, self.answers, self.scores, self.reports, n_uniform)
 
 
 def fit_once(
@@ -102,20 +149,31 @@ def fit_once(
     believed: Believed,
     count: int,
     rng: np.random.Generator,
+    start: Start | None = None,
 ) -> Fit:
     """Fit proxies on a number of labels.
 
     Parameters
     ----------
-    fitter, labeller, known, facts, believed, rng
-        As in `fit_growing`.
+    fitter, labeller, known, facts, believed, rng, start
+        As in `fit_growing`. A start that stands is all there is: no more labels than those that
+        it was held against.
     count : int
         Labels to fit on, those of `facts` included; the others are drawn uniformly.
     """
-    fitting = _Fitting(fitter, labeller, known, facts, believed, rng)
-    fitting.buy(max(0, count - len(facts)))
+    fitting = _Fitting(fitter, labeller, known, facts, believed, rng, start)
+    if start is not None:
+        fitting.buy(max(0, min(count, checking_labels(labeller.remaining)) - len(facts)))
+    if not fitting.stands:
+        fitting.buy(max(0, count - len(fitting.used)))
     fitting.fit()
     return fitting.done()
+
+
+def checking_labels(remaining: int) -> int:
+    """Return how many labels a proxy that was trained before is held against."""
+    least, most = _CHECK
+    return min(max(least, remaining // _CHECK_SHARE), most)
 
 
 def first_fit(n_known: int, remaining: int) -> int:
@@ -134,6 +192,7 @@ def fit_growing(
     believed: Believed,
     forecast: Forecast,
     rng: np.random.Generator,
+    start: Start | None = None,
 ) -> Fit:
     """Fit proxies on more and more labels, for as long as the query is forecast to need fewer.
 
@@ -154,6 +213,9 @@ def fit_growing(
         Labels that the query will need besides, from scores and what is known.
     rng : numpy.random.Generator
         Draws rows and folds.
+    start : Start, optional
+        A proxy that was trained before. Some labels drawn uniformly are held against it first. If
+        it stands, further ones must save labels over what it needs; else growing begins as without.
 
     Returns
     -------
@@ -170,12 +232,17 @@ def fit_growing(
     by labelling these rows first. None of it costs any of delta: the certifying sample is drawn
     later, from the rows that are still unknown.
     """
-    fitting = _Fitting(fitter, labeller, known, facts, believed, rng)
+    fitting = _Fitting(fitter, labeller, known, facts, believed, rng, start)
     n_unknown = int(np.count_nonzero(known < 0))
     most = min(n_unknown // 2, labeller.remaining // _SHARE, _MOST)
     wanted = first_fit(len(facts), labeller.remaining)
     left, bought = n_unknown, 0
+    if start is not None:
+        wanted = min(wanted, checking_labels(labeller.remaining))
     while fitting.buy(wanted):
+        if start is not None and fitting.stands:
+            left = forecast(start.scores, fitting.known)
+        start = None
         fitting.fit()
         saved = left - (left := forecast(fitting.scores, fitting.known))
         new, bought = len(fitting.rows) - bought, len(fitting.rows)

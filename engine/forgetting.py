@@ -2,7 +2,8 @@
 
 Only labels go. Certificates keep their own logs and can be verified as before. Runs stay, since a
 query that had begun must draw the same rows again: without its run, labels of its own sample would
-be facts to it. What was paid stays in `thresher_spend()`.
+be facts to it. What was paid stays in `thresher_spend()`. Proxies that queries have trained go once
+no label is left of an oracle version that they were trained for.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from dataclasses import dataclass
 
 from thresher.labels import LabelStore
+from thresher.stored_proxies import drop_orphans
 
 __all__ = ["Dropped", "Unwanted", "drop_labels", "find_unwanted"]
 
@@ -99,6 +101,8 @@ def drop_labels(store: LabelStore, unwanted: Unwanted) -> list[Dropped]:
         with store.file.writing() as db:
             found = _count(db, values)
             db.execute(f"{_WANTED} DELETE FROM labels WHERE {_WHERE}", values)
+    with store.file.writing() as db:
+        drop_orphans(db)
     with store.file.using() as db:
         db.execute("VACUUM")
         db.execute("PRAGMA wal_checkpoint (TRUNCATE)")

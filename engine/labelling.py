@@ -145,6 +145,11 @@ class Labeller(Purchases):
             return None
         return Found(len(self._truth), self._n_known, self._n_positive)
 
+    @property
+    def truth(self) -> npt.NDArray[np.int8] | None:
+        """1 or 0 for rows whose truth is known by now, else -1; None where nothing counts."""
+        return self._truth
+
     def _find(self, rows: npt.NDArray[np.int64], truth: npt.NDArray[np.int8]) -> None:
         """Count rows whose truth is known now."""
         if not self.counts or not self._conditions:

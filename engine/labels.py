@@ -30,6 +30,7 @@ from thresher.stored_labels import (
     find_labels,
     read_labels,
 )
+from thresher.stored_proxies import last_trained
 
 __all__ = [
     "CERTIFICATE_COLUMNS",
@@ -106,12 +107,16 @@ class Run:
     stream : str
         Hex, to be mixed into the seed: what sets its draws apart from those of the same run in
         another store, from which labels were imported before it first began. Empty without.
+    trained_until : int
+        Trained proxies up to this sequence number were there when it first began: it may use them.
+        Later ones may have learnt from its own sample.
     """
 
     seed: int
     known_until: int
     prices: Mapping[str, float] = field(default_factory=dict)
     stream: str = ""
+    trained_until: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +274,11 @@ class LabelStore(StoredCertificates):
         with self.file.using() as db:
             return last_label(db)
 
+    def last_trained(self) -> int:
+        """Return the sequence number of the newest trained proxy, 0 when there is none."""
+        with self.file.using() as db:
+            return last_trained(db)
+
     def begin(self, run: str, seed: int, prices: Mapping[str, float]) -> Run:
         """Open a run by its identity; one that began before keeps its seed, facts and prices.
 
@@ -277,21 +287,25 @@ class LabelStore(StoredCertificates):
         """
         with self.file.writing() as db:
             begun = db.execute(
-                "INSERT OR IGNORE INTO runs (id, seed, known_until, begun_at, stream) "
-                "VALUES (?, ?, ?, ?, ?)",
-                (run, seed, last_label(db), time.time(), _stream(db)),
+                "INSERT OR IGNORE INTO runs (id, seed, known_until, begun_at, stream, "
+                "trained_until) VALUES (?, ?, ?, ?, ?, ?)",
+                (run, seed, last_label(db), time.time(), _stream(db), last_trained(db)),
             )
             if begun.rowcount:
                 db.executemany(
                     "INSERT INTO run_prices (run, version, price) VALUES (?, ?, ?)",
                     [(run, version, price) for version, price in prices.items()],
                 )
-            row = db.execute("SELECT seed, known_until, stream FROM runs WHERE id = ?", (run,))
-            first_seed, known_until, stream = row.fetchone()
+            row = db.execute(
+                "SELECT seed, known_until, stream, trained_until FROM runs WHERE id = ?", (run,)
+            )
+            first_seed, known_until, stream, trained_until = row.fetchone()
             first_prices = db.execute(
                 "SELECT version, price FROM run_prices WHERE run = ?", (run,)
             ).fetchall()
-        return Run(int(first_seed), int(known_until), dict(first_prices), str(stream))
+        return Run(
+            int(first_seed), int(known_until), dict(first_prices), str(stream), int(trained_until)
+        )
 
     def spend(self) -> list[tuple[object, ...]]:
         """Return a row per version of oracles and proxies that were paid: `SPEND_COLUMNS`."""

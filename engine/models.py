@@ -24,6 +24,7 @@ from thresher.population import Population
 from thresher.scoring import Candidate, Expression, Scorer, Trainable
 from thresher.settings import Settings
 from thresher.sql.tokens import quoted
+from thresher.trained import Kept, Trained, sha256_of
 
 __all__ = ["Models"]
 
@@ -98,6 +99,29 @@ class Models:
         model = cast("Oracle", self._model(entry))
         returns = arrow_type(entry.signature.returns)
         return BoundOracle(entry.name, entry.signature, model, returns, entry.value_range)
+
+    def proxy(self, made: plan.CreateProxy) -> Model:
+        """Make the model of a proxy that is about to be declared."""
+        oracle = self._catalog.oracle(made.oracle)
+        if oracle is None:
+            hint = nearest(made.oracle, self._catalog.oracle_names())
+            raise ProgrammingError(f"there is no oracle {made.oracle}.{hint}")
+        context = self._context(made.name, None)
+        with _placed(made):
+            return create_proxy(made.provider, made.name, oracle.signature, made.options, context)
+
+    def _kept(self, entry: ProxyEntry, model: TrainableProxy, call: plan.OracleCall) -> Kept:
+        """Return a proxy that was trained when it was declared."""
+        learnt = self._catalog.learnt(entry.name)
+        if learnt is None:
+            raise ProgrammingError(
+                f"what proxy {entry.name} has learnt is gone. Train it anew with CREATE OR REPLACE "
+                "PROXY ... TRAINED FROM."
+            )
+        return Kept(
+            entry.name, model, call.inputs, (call,), Trained.unpack(learnt), sha256_of(learnt),
+            declared=True, flip=call.negated,
+        )  # fmt: skip
 
     def forget(self, name: str) -> None:
         """Make a model anew when it is next used: its declaration, or its code, has changed."""
@@ -219,8 +243,10 @@ class Models:
     def _candidate(self, query: plan.SelectionQuery, entry: ProxyEntry) -> Candidate:
         call = next(call for call in query.calls if call.oracle == entry.oracle)
         model: Any = self._model(entry)
+        if entry.trained is not None:
+            return self._kept(entry, model, call)
         if hasattr(model, "fit"):
-            return Trainable(model, call.inputs)
+            return Trainable(model, call.inputs, entry.name)
         oracle = self._catalog.oracle(entry.oracle)
         arguments = () if oracle is None else tuple(a.name for a in oracle.signature.arguments)
         return Scorer(entry.name, model, call.inputs, arguments, flip=call.negated)

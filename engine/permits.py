@@ -274,6 +274,17 @@ class Permits:
                 self.stopped = self.stopped or f"stopped by {limit.name}"
         return not self.stopped
 
+    def seconds_left(self) -> float | None:
+        """Return how many seconds the budgets leave; None where they limit none."""
+        left = [
+            amount - (time.perf_counter() - self._began)
+            for amount, unit in self._budget
+            if unit == "SECONDS"
+        ]
+        session = () if self._session is None else self._session.left
+        left += [amount for amount, unit in session if unit == "SECONDS"]
+        return max(0.0, min(left)) if left else None
+
     def give_up(self, why: str) -> bool:
         """Stop a run that can answer early because people have not answered; else return False."""
         if self._early:

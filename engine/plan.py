@@ -86,7 +86,10 @@ class CreateOracle:
 
 @dataclass(frozen=True, slots=True)
 class CreateProxy:
-    """``CREATE [OR REPLACE] [TEMP] PROXY name FOR oracle USING provider WITH (...)``."""
+    """``CREATE [OR REPLACE] [TEMP] PROXY name FOR oracle USING provider WITH (...)``.
+
+    `trained` is the relation of ``TRAINED FROM``: a name, or a query in brackets.
+    """
 
     sql: str
     name: str
@@ -95,7 +98,8 @@ class CreateProxy:
     options: Mapping[str, OptionValue]
     replace: bool = False
     temporary: bool = False
-    places: Mapping[str, Place] = field(default_factory=dict)  # and 'oracle'
+    places: Mapping[str, Place] = field(default_factory=dict)  # and 'oracle', 'trained'
+    trained: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -312,7 +312,11 @@ def _call(call: OracleCall) -> str:
 def _score(query: SelectionQuery, entries: Sequence[ProxyEntry]) -> str:
     if query.proxies:
         return ", ".join(term.text for term in query.proxies)
-    fitted = dict.fromkeys([*(entry.name for entry in entries), "tfidf"])
+    kinds = {entry.provider for entry in entries}
+    default = [] if "tfidf" in kinds else ["tfidf"]
+    if len(entries) == 1 and entries[0].trained is not None and not default:
+        return f"{entries[0].name}, trained when it was declared"
+    fitted = dict.fromkeys([*(entry.name for entry in entries), *default])
     return f"the best, after the first labels, of {', '.join(fitted)}"
 
 

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TextIO
+
+from thresher.reports import Interval
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 __all__ = [
     "Found",
+    "Indication",
+    "Limits",
     "ProgressEvent",
     "ProgressSink",
+    "Pulse",
     "Silent",
     "Terminal",
     "Told",
     "sink_of",
     "terminal_or_silent",
 ]
+
+EVERY_S = 0.25
+"""Least seconds between two events of one stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +48,8 @@ class Found:
     and a row that is not known may be either. They need no probability and no assumption, and are
     wide until most rows are labelled. How likely the rows between are positive is not said: labels
     are bought where they help most, so that their share is not that of the population. What a
-    design proves of recall, precision or an aggregate before it ends is in the certificate of a
-    query that is stopped (``BUDGET``, ``thresher_on_interrupt = ANSWER``), and in no event.
+    design proves of recall and precision before it ends is in the certificate of a query that is
+    stopped (``BUDGET``, ``thresher_on_interrupt = ANSWER``), and in no event.
     """
 
     n_rows: int
@@ -59,6 +68,54 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Indication:
+    """What labels suggest by now. Nothing of it is proved: it may be far off, and moves.
+
+    Parameters
+    ----------
+    n_positive : float
+        Estimate of the number of positive rows of the population.
+    low, high : float
+        About what it may be, by a normal law at the probability of the statement.
+    n_returned : int or None
+        Rows that would come back if the cut were made now, where the estimate meets the targets;
+        None for other queries than selections by recall or precision.
+    recall, precision : float or None
+        Estimates for that cut, in [0, 1]. They are no bounds.
+    """
+
+    n_positive: float
+    low: float
+    high: float
+    n_returned: int | None = None
+    recall: float | None = None
+    precision: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Estimates of aggregates with the limits that hold now.
+
+    Parameters
+    ----------
+    intervals : tuple of Interval
+        One for each aggregate of each group; None where there is no value yet.
+    probability : float
+        With at least this probability all limits in all events of the query hold, together with
+        those of its answer.
+
+    Notes
+    -----
+    Of estimates by bets on weighted draws alone: their limits hold at all times at once, by Ville's
+    inequality (B2 in the guarantees of aggregates), so that to look costs nothing. A count from
+    strata of a fixed size has no limits before its end; `Indication` says something of it.
+    """
+
+    intervals: tuple[Interval, ...]
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
 class ProgressEvent:
     """Where a query stands.
 
@@ -73,13 +130,22 @@ class ProgressEvent:
     elapsed_s : float
         Seconds since the query began.
     cost_usd : float
-        Dollars spent so far.
+        Dollars spent on labels so far.
     n_tokens : int or None
         Tokens spent so far; None where an oracle does not count them.
     n_reused : int
         Labels taken from the store so far.
     found : Found or None
-        What is known of the answer by now; None before the first label.
+        What is known of the answer by now, for certain; None before the first label.
+    proxy_cost_usd : float
+        Dollars spent on proxy scores so far.
+    left_s : float or None
+        About how many seconds are left, by the pace of the labels so far; None where it is not
+        known how many labels are still to be bought.
+    limits : Limits or None
+        Limits of aggregates, which hold; None where nothing is estimated, or not by bets.
+    indication : Indication or None
+        What the labels suggest, which is no promise; None where they are too few for that.
     """
 
     stage: str
@@ -90,6 +156,32 @@ class ProgressEvent:
     n_tokens: int | None = None
     n_reused: int = 0
     found: Found | None = None
+    proxy_cost_usd: float = 0.0
+    left_s: float | None = None
+    limits: Limits | None = None
+    indication: Indication | None = None
+
+
+class Pulse:
+    """Says when an event is due: where a stage begins, and a few times a second.
+
+    Examples
+    --------
+    >>> pulse = Pulse()
+    >>> pulse.due("read"), pulse.due("read"), pulse.due("sample")
+    (True, False, True)
+    """
+
+    def __init__(self) -> None:
+        self._stage, self._last = "", 0.0
+
+    def due(self, stage: str) -> bool:
+        """Whether an event is due now."""
+        now = time.monotonic()
+        if stage == self._stage and now - self._last < EVERY_S:
+            return False
+        self._stage, self._last = stage, now
+        return True
 
 
 class ProgressSink(Protocol):

@@ -75,6 +75,8 @@ class Purchases:
         CASE asks; else the query fails.
     n_asked, asked_s : int, float
         Rows asked for, whether bought or known, and the seconds that took.
+    oracle_s : float
+        Seconds that the oracles took for the labels bought.
     """
 
     def __init__(
@@ -98,7 +100,7 @@ class Purchases:
         self.scores = ScoreCosts()
         self.cost_usd = 0.0
         self.n_tokens: int | None = 0
-        self.n_asked, self.asked_s = 0, 0.0
+        self.n_asked, self.asked_s, self.oracle_s = 0, 0.0, 0.0
 
     @property
     def on_labels(self) -> Spent:
@@ -322,6 +324,7 @@ class Purchases:
         )  # fmt: skip
         n_tokens = None if answers.tokens is None else sum(answers.tokens)
         self.n_labels += len(keys)
+        self.oracle_s += seconds
         self.charged += len(keys)
         self.n_requests += len(keys) if answers.requests is None else answers.requests
         self.cost_usd += answers.cost_usd

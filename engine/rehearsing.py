@@ -11,13 +11,15 @@ from scipy.special import expit, logit, ndtri
 
 from thresher.environment import Environment
 from thresher.estimands import Estimands, error_of, group_codes
-from thresher.fitting import first_fit
+from thresher.fitting import checking_labels, first_fit
+from thresher.keeping import kept_candidates
 from thresher.plan import SelectionQuery
 from thresher.population import Population
 from thresher.sampling import LabelForecast
 from thresher.sampling.error_forecasts import forecast_error_labels
 from thresher.scoring import Candidate, Expression, Scorer, Trainable, n_fit
 from thresher.targets import Targets
+from thresher.trained import Kept
 
 __all__ = ["Basis", "basis_of", "rehearsed"]
 
@@ -81,6 +83,15 @@ def basis_of(
         given = f"by proxies fitted to the {len(bought):,} labels in the store"
         if scores is not None:
             return Basis((scores,), fitting, given)
+    before = [one for one in candidates if isinstance(one, Kept)]
+    if env.settings.get("reuse_labels"):
+        until = env.store.last_trained()
+        before += kept_candidates(env, query, candidates, population, until)
+    if before and population.n_rows <= _MOST_ROWS:
+        best = min(before, key=lambda one: one.trained.log_loss)
+        check = 0 if candidates == [best] else min(fitting, checking_labels(limit))
+        given = f"by {best.name}, trained on {best.trained.n_labels:,} labels before"
+        return Basis((best.fixed(population),), check, given)
     return _supposed(population.n_rows, fitting, "the fitted proxy")
 
 

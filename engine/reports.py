@@ -12,6 +12,7 @@ __all__ = [
     "ProxyCost",
     "ProxyReport",
     "StageReport",
+    "TrainedReport",
     "counted",
 ]
 
@@ -106,6 +107,62 @@ class ProxyCost:
         if self.n_requests != self.n_inputs:
             text += f" in {counted(self.n_requests, 'request')}"
         return text + (f", {counted(self.n_tokens, 'token')}" if self.n_tokens else "")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedReport:
+    """A proxy that was trained before the query, and how it did here. No promise rests on it.
+
+    Parameters
+    ----------
+    name, sha256 : str
+        What it is called, and the hash (hex) of what it had learnt.
+    declared : bool
+        Whether ``CREATE PROXY ... TRAINED FROM`` made it.
+    n_labels : int
+        Labels it was trained on.
+    auc, n_measured, cross_validated
+        Its AUC then, on how many labels: drawn by chance since, or by cross-validation.
+    auc_here, n_here
+        Its AUC on the rows of this query, by labels drawn by chance; None where they do not tell.
+    shift : float
+        Population stability index of its scores, at least 0.
+    weaker, shifted : bool
+        Whether the AUC is lower, and the scores are shifted, by more than chance explains.
+    """
+
+    name: str
+    sha256: str
+    declared: bool
+    n_labels: int
+    auc: float
+    n_measured: int
+    cross_validated: bool
+    auc_here: float | None
+    n_here: int
+    shift: float
+    weaker: bool
+    shifted: bool
+
+    @property
+    def drifted(self) -> bool:
+        """Whether it is not what it was when it was trained."""
+        return self.weaker or self.shifted
+
+    def __str__(self) -> str:
+        how = "cross-validated on" if self.cross_validated else "on"
+        drawn = "" if self.cross_validated else " drawn by chance"
+        text = f"{self.name}, trained on {counted(self.n_labels, 'label')}: AUC {self.auc:.3f} "
+        text += f"{how} {self.n_measured:,}{drawn}"
+        if self.auc_here is not None:
+            text += f", here {self.auc_here:.3f} on {self.n_here:,}"
+        text += f", shift of its scores {self.shift:.2f}"
+        if not self.drifted:
+            return text
+        parts = ["it tells the labels apart less well"] if self.weaker else []
+        parts += ["its scores are spread otherwise"] if self.shifted else []
+        after = "; train it anew with CREATE OR REPLACE PROXY" if self.declared else ""
+        return f"{text}. It has drifted: {' and '.join(parts)}{after}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from thresher.population import Population
 from thresher.running import Running
 from thresher.scoring import FloatArray
 from thresher.selecting import select
+from thresher.watching import keep_learnt, watched
 
 __all__ = ["Answered", "run"]
 
@@ -91,6 +92,8 @@ def run(env: Environment, query: SelectionQuery) -> Answered:
         else:
             returned, certificate = (find if running.targets.kind == "rows" else select)(running)
             relation, certificate = _shown(running, returned, certificate)
+        certificate = watched(running, certificate)
+        keep_learnt(running, certificate)
         answer = None if returned is None else StoredAnswer(keys_sha256(population), returned)
     identity = certificate.id
     env.store.keep_certificate(

@@ -16,20 +16,23 @@ from thresher.certificate import ProxyReport
 from thresher.environment import Environment
 from thresher.errors import BudgetError, Error, ProgrammingError
 from thresher.failures import bears_failures
-from thresher.fitting import Fit, believed_of, fit_growing, fit_once
+from thresher.fitting import Fit, Start, believed_of, fit_growing, fit_once
+from thresher.indicating import Indicating
+from thresher.keeping import kept_candidates
 from thresher.labelling import Labeller, learn
 from thresher.labels import Run
 from thresher.paces import paces_of, taking
 from thresher.permits import Permits, check_tokens, stops_anywhere
 from thresher.plan import SelectionQuery
 from thresher.population import Population
-from thresher.progress import ProgressEvent, Silent
+from thresher.progress import Limits, ProgressEvent, Pulse, Silent
 from thresher.reserving import sample_limit
 from thresher.run_identity import run_identity
 from thresher.sampling import Step, sufficient_labels
 from thresher.score_costs import ScoreMeter
 from thresher.scoring import Candidate, Fitter, FloatArray, Scorer, n_fit, pilot
 from thresher.targets import Targets
+from thresher.trained import Kept
 
 __all__ = ["Running", "targets_of"]
 
@@ -60,6 +63,8 @@ class Running:
     rng : numpy.random.Generator
     known : ndarray of int8, shape (n_rows,)
         1 or 0 where the truth is known by now, else -1.
+    limits : Limits or None
+        Limits of aggregates that hold by now, for whoever watches.
     limit : int
         Most labels this run may be charged for.
     labeller : Labeller
@@ -73,6 +78,12 @@ class Running:
         Proxies that were considered.
     used : ndarray of float, shape (n_rows,), or None
         The scores that rows were chosen by.
+    fitter : Fitter or None
+        What fitted proxies inside the run.
+    kept : tuple of Kept
+        Proxies that were trained before, among those it began with.
+    uniform_rows : ndarray of int64, shape (k,)
+        Rows among those that proxies were fitted on that were drawn uniformly.
     seconds : dict of str to float
         Time of each stage that has ended.
     """
@@ -109,10 +120,16 @@ class Running:
             self.report, self.permits, place.prices, env.shielded,
         )  # fmt: skip
         self.labeller.counts = not isinstance(env.progress, Silent)
+        self.limits: Limits | None = None
+        self._pulse, self._indicator = Pulse(), Indicating()
         self.labeller.worst_case = worst_case
         self.fit_steps: tuple[Step, ...] = ()
         self.reports: tuple[ProxyReport, ...] = ()
         self.used: FloatArray | None = None
+        self.fitter: Fitter | None = None
+        self.kept: tuple[Kept, ...] = ()
+        self.uniform_rows = np.zeros(0, dtype=np.int64)
+        self._trained_until, self._mixed = place.trained_until if reuse else 0, mixed
         self.report()
 
     @property
@@ -268,13 +285,31 @@ class Running:
         except Error as error:
             error.spent = self.labeller.n_labels
             raise
+        if not self.labeller.counts or not self._pulse.due(self.stage):
+            return
         limit = None if self.targets.kind in _FRUGAL or self.targets.error else self.limit
         labeller = self.labeller
         event = ProgressEvent(
             self.stage, labeller.n_labels, limit, time.perf_counter() - self.began,
             labeller.cost_usd, labeller.n_tokens, labeller.n_reused + self.n_facts, labeller.found,
+            labeller.scores.cost_usd, self._left_s(limit), self.limits,
+            self._indicator.of(self.used, labeller.truth, self.targets),
         )  # fmt: skip
         self.env.progress.update(event)
+
+    def _left_s(self, limit: int | None) -> float | None:
+        """About how many seconds the labels take that are still to be bought, where that is known.
+
+        Budgets of seconds end it at the latest.
+        """
+        labeller = self.labeller
+        ends = self.permits.seconds_left()
+        if limit is None or not labeller.n_labels:
+            return ends
+        n_unknown = self.n_unknown if labeller.truth is None else int((labeller.truth < 0).sum())
+        n_left = min(max(0, limit - labeller.charged), n_unknown * len(self.query.calls))
+        left = n_left * labeller.oracle_s / labeller.n_labels
+        return left if ends is None else min(left, ends)
 
     def known_after(self, steps: Sequence[Step]) -> npt.NDArray[np.int8]:
         """Return what is known once the labels of some steps are."""
@@ -309,7 +344,16 @@ class Running:
 
     def candidates(self) -> list[Candidate]:
         """Return the proxies that the query may use; what their scores take is counted."""
-        return self._metered(self.env.candidates(self.population))
+        candidates = self._metered(self.env.candidates(self.population))
+        before = kept_candidates(
+            self.env, self.query, candidates, self.population, self._trained_until
+        )
+        self.kept = (*(one for one in candidates if isinstance(one, Kept)), *before)
+        if self.kept:
+            # What they have learnt may hang on draws of a run with this seed: draw others.
+            apart = [int(one.sha256, 16) for one in self.kept]
+            self.rng = np.random.default_rng([*self._mixed, *apart])
+        return [*candidates, *before]
 
     def _metered(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Put a meter on every proxy that asks a model."""
@@ -363,10 +407,16 @@ class Running:
                 self.reports += (ProxyReport(candidates[0].name, used=True),)
                 return fixed
         budgeted = self.targets.kind not in _FRUGAL
+        fitter = Fitter(candidates, self.population)
         if not candidates or (budgeted and self.labeller.remaining < _LEAST_TO_FIT):
-            return np.zeros(self.population.n_rows, dtype=np.float32)
-        self.stage = "fit proxies"
-        fit = self._fit(Fitter(candidates, self.population), budgeted=budgeted)
+            if not fitter.can_begin:
+                return np.zeros(self.population.n_rows, dtype=np.float32)
+            scores, reports = fitter.begin()
+            self.reports += reports
+            return scores
+        self.stage, self.fitter = "fit proxies", fitter
+        fit = self._fit(fitter, budgeted=budgeted)
+        self.uniform_rows = fit.rows[: fit.n_uniform]
         if len(fit.rows):
             self.fit_steps += (Step("fit", fit.rows, fit.answers),)
             self.known = self.known_after(self.fit_steps)
@@ -378,9 +428,12 @@ class Running:
         """Fit proxies: on more and more labels where a forecast can say what they save."""
         facts, targets = self._fit_facts(), self.targets
         believed = believed_of(self.env, self.query, self.population)
+        start = Start(*fitter.begin(), fitter.stands) if fitter.can_begin else None
         if targets.kind != "joint":
             count = n_fit(self.population.n_rows, self.labeller.remaining, budgeted=budgeted)
-            return fit_once(fitter, self.labeller, self.known, facts, believed, count, self.rng)
+            return fit_once(
+                fitter, self.labeller, self.known, facts, believed, count, self.rng, start
+            )
 
         def forecast(scores: FloatArray, known: npt.NDArray[np.int8]) -> int:
             return sufficient_labels(
@@ -388,7 +441,9 @@ class Running:
                 precision=targets.precision or 1.0, known=known,
             ).expected  # fmt: skip
 
-        return fit_growing(fitter, self.labeller, self.known, facts, believed, forecast, self.rng)
+        return fit_growing(
+            fitter, self.labeller, self.known, facts, believed, forecast, self.rng, start
+        )
 
 
 def _instead(query: SelectionQuery) -> str:

@@ -6,7 +6,7 @@ the certifying sample is drawn, and that sample is drawn from the rows still unl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,16 +15,19 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from thresher.certificate import ProxyReport
+from thresher.drift import ranked
 from thresher.errors import DataError
 from thresher.labelling import Labeller
 from thresher.oracles import FittedProxy, Meter, Proxy, TrainableProxy
 from thresher.population import Population
 from thresher.sampling import OutOfLabelsError
+from thresher.trained import Kept
 
 __all__ = [
     "Candidate",
     "Expression",
     "Fitter",
+    "Learnt",
     "Scorer",
     "Trainable",
     "n_fit",
@@ -33,6 +36,7 @@ __all__ = [
 
 FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 _LEAST_TO_STACK = 10  # labels of either kind
+_REFUTED = 1.64  # standard errors below its AUC when trained: no more than one in twenty by chance
 _SCORE_CHUNK = 65_536  # rows whose inputs are in memory at once while a proxy scores them
 
 
@@ -119,6 +123,7 @@ class Trainable:
 
     proxy: TrainableProxy
     inputs: tuple[str, ...]
+    declared: str = ""  # its name, where it has been declared
 
     @property
     def name(self) -> str:
@@ -142,6 +147,30 @@ class _Checked:
     scores: npt.NDArray[np.float32]
     auc: float
     log_loss: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Learnt:
+    """A proxy that was fitted, better than one of its kind that was trained before.
+
+    Parameters
+    ----------
+    candidate : Trainable
+    features : object
+        Of all rows, as it made them.
+    fitted : FittedProxy
+        What came of it.
+    rows : ndarray of int64, shape (k,)
+        Rows that it was fitted on.
+    truth : ndarray of bool, shape (k,)
+        Their labels.
+    """
+
+    candidate: Trainable
+    features: object
+    fitted: FittedProxy
+    rows: npt.NDArray[np.int64]
+    truth: npt.NDArray[np.bool_]
 
 
 def n_fit(n_rows: int, n_remaining: int, *, budgeted: bool) -> int:
@@ -172,12 +201,69 @@ class Fitter:
     several proxies that are probabilities are also combined as if each stood for a part of a
     compound predicate: their product (AND) and their noisy-or. The stack is a logistic regression
     on the scores of all candidates and on their products, two by two.
+
+    Proxies that were trained before the query stand until labels refute them: an AUC below that of
+    their training by 1.64 standard errors. With fewer than ten labels of either kind one that stands
+    is taken as it is.
     """
 
     def __init__(self, candidates: Sequence[Candidate], population: Population) -> None:
         self._candidates, self._population = candidates, population
         self._features: dict[int, object] = {}
         self._fixed: dict[int, FloatArray] = {}
+        self._kept = {i: one for i, one in enumerate(candidates) if isinstance(one, Kept)}
+        self._fitted: dict[int, FittedProxy] = {}
+        self._labelled = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_)
+
+    @property
+    def can_begin(self) -> bool:
+        """Whether a proxy was trained before the query."""
+        return bool(self._kept)
+
+    def begin(self) -> tuple[FloatArray, tuple[ProxyReport, ...]]:
+        """Score all rows without a label, by the best of the proxies that were trained before."""
+        best = min(self._kept, key=lambda i: self._kept[i].trained.log_loss)
+        reports = tuple(
+            ProxyReport(one.name, i == best, one.trained.auc, one.trained.log_loss)
+            for i, one in self._kept.items()
+        )
+        return self._scores(best), reports
+
+    def stands(self, rows: npt.NDArray[np.int64], truth: npt.NDArray[np.bool_]) -> bool:
+        """Whether labels leave a proxy standing that was trained before the query."""
+        return bool(self._standing(rows, truth))
+
+    def _standing(self, rows: npt.NDArray[np.int64], truth: npt.NDArray[np.bool_]) -> list[int]:
+        found = []
+        for i, one in self._kept.items():
+            now = ranked(np.asarray(self._scores(i)[rows], dtype=np.float64), truth)
+            if now is None or not now.is_below(one.trained.quality, _REFUTED):
+                found.append(i)
+        return found
+
+    def _scores(self, number: int) -> FloatArray:
+        """Scores of a candidate that needs no label; computed once."""
+        if number not in self._fixed:
+            candidate = self._candidates[number]
+            scores = candidate.fixed(self._population)
+            if scores is None:
+                raise TypeError(f"{type(candidate).__name__} has no scores")
+            self._fixed[number] = scores
+        return self._fixed[number]
+
+    def learnt(self) -> Iterator[Learnt]:
+        """Give the proxies that the last fit has trained, but those that older ones surpass."""
+        for i, fitted in self._fitted.items():
+            candidate = self._candidates[i]
+            if not isinstance(candidate, Trainable):
+                continue
+            rivals = [
+                self._fitted[k].log_loss
+                for k, one in self._kept.items()
+                if k in self._fitted and one.proxy is candidate.proxy
+            ]
+            if all(fitted.log_loss < rival for rival in rivals):
+                yield Learnt(candidate, self._features[i], fitted, *self._labelled)
 
     def fit(
         self,
@@ -209,13 +295,17 @@ class Fitter:
         """
         from thresher.oracles.proxies import choose  # brings scikit-learn
 
-        candidates = self._candidates
-        fitted = [self._fit(i, rows, truth, rng, belief) for i in range(len(candidates))]
+        enough = min(truth.sum(), len(truth) - truth.sum()) >= _LEAST_TO_STACK
+        standing = [] if enough else self._standing(rows, truth)
+        numbers = standing or range(len(self._candidates))
+        candidates = [self._candidates[i] for i in numbers]
+        fitted = [self._fit(i, rows, truth, rng, belief) for i in numbers]
+        self._fitted, self._labelled = dict(zip(numbers, fitted, strict=True)), (rows, truth)
         names = [candidate.name for candidate in candidates]
         for name, scores in _combined(fitted, candidates):
             names.append(name)
             fitted.append(_checked(scores, rows, truth, rng))
-        if len(candidates) > 1 and min(truth.sum(), len(truth) - truth.sum()) >= _LEAST_TO_STACK:
+        if len(candidates) > 1 and enough:
             names.append(f"stack of {', '.join(names[: len(candidates)])}")
             fitted.append(_stack(fitted[: len(candidates)], rows, truth, rng))
         best = choose(fitted)
@@ -240,12 +330,7 @@ class Fitter:
                 columns = everything.select(list(candidate.inputs))
                 self._features[number] = candidate.proxy.featurise(columns)
             return candidate.proxy.fit(self._features[number], rows, truth, rng, belief)
-        if number not in self._fixed:
-            scores = candidate.fixed(population)
-            if scores is None:
-                raise TypeError(f"{type(candidate).__name__} has no scores")
-            self._fixed[number] = scores
-        return _checked(self._fixed[number], rows, truth, rng)
+        return _checked(self._scores(number), rows, truth, rng)
 
 
 def _combined(
@@ -255,7 +340,7 @@ def _combined(
     parts, names = [], []
     for candidate, one in zip(candidates, fitted, strict=True):
         scores = np.asarray(one.scores, dtype=np.float64)
-        if isinstance(candidate, Trainable) or np.isnan(scores).any():
+        if isinstance(candidate, Trainable | Kept) or np.isnan(scores).any():
             continue
         if scores.min(initial=0.0) >= 0.0 and scores.max(initial=1.0) <= 1.0:
             parts.append(scores)

@@ -34,6 +34,7 @@ from thresher.sql import parse
 from thresher.sql.nesting import BLOCK_PREFIX
 from thresher.sql.shipping import Shipped
 from thresher.store_tables import offer_store
+from thresher.stored_proxies import forget_trained
 from thresher.transactions import in_transaction, transaction
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class Session:
         if isinstance(statement, plan.CreateOracle | plan.CreateProxy):
             return self.create(statement)
         if isinstance(statement, plan.Drop):
-            self.catalog.drop(statement)
+            self._drop(statement)
             return Outcome(None)
         if isinstance(statement, plan.Prepare):
             self._prepared.keep(statement)
@@ -148,7 +149,8 @@ class Session:
         if isinstance(statement, plan.Show):
             return Outcome(self._rows(show(statement, self.catalog, self.store)))
         if isinstance(statement, plan.Describe):
-            return Outcome(self._rows(describe(statement, self.catalog, self.models)))
+            shown = describe(statement, self.catalog, self.models, self.store)
+            return Outcome(self._rows(shown))
         if isinstance(statement, plan.ShowSetting):
             return Outcome(self._rows(show_setting(statement, self.settings)))
         if isinstance(statement, plan.SetSetting | plan.ResetSetting):
@@ -380,9 +382,26 @@ class Session:
     ) -> Outcome:
         """Declare an oracle or proxy after checking that its model can be made."""
         self.models.check(made, function)
-        self.catalog.create(made, function)
+        learnt = None
+        if isinstance(made, plan.CreateProxy) and made.trained is not None:
+            learnt = self._train(made)
+        self.catalog.create(made, function, learnt)
         self.models.forget(made.name)
         return Outcome(None)
+
+    def _train(self, made: plan.CreateProxy) -> bytes | None:
+        """Fit a proxy on the rows that its declaration names, if it can be declared."""
+        from thresher.training import train  # brings scipy, which plain SQL does not need
+
+        self.catalog.check(made)
+        return train(made, self.connection, self.catalog, self.models, self.store).pack()
+
+    def _drop(self, statement: plan.Drop) -> None:
+        """Forget a declaration, and what proxies of its name have learnt inside queries."""
+        name, known = statement.name.lower(), self.catalog.proxy_names()
+        learnt = statement.kind == "proxy" and forget_trained(self.store.file, name)
+        if not learnt or name in known:
+            self.catalog.drop(statement)
 
     def _environment(
         self,

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from thresher import plan
-from thresher.catalog import Catalog, OracleEntry
+from thresher.catalog import Catalog, OracleEntry, ProxyEntry
 from thresher.errors import ProgrammingError, nearest
 from thresher.labels import LabelStore
 from thresher.models import Models
 from thresher.settings import SETTINGS, Settings
+from thresher.stored_proxies import Check, checks_of, shelved
+from thresher.trained import Trained, sha256_of
 
 __all__ = ["describe", "set_setting", "show", "show_setting"]
 
@@ -34,15 +36,77 @@ def show(statement: plan.Show, catalog: Catalog, store: LabelStore) -> Columns:
             "returns": [entry.signature.returns for entry in oracles],
             "provider": [entry.provider for entry in oracles],
         }
-    proxies = catalog.proxies()
-    return {
-        "proxy": [entry.name for entry in proxies],
-        "oracle": [entry.oracle for entry in proxies],
-        "provider": [entry.provider for entry in proxies],
-    }
+    return _shown_proxies(catalog, store)
 
 
-def describe(statement: plan.Describe, catalog: Catalog, models: Models) -> Columns:
+def _shown_proxies(catalog: Catalog, store: LabelStore) -> Columns:
+    """Return a row for each declared proxy, and for each that queries have trained besides."""
+    rows: list[tuple[str | None, ...]] = []
+    shelf = shelved(store.file)
+    for entry in catalog.proxies():
+        own = [one for one in shelf if one.name == entry.name]
+        trained: Sequence[str | None] = (None, None, None)
+        if entry.trained is not None and (learnt := catalog.learnt(entry.name)) is not None:
+            found = Trained.unpack(learnt)
+            trained = _figures(store, found.n_labels, found.quality.auc, sha256_of(learnt))
+        elif own:
+            trained = _figures(store, own[0].n_labels, own[0].auc, own[0].sha256)
+        rows.append((entry.name, entry.oracle, entry.provider, *trained))
+    names = set(catalog.proxy_names())
+    for one in shelf:
+        if one.name not in names:
+            figures = _figures(store, one.n_labels, one.auc, one.sha256)
+            provider = one.name.rpartition("_")[2]
+            rows.append((one.name, ", ".join(one.oracles), provider, *figures))
+    columns = ("proxy", "oracle", "provider", "trained_on", "auc", "drift")
+    return {name: [row[i] for row in rows] for i, name in enumerate(columns)}
+
+
+def _figures(store: LabelStore, n_labels: int, auc: float, sha256: str) -> tuple[str, str, str]:
+    """Say on how many labels a proxy was trained, how good it was, and how it did since."""
+    checks = checks_of(store.file, sha256)
+    drift = _check(checks[0]) if checks else "not used since"
+    return f"{n_labels:,} labels", f"{auc:.3f}", drift
+
+
+def _check(check: Check) -> str:
+    text = "has drifted: " if check.drifted else "none: "
+    if check.auc is not None:
+        text += f"AUC {check.auc:.3f} on {check.n_labels:,} labels, "
+    return f"{text}shift of its scores {check.shift:.2f}"
+
+
+def _trained_facts(
+    catalog: Catalog, store: LabelStore, entry: ProxyEntry | None, name: str
+) -> dict[str, object]:
+    """Return what there is to say of what a proxy has learnt; empty where it has nothing yet."""
+    learnt = None if entry is None or entry.trained is None else catalog.learnt(name)
+    if learnt is not None and entry is not None:
+        found = Trained.unpack(learnt)
+        return {
+            "trained from": entry.trained,
+            "trained on": f"{found.n_labels:,} labels",
+            "auc": f"{found.auc:.3f}, cross-validated",
+            **_history(store, sha256_of(learnt)),
+        }
+    facts: dict[str, object] = {}
+    for one in shelved(store.file):
+        if one.name == name and not facts:
+            made_at = datetime.fromtimestamp(one.made_at, UTC).isoformat(timespec="seconds")
+            facts = {"trained by": f"a query, {made_at}", "trained on": f"{one.n_labels:,} labels"}
+            facts |= {"auc": f"{one.auc:.3f}", **_history(store, one.sha256)}
+    return facts
+
+
+def _history(store: LabelStore, sha256: str) -> dict[str, object]:
+    """Return how a trained proxy did in the queries since, the newest first."""
+    checks = checks_of(store.file, sha256)
+    return {f"drift in {check.run}": _check(check) for check in checks} or {"drift": "not used yet"}
+
+
+def describe(
+    statement: plan.Describe, catalog: Catalog, models: Models, store: LabelStore
+) -> Columns:
     """Return property and value of one oracle or proxy.
 
     Raises
@@ -59,11 +123,14 @@ def describe(statement: plan.Describe, catalog: Catalog, models: Models) -> Colu
         facts |= {"returns": oracle.signature.returns, "provider": oracle.provider}
         facts |= {**oracle.options, "version": models.bound(oracle.name).oracle.version}
     else:
-        proxy = catalog.proxy(statement.name)
-        if proxy is None:
+        proxy, name = catalog.proxy(statement.name), statement.name.lower()
+        trained = _trained_facts(catalog, store, proxy, name)
+        if proxy is None and not trained:
             raise _unknown(statement, catalog.proxy_names())
-        facts = {"proxy": proxy.name, "oracle": proxy.oracle, "provider": proxy.provider}
-        facts |= proxy.options
+        facts = {"proxy": name}
+        if proxy is not None:
+            facts |= {"oracle": proxy.oracle, "provider": proxy.provider, **proxy.options}
+        facts |= trained
     return {"property": list(facts), "value": [str(value) for value in facts.values()]}
 
 

@@ -56,6 +56,14 @@ CREATE TABLE IF NOT EXISTS certificate_labels (
 CREATE TABLE IF NOT EXISTS answers (
     certificate TEXT PRIMARY KEY, n_rows INTEGER NOT NULL, keys_sha256 TEXT NOT NULL,
     returned BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS trained_proxies (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, question TEXT NOT NULL, arguments TEXT NOT NULL,
+    name TEXT NOT NULL, oracles TEXT NOT NULL, n_labels INTEGER NOT NULL, auc REAL NOT NULL,
+    sha256 TEXT NOT NULL, made_at REAL NOT NULL, used_at REAL NOT NULL, model BLOB NOT NULL,
+    UNIQUE (question, sha256));
+CREATE TABLE IF NOT EXISTS proxy_checks (
+    sha256 TEXT NOT NULL, run TEXT NOT NULL, checked_at REAL NOT NULL, n_labels INTEGER NOT NULL,
+    auc REAL, shift REAL NOT NULL, drifted INTEGER NOT NULL, UNIQUE (sha256, run));
 CREATE TABLE IF NOT EXISTS imports (
     file_sha256 TEXT PRIMARY KEY, imported_at REAL NOT NULL)
 """
@@ -66,8 +74,9 @@ _ADDED = (
     ("paces", "n_tokens_out", "INTEGER NOT NULL DEFAULT 0"),
     ("paces", "n_requests_beyond", "INTEGER NOT NULL DEFAULT 0"),  # requests less labels
     ("runs", "stream", "TEXT NOT NULL DEFAULT ''"),  # what sets its draws apart besides its seed
+    ("runs", "trained_until", "INTEGER NOT NULL DEFAULT 0"),  # proxies that it may begin with
 )
-_FORM = 3  # of the tables: count it up with every change of `_TABLES` or `_ADDED`
+_FORM = 4  # of the tables: count it up with every change of `_TABLES` or `_ADDED`
 _BUSY_S = 60.0  # wait so long for other processes
 _CACHE_KIB = 65_536  # of SQLite: keys come in random order, and so do the pages of their index
 

@@ -25,7 +25,7 @@ from thresher.sampling.measures import (
     QuantileTest,
 )
 from thresher.sampling.quantiles import QuantileTarget
-from thresher.sampling.sequential import SequentialRun, Target
+from thresher.sampling.sequential import SequentialRun, Target, Watch
 from thresher.sampling.tally import tally
 from thresher.sampling.value_forecasts import first_forecast
 from thresher.sampling.values import ValueLedger, ValueSource
@@ -56,6 +56,7 @@ def estimate_aggregates(
     n_groups: int = 1,
     known: tuple[npt.NDArray[np.bool_], Floats] | None = None,
     error: ErrorTarget | None = None,
+    watch: Watch | None = None,
 ) -> AggregateEstimate:
     """Estimate aggregates over the rows that count, with limits that hold at this sample size.
 
@@ -81,6 +82,11 @@ def estimate_aggregates(
         Which rows are known beforehand, and their values: facts, and no part of any sample.
     error : ErrorTarget, optional
         Stop as soon as every interval keeps it; without it the budget is spent.
+
+    watch : callable, optional
+        Told of estimates and limits after each purchase of bets on weighted draws, as an array of
+        shape (n_measures, 3, n_groups): NaN in groups that are known entirely. The limits of all
+        times, and those of the answer, hold together with probability 1 - delta (B2).
 
     Returns
     -------
@@ -137,6 +143,7 @@ def estimate_aggregates(
     if _only_extremes(asked) and settled(ledger, asked, *places):
         ledger.known[:] = True  # every row that could change the answer is
         return assemble(ledger, asked, places, delta, [], (), "aggregates: exact", error)
+    run.watch = watch
     if error is None:
         run.spend()
         name = "aggregates: bets on weighted draws"
@@ -144,12 +151,8 @@ def estimate_aggregates(
         whole = [m.kind == "count" for m in asked]
         run.until(lambda k, _g, *limits: missing(error, *limits, whole=whole[k]))
         name = "aggregates: bets on weighted draws until the error target"
-    found = np.full((len(asked), 3, n_groups), np.nan)
-    for item in run.groups:
-        for k, bets in enumerate(item.bets):
-            found[k, :, item.place] = bets.limits()
     tests = tuple(bets.record() for item in run.groups for bets in item.bets)
-    limits = [(f[0], f[1], f[2]) for f in found]
+    limits = [(f[0], f[1], f[2]) for f in run.limits()]
     return assemble(ledger, asked, places, delta, limits, tests, name, error)
 
 

@@ -18,10 +18,11 @@ from thresher.sampling.measures import BettingTest, ExtremeTest, QuantileTest
 from thresher.sampling.value_forecasts import Forecast, doubted, refit
 from thresher.sampling.values import ValueLedger
 
-__all__ = ["Bets", "Group", "SequentialRun", "Target"]
+__all__ = ["Bets", "Group", "SequentialRun", "Target", "Watch"]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Watch = Callable[[Floats], object]
 Missing = Callable[[int, int, float, float, float], float]
 _PILOT = 0.15
 _LEAST_PILOT = 40  # fewer labels would teach nothing
@@ -113,6 +114,11 @@ class SequentialRun:
         Failure probability of all intervals together.
     rng : numpy.random.Generator
         Source of the draws.
+
+    Attributes
+    ----------
+    watch : callable or None
+        Told of `limits` after each purchase.
     """
 
     def __init__(
@@ -134,6 +140,7 @@ class SequentialRun:
         self.level = delta / max(1, len(targets) * len(active))
         self._active = active
         self._chances: list[tuple[Integers, Floats]] = []
+        self.watch: Watch | None = None
 
     def _left(self) -> Integers:
         """Return how many rows of each group are not known."""
@@ -281,6 +288,19 @@ class SequentialRun:
             )
             for bets in item.bets:
                 bets.absorb(batch, part.start, float(n_left[item.place]))
+        if self.watch is not None:
+            self.watch(self.limits())
+
+    def limits(self) -> Floats:
+        """Return estimates and limits by now, shape (n_targets, 3, n_groups).
+
+        NaN in groups that are known entirely. The limits of all times hold together (B2).
+        """
+        found = np.full((len(self.targets), 3, self.n_groups), np.nan)
+        for item in self.groups:
+            for k, bets in enumerate(item.bets):
+                found[k, :, item.place] = bets.limits()
+        return found
 
     def _refit(self) -> None:
         """Fit the forecasts to the labels drawn so far."""

@@ -131,7 +131,9 @@ class _Cursor:
 _ORACLE = (
     "CREATE ORACLE name(argument TYPE, ...) RETURNS TYPE USING provider WITH (key = value, ...)"
 )
-_PROXY = "CREATE PROXY name FOR oracle USING provider WITH (key = value, ...)"
+_PROXY = (
+    "CREATE PROXY name FOR oracle USING provider WITH (key = value, ...) TRAINED FROM (SELECT ...)"
+)
 
 
 def _create(cursor: _Cursor) -> tuple[bool, bool]:
@@ -174,6 +176,7 @@ def _create_proxy(cursor: _Cursor) -> CreateProxy:
     cursor.expect("USING and a provider", taken=cursor.take("using"))
     provider = cursor.name("provider").lower()
     options = _options(cursor)
+    trained = _training(cursor)
     cursor.end(_PROXY)
     return CreateProxy(
         sql=cursor.source.sql,
@@ -184,7 +187,27 @@ def _create_proxy(cursor: _Cursor) -> CreateProxy:
         replace=replace,
         temporary=temporary,
         places=cursor.places,
+        trained=trained,
     )
+
+
+def _training(cursor: _Cursor) -> str | None:
+    """Read ``TRAINED FROM`` and the relation behind it, if they stand here."""
+    if not cursor.take("trained"):
+        return None
+    source, what = cursor.source, "FROM and a query in brackets, or the name of a table"
+    cursor.expect(what, taken=cursor.take("from"))
+    first = cursor.at
+    if source.mark(first, "("):
+        cursor.expect("a query in brackets", taken=source.partner[first] > first)
+        cursor.at = source.skip(first)
+    else:
+        cursor.expect(what, taken=not cursor.done() and source.tokens[first].is_name)
+        cursor.at += 1
+        while source.mark(cursor.at, ".") and cursor.at + 1 < len(source.tokens):
+            cursor.at += 2
+    cursor.places["trained"] = source.place(first, cursor.at)
+    return source.text(first, cursor.at)
 
 
 def _arguments(cursor: _Cursor) -> tuple[tuple[str, str], ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,10 +11,16 @@ import pytest
 
 import thresher
 from tests_support import CountingOracle, make_table
+from thresher import progress
 from thresher.dbapi import Connection
 from thresher.progress import Found, ProgressEvent
 
 RECALL = "SELECT id FROM t WHERE judge(id) USING score RECALL TARGET 80% ORACLE LIMIT 200"
+
+
+@pytest.fixture(autouse=True)
+def every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "EVERY_S", 0.0)
 
 
 @pytest.fixture
@@ -110,3 +117,126 @@ def test_a_listener_may_cancel(made: tuple[Connection, CountingOracle]) -> None:
         cursor.execute(RECALL, on_progress=lambda e: e.n_labels >= 30 and cursor.cancel())
     assert len(oracle.asked) == 30
     assert cursor.execute("SELECT 1", on_progress=print).fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("tail", "select"),
+    [
+        ("RECALL TARGET 80% ORACLE LIMIT 200", "id"),
+        ("PRECISION TARGET 90% ORACLE LIMIT 200", "id"),
+        ("RECALL TARGET 80% PRECISION TARGET 80%", "id"),
+        ("ORACLE LIMIT 300", "count(*)"),
+    ],
+)
+def test_what_is_indicated_comes_near_and_is_no_bound(
+    made: tuple[Connection, CountingOracle], tail: str, select: str
+) -> None:
+    con, oracle = made
+    n_positive = int(oracle.truth.sum())
+    events: list[ProgressEvent] = []
+    cursor = con.execute(
+        f"SELECT {select} FROM t WHERE judge(id) USING score {tail}", on_progress=events.append
+    )
+    last = [event.indication for event in events if event.indication is not None][-1]
+    assert last.low <= last.n_positive <= last.high
+    if tail.startswith("PRECISION"):  # labels of the best rows say little of the others
+        assert last.low <= n_positive <= last.high
+    else:
+        assert abs(last.n_positive - n_positive) < 0.25 * n_positive
+    found = events[-1].found
+    assert found is not None
+    assert found.low <= last.low
+    assert last.high <= found.high
+    assert (last.recall is None) == (select != "id")
+    if "RECALL" in tail:
+        assert last.recall is not None
+        assert last.recall >= 0.8
+        assert last.n_returned is not None
+    if tail.startswith("PRECISION"):
+        assert last.precision is not None
+        assert last.precision >= 0.9
+    assert cursor.certificate is not None
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "avg(id) FROM t WHERE judge(id) USING score ERROR WITHIN 20%",
+        "sum(id), count(*) FROM t WHERE judge(id) USING score ORACLE LIMIT 250",
+        "id % 2 AS g, avg(id) FROM t WHERE judge(id) GROUP BY g USING score ORACLE LIMIT 250",
+    ],
+)
+def test_limits_that_are_told_hold_all_together_and_end_as_those_of_the_answer(
+    made: tuple[Connection, CountingOracle], what: str
+) -> None:
+    con, oracle = made
+    con.execute("SET thresher_reuse_labels = false")
+    select = what.split(" USING")[0].replace("judge(id)", "id IN (SELECT unnest($yes))")
+    yes = np.flatnonzero(oracle.truth).tolist()
+    exact = con.connection.execute(f"SELECT {select} ORDER BY 1", {"yes": yes}).fetchall()
+    truths = [value for row in exact for value in (row[1:] if "GROUP" in what else row)]
+    alone = con.execute(f"SELECT {what} SEED 3").fetchall()
+    n_missed = 0
+    for seed in range(6):
+        told: list[progress.Limits] = []
+        cursor = con.execute(
+            f"SELECT {what} SEED {seed}",
+            on_progress=lambda event, told=told: told.append(event.limits),  # type: ignore[misc]
+        )
+        if seed == 3:
+            assert cursor.fetchall() == alone  # to watch changes nothing
+        seen = [limits for limits in told if limits is not None]
+        assert len(seen) > 2
+        assert {limits.probability for limits in seen} == {0.95}
+        missed = False
+        for limits in seen:
+            ordered = sorted(limits.intervals, key=lambda i: i.group)
+            for interval, truth in zip(ordered, truths, strict=True):
+                missed |= interval.low is not None and interval.low > truth * (1 + 1e-12)
+                missed |= interval.high is not None and interval.high < truth * (1 - 1e-12)
+        n_missed += missed
+        certificate = cursor.certificate
+        assert certificate is not None
+        for one, last in zip(certificate.intervals, seen[-1].intervals, strict=True):
+            assert one.low is not None
+            assert last.low is not None
+            assert one.low >= last.low - 1e-9  # whole numbers may be rounded inwards
+    assert n_missed <= 3  # of 6 at 5 %: more has a chance of 9e-5 at most
+
+
+def test_time_left_goes_by_the_pace_and_the_budget(
+    made: tuple[Connection, CountingOracle],
+) -> None:
+    con, oracle = made
+    events: list[ProgressEvent] = []
+
+    def slow(ids: list[int]) -> list[bool]:
+        time.sleep(0.01)
+        return [bool(oracle.truth[i]) for i in ids]
+
+    con.create_oracle("slow", slow, args=["BIGINT"], batch_size=10)
+    con.execute("SELECT id FROM t WHERE slow(id) AND id < 300", on_progress=events.append)
+    left = [event.left_s for event in events if event.left_s is not None]
+    assert left[-1] == 0
+    assert np.mean(left[:5]) > 2 * np.mean(left[-5:])
+    assert 0.1 < max(left) < 10
+    events.clear()
+    con.execute(f"{RECALL.replace('judge', 'slow')} BUDGET 50 SECONDS", on_progress=events.append)
+    assert all(event.left_s is not None and event.left_s <= 50 for event in events)
+
+
+def test_events_come_a_few_times_a_second(
+    made: tuple[Connection, CountingOracle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    con, _ = made
+    monkeypatch.setattr(progress, "EVERY_S", 0.25)
+    events: list[ProgressEvent] = []
+    began = time.monotonic()
+    con.execute("SELECT id FROM t WHERE judge(id)", on_progress=events.append)
+    seconds = time.monotonic() - began
+    stages = len({event.stage for event in events})
+    assert len(events) <= stages + 1 + seconds / 0.25  # 100 batches were bought
+    assert events[-1].stage == "done"
+    assert events[-1].n_labels == 1000
+    with pytest.raises(AttributeError):
+        events[0].n_labels = 1  # type: ignore[misc]
