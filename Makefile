@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python -P
 STAMP := $(VENV)/.installed
+PIP := $(VENV)/bin/pip install --quiet --no-compile
+unexport PYTHONDONTWRITEBYTECODE  # the tests start many processes: each would compile all it loads
 
 .PHONY: help setup demo test test-full lint format bench bench-guarantee dist clean
 
@@ -14,15 +16,21 @@ help: ## list the targets
 setup: $(STAMP) ## create .venv and install everything with pip (again when pyproject or constraints change)
 
 # torch comes first and by its exact version: any other request may pull a build with CUDA inside.
+# Some packages carry files that are no Python of this version, which compileall calls a failure.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --upgrade "pip>=25.1"
-	$(VENV)/bin/pip install --quiet --constraint constraints.txt "$$(grep ^torch== constraints.txt)"
-	$(VENV)/bin/pip install --quiet --constraint constraints.txt --group dev --editable ".[models,demo,bench]"
+	$(PIP) --upgrade "pip>=25.1"
+	$(PIP) --constraint constraints.txt "$$(grep ^torch== constraints.txt)"
+	$(PIP) --constraint constraints.txt --group dev --editable ".[models,demo,bench]"
+	$(PY) -m compileall -qq -j 0 $(VENV)/lib || true  # by all cores, where pip takes one
 	touch $(STAMP)
 
 demo: setup ## a guaranteed answer over 10,605 real texts with a real local model
 	$(PY) -m thresher demo
+
+# A worker for each core: threads of OpenMP beside them would wait for one another at full load.
+test test-full: export OMP_NUM_THREADS := 1
+test test-full: export OPENBLAS_NUM_THREADS := 1
 
 test: setup ## the tests that run in minutes
 	$(PY) -m pytest -q -n auto --dist worksteal --durations=20
@@ -34,7 +42,7 @@ lint: setup ## ruff, mypy --strict and the layers, over the package as it is ins
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	rm -rf build/tree
-	$(VENV)/bin/pip install --quiet --no-deps --no-build-isolation --target build/tree .
+	$(PIP) --no-deps --no-build-isolation --target build/tree .
 	$(VENV)/bin/mypy --strict -p thresher
 	PYTHONPATH=build/tree $(VENV)/bin/lint-imports
 

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: real processes, pipes and a pseudo-terminal."""
+"""The command line as a user meets it; real processes where pipes, signals or locks matter."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest import mock
 
 import duckdb
 import pexpect
 import pyarrow.parquet as pq
 import pytest
+
+from thresher.cli import main
 
 SETUP = """
 CREATE TABLE films AS
@@ -50,13 +54,32 @@ def environment(**extra: str) -> dict[str, str]:
     return {**kept, "COLUMNS": "100", **extra}
 
 
-def thresher(
-    *args: str | Path, stdin: str | None = None, **extra: str
-) -> subprocess.CompletedProcess[str]:
+def thresher(*args: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the command line in this process."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+    words = [str(arg) for arg in args]
+    with (
+        mock.patch.dict(os.environ, environment(), clear=True),
+        mock.patch.object(sys, "stdin", io.StringIO(stdin)),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            code = main(words)
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1
+    shown = []
+    for stream in (out, err):
+        stream.seek(0)
+        shown.append(stream.read())
+    return subprocess.CompletedProcess(words, code, *shown)
+
+
+def process(*args: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
     return subprocess.run(
         [sys.executable, "-P", "-m", "thresher", *map(str, args)],
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
@@ -73,17 +96,17 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path, script = folder / "films.duckdb", folder / "setup.sql"
     script.write_text(SETUP)
     (folder / "small_oracle.py").write_text(ORACLE_MODULE)
-    done = thresher("query", "--db", path, "--create", "-f", script)
+    done = process("query", "--db", path, "--create", "-f", script)
     assert (done.returncode, done.stderr) == (0, "")
     return path
 
 
-def query(db: Path, *args: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
-    return thresher("query", "--db", db, *args, **extra)
+def query(db: Path, *args: str | Path) -> subprocess.CompletedProcess[str]:
+    return thresher("query", "--db", db, *args)
 
 
 def test_version_and_help() -> None:
-    assert thresher("--version").stdout.startswith("thresher 0.")
+    assert process("--version").stdout.startswith("thresher 0.")
     shown = thresher("--help")
     assert shown.returncode == 0
     assert "thresher query --db films.duckdb" in shown.stdout
@@ -124,8 +147,11 @@ def test_wrong_usage(args: Sequence[str], message: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_box_when_piped_has_neither_colour_nor_progress(db: Path) -> None:
-    done = query(db, QUERY, "--max-rows", "6")
+@pytest.mark.parametrize("run", [thresher, process])
+def test_box_when_piped_has_neither_colour_nor_progress(
+    db: Path, run: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    done = run("query", "--db", db, QUERY, "--max-rows", "6")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[1].split() == ["│", "id", "│", "title", "│"]
@@ -233,7 +259,7 @@ def declared(db: Path, *args: str, **extra: str) -> subprocess.CompletedProcess[
     sql = """CREATE OR REPLACE TEMP ORACLE is_small(id BIGINT) RETURNS BOOLEAN
         USING python WITH (function = 'small_oracle:small', batch_size = 64);
         SELECT id FROM films WHERE is_small(id)"""
-    return query(db, sql, *args, PYTHONPATH=str(db.parent), **extra)
+    return process("query", "--db", db, sql, *args, PYTHONPATH=str(db.parent), **extra)
 
 
 def test_an_interrupted_query_says_how_many_labels_are_kept(db: Path, tmp_path: Path) -> None:
@@ -268,7 +294,7 @@ def test_labels_are_paid_for_once(db: Path, tmp_path: Path) -> None:
 
 def test_a_locked_database(db: Path) -> None:
     with duckdb.connect(str(db)):
-        done = query(db, "SELECT 1")
+        done = process("query", "--db", db, "SELECT 1")
     assert done.returncode == 1
     assert "lock" in done.stderr
     assert "--read-only" in done.stderr
