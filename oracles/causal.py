@@ -20,6 +20,7 @@ from thresher.oracles.chat_templates import chat_prompt
 from thresher.oracles.prompt_tokens import PromptTokens, answer_tokens
 from thresher.oracles.prompts import Prompt
 from thresher.oracles.runtime import quiet
+from thresher.oracles.token_counts import TokenCount
 
 if TYPE_CHECKING:
     import torch
@@ -82,6 +83,11 @@ class AnswerScorer:
     budget : int
         Tokens of one pass, padding counted.
 
+    Attributes
+    ----------
+    tokens : TokenCount
+        Of the prompts that were scored, what is computed once for all of them counted with each.
+
     Raises
     ------
     OperationalError
@@ -96,6 +102,7 @@ class AnswerScorer:
         budget: int,
     ) -> None:
         self._question, self._replicas, self._budget = question, replicas, budget
+        self.tokens = TokenCount()
         prompt = question.prompt
         if question.chat:
             prompt = chat_prompt(tokenizer, prompt, question.system, question.who)
@@ -205,6 +212,7 @@ class AnswerScorer:
             return self._encode([values[i] for i in rows])
 
         def use(rows: Positions, prompts: list[list[int]]) -> None:
+            self.tokens.add(n_read=sum(map(len, prompts)))
             found[rows] = self._score_tokens(prompts)
 
         ahead(prepare, np.array_split(by_length, n_chunks), use)

@@ -16,6 +16,7 @@ from thresher.oracles.options import Options
 from thresher.oracles.prompts import parse_prompt, system_prompt, unescape
 from thresher.oracles.protocols import Answers, Signature
 from thresher.oracles.runtime import Runtime
+from thresher.oracles.token_counts import TokenCount
 from thresher.oracles.weights import Source, load_model
 
 __all__ = ["ChoosingTask", "choosing_task", "question_facts", "question_of"]
@@ -72,6 +73,10 @@ class ChoosingTask:
 class _Choosing:
     question: Question
     scorer: AnswerScorer
+
+    @property
+    def tokens(self) -> TokenCount:
+        return self.scorer.tokens
 
     def answer(self, batch: pa.Table) -> Answers:
         scores = self.scorer.score(self.question.prompt.rows(batch))

@@ -20,6 +20,7 @@ from thresher.oracles.options import Options
 from thresher.oracles.prompts import Prompt, parse_prompt
 from thresher.oracles.protocols import Answers, Signature
 from thresher.oracles.runtime import Runtime
+from thresher.oracles.token_counts import TokenCount
 from thresher.oracles.weights import Source, load_model
 
 __all__ = [
@@ -81,6 +82,7 @@ class _Classifying:
     labels: tuple[str, ...]
     kind: str
     score: Callable[[pa.Table], Scores]
+    tokens: TokenCount | None = None
 
     def answer(self, batch: pa.Table) -> Answers:
         logits = self.score(batch)
@@ -138,7 +140,9 @@ class LabelledTask(LabelTask):
         if self.reader is None:
             scorer = TextLogits(processor, replicas, runtime.batch_tokens, self.max_tokens)
             score = scorer.score
-            return _Classifying(self.choice, labels, kind, lambda batch: score(*self.texts(batch)))
+            return _Classifying(
+                self.choice, labels, kind, lambda batch: score(*self.texts(batch)), scorer.tokens
+            )
         if self.name == "image-classification":
             scorer = ImageLogits(self.reader, processor, replicas, lambda m, x: m(x).logits)
         else:

@@ -26,6 +26,7 @@ from thresher.oracles.prompt_tokens import PromptTokens
 from thresher.oracles.prompts import Prompt, parse_prompt, system_prompt, unescape
 from thresher.oracles.protocols import Answers, Signature
 from thresher.oracles.runtime import Runtime, quiet
+from thresher.oracles.token_counts import TokenCount
 from thresher.oracles.weights import Source, load_model
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class _Writing:
         from transformers import GenerationConfig
 
         self._task, self._tokenizer, self._replicas = task, tokenizer, replicas
-        self._budget = budget
+        self._budget, self.tokens = budget, TokenCount()
         prompt = task.prompt
         if task.chat:
             prompt = chat_prompt(tokenizer, prompt, task.system, task.who)
@@ -203,10 +204,17 @@ class _Writing:
                 max_new_tokens=n_new,
                 **stop,
             )[:, width:]
+        n_written = sum(self._end(row)[1] for row in written.tolist())
+        self.tokens.add(n_read=sum(map(len, prompts)), n_written=n_written)
         return [self._ended(row) for row in written.tolist()]
 
-    def _ended(self, ids: list[int]) -> tuple[str, bool]:
+    def _end(self, ids: list[int]) -> tuple[int | None, int]:
+        """Where an end stands, if it does; and how many tokens were written up to it."""
         end = next((i for i, token in enumerate(ids) if token in self._ends), None)
+        return end, len(ids) if end is None else end + 1
+
+    def _ended(self, ids: list[int]) -> tuple[str, bool]:
+        end, _ = self._end(ids)
         text = str(self._tokenizer.decode(ids[:end], skip_special_tokens=True))
         stop = self._task.stop
         if stop is not None and stop in text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ from thresher.errors import OracleError
 from thresher.oracles.options import Options
 from thresher.oracles.protocols import Answers
 from thresher.oracles.runtime import Runtime, quiet, resolve_runtime
+from thresher.oracles.token_counts import COUNTING_TASKS, TokenCount
 from thresher.oracles.versions import digest
 from thresher.oracles.weights import Source
 
@@ -17,7 +19,7 @@ __all__ = ["LoadedTask", "LocalOracle", "Task"]
 
 
 class LoadedTask(Protocol):
-    """A task whose model is in memory."""
+    """A task whose model is in memory; one that counts tokens has them as its `tokens`."""
 
     def answer(self, batch: pa.Table) -> Answers:
         """Label a batch of one row or more."""
@@ -87,6 +89,11 @@ class LocalOracle:
         )
 
     @property
+    def counts_tokens(self) -> bool:
+        """Whether answers say how many tokens they took: where rows are tokens."""
+        return self._task.name in COUNTING_TASKS
+
+    @property
     def batch_size(self) -> int:
         """Rows passed at once: a second or a few of work."""
         return self._resolved().batch_size
@@ -111,10 +118,12 @@ class LocalOracle:
             self._loaded = self._task.load(self._source, self._weights_version(), runtime)
         try:
             with quiet():
-                return self._loaded.answer(batch)
+                answers = self._loaded.answer(batch)
         except RuntimeError as error:  # torch: out of memory, an operation the device lacks
             reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
             raise OracleError(
                 f"{self._options.who}: the model failed: {reason}. Write a smaller batch_tokens,"
                 " or another device or dtype."
             ) from error
+        count: TokenCount | None = getattr(self._loaded, "tokens", None)
+        return answers if count is None else replace(answers, tokens=count.settled())

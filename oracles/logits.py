@@ -14,6 +14,7 @@ import pyarrow as pa
 from thresher.oracles.batching import Replicas, ahead, n_threads, token_batches
 from thresher.oracles.media import MediaReader, read_image, read_sound
 from thresher.oracles.runtime import quiet
+from thresher.oracles.token_counts import TokenCount
 
 if TYPE_CHECKING:
     import torch
@@ -51,6 +52,11 @@ class TextLogits:
         Longest sequence; None for what the model takes.
     cut : str
         Which of two texts is cut: ``longest_first`` or ``only_first``.
+
+    Attributes
+    ----------
+    tokens : TokenCount
+        Of the texts that were scored.
     """
 
     def __init__(
@@ -62,7 +68,7 @@ class TextLogits:
         cut: str = "longest_first",
     ) -> None:
         self._tokenizer, self._replicas, self._budget = tokenizer, replicas, budget
-        self._cut = cut
+        self._cut, self.tokens = cut, TokenCount()
         config = replicas.model.config
         self._limit = context_length(config, tokenizer, max_tokens)
         pad = config.get_text_config().pad_token_id
@@ -86,6 +92,7 @@ class TextLogits:
             )
         columns = {k: v for k, v in encoded.items() if k in ("input_ids", "token_type_ids")}
         lengths = np.array([len(ids) for ids in columns["input_ids"]], dtype=np.int64)
+        self.tokens.add(n_read=int(lengths.sum()))
         found = np.zeros((len(texts), _n_labels(self._replicas)))
 
         def work(model: PreTrainedModel, batch: Positions) -> None:

@@ -23,6 +23,7 @@ from thresher.oracles.options import Options
 from thresher.oracles.prompt_tokens import answer_tokens, special_texts
 from thresher.oracles.protocols import Answers, Argument, Signature
 from thresher.oracles.runtime import Runtime, quiet
+from thresher.oracles.token_counts import TokenCount
 from thresher.oracles.weights import Source, load_model
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class _Viewing:
             self._prompt = chat_prompt(
                 processor, question.prompt, question.system, question.who, before=("image",)
             )
-        self._lock = threading.Lock()
+        self._lock, self.tokens = threading.Lock(), TokenCount()
         tokenizer.padding_side = "right"
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
@@ -157,6 +158,7 @@ class _Viewing:
         rows = torch.arange(len(positions), device=last.device)
         logits = model(**given, use_cache=False).logits[rows, last]
         chosen: npt.NDArray[np.float64] = logits[:, self._wanted].float().cpu().double().numpy()
+        self.tokens.add(n_read=int(given["attention_mask"].sum()))
         return chosen
 
 

@@ -20,6 +20,7 @@ from thresher.oracles.media import MediaReader
 from thresher.oracles.options import Options
 from thresher.oracles.protocols import Answers, Signature
 from thresher.oracles.runtime import Runtime, quiet
+from thresher.oracles.token_counts import TokenCount
 from thresher.oracles.weights import Source, load_model
 
 if TYPE_CHECKING:
@@ -89,6 +90,10 @@ class _Entailing:
     scorer: TextLogits
     entails: int
     against: int | None
+
+    @property
+    def tokens(self) -> TokenCount:
+        return self.scorer.tokens
 
     def answer(self, batch: pa.Table) -> Answers:
         task, n_labels = self.task, len(self.task.labels)
