@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from thresher.certificate import Interval
 from thresher.plan import Aggregate, Estimation
-from thresher.recounts import FACTS, value_stage
+from thresher.recounts import FACTS, NO_ANSWER, value_stage
 from thresher.sampling import MeasureEstimate, ValueStep
 from thresher.targets import ErrorTarget
 
@@ -53,6 +53,8 @@ class Evidence:
         Values that no oracle gives, for each `Measured`; NaN where a row never counts.
     steps : sequence of ValueStep
         Labels bought for the estimates, in order.
+    failed : ndarray of int64, shape (k,)
+        Rows that were asked and have no answer.
     """
 
     estimation: Estimation
@@ -61,12 +63,21 @@ class Evidence:
     values: Floats
     plain: Sequence[Floats | None]
     steps: Sequence[ValueStep]
+    failed: Integers
 
     def logged(self) -> Iterator[_Values]:
-        """Write the values of known rows, then what was bought, as steps of the label log."""
+        """Write the values of known rows, then what was bought, as steps of the label log.
+
+        Rows without an answer follow, in each column that they may count in.
+        """
         facts = np.flatnonzero(self.known & ~np.isnan(self.values).all(axis=1))
         for step in (ValueStep(FACTS, facts, self.values[facts]), *self.steps):
             yield from self._by_group(step)
+        nothing = np.full((len(self.failed), self.values.shape[1]), np.nan)
+        for one in self._by_group(ValueStep(NO_ANSWER, self.failed, nothing)):
+            column = int(one.stage.rpartition("[")[2].removesuffix("]"))
+            counts = self._possible(column)[one.rows]
+            yield _Values(one.stage, one.rows[counts], one.answers[counts])
 
     def _by_group(self, step: ValueStep) -> Iterator[_Values]:
         """Write one step: the rows of each group, once for each column."""

@@ -14,6 +14,7 @@ from thresher.certifying import certify, finite
 from thresher.errors import DataError, NotSupportedError, ShortfallError, UnansweredError
 from thresher.estimands import Estimands, error_of, group_codes
 from thresher.estimate_records import Evidence, widest_limits
+from thresher.failures import counted_both_ways, logged, unanswered
 from thresher.labelling import Labeller
 from thresher.plan import Aggregate, Estimation, Measured
 from thresher.progress import Limits
@@ -101,17 +102,19 @@ class _Estimating:
         sequential = run.interruptible or run.targets.error is not None
         if sampled and run.n_unknown <= run.labeller.remaining and not sequential:
             algorithm, steps = "exact", self._label_all()
+            grade = "distribution-free" if len(run.labeller.failed) else "exact"
         elif sampled:
             result = self._sample(sampled)
             grade, algorithm, steps = result.grade, result.algorithm, result.steps
             met = result.met or run.targets.error is None
         found = self._scaled(() if result is None else result.measures)
-        note = self._policy(result, found)
+        note = counted_both_ways(run, self._policy(result, found))
         rows = self._present()
         table = self._table(found, rows)
         evidence = Evidence(
-            self.estimation, self.codes, run.known >= 0, self.values, self.population.plain, steps
-        )
+            self.estimation, self.codes, run.known >= 0, self.values, self.population.plain, steps,
+            run.labeller.failed,
+        )  # fmt: skip
         certificate = certify(
             run,
             grade=grade,
@@ -120,7 +123,7 @@ class _Estimating:
             assumption=None if result is None else result.assumption,
             n_returned=table.num_rows,
             steps=(*run.fit_steps, *(Step(s.stage, s.rows, _counts(s.values)) for s in steps)),
-            logged=(*run.fit_steps, *evidence.logged()),
+            logged=(*logged(run, ()), *evidence.logged()),
             algorithm=algorithm,
             tests=evidence.records(found, rows, numbers, None if result is None else result.tests),
             intervals=tuple(self._intervals(found, rows)),
@@ -134,6 +137,7 @@ class _Estimating:
         values = self.run.labeller.measure(rows)
         self.values[rows] = values
         self.negative[rows] = ~self.run.labeller(rows)  # known by now: nothing is asked again
+        self.negative[self.run.labeller.failed] = False
         self.complete = True
         return (ValueStep("all", rows, values),)
 
@@ -162,8 +166,10 @@ class _Estimating:
         ]
         procedure: Callable[..., AggregateEstimate] = estimate_aggregates_normal
         if not normal:
-            watch = self._watch if run.labeller.counts else None
-            procedure = partial(estimate_aggregates, error=self._error(aggregates), watch=watch)
+            procedure = partial(
+                estimate_aggregates, error=self._error(aggregates), unanswered=unanswered(run),
+                watch=self._watch if run.labeller.counts else None,
+            )  # fmt: skip
         try:
             return procedure(
                 scores,
@@ -283,7 +289,16 @@ class _Estimating:
         if aggregate.denominator is not None:
             with np.errstate(invalid="ignore", divide="ignore"):
                 above = above / self._sums(aggregate.denominator, aggregate)
-        return MeasureEstimate(above, above, above)
+        return MeasureEstimate(above, above, above + self._failed(aggregate))
+
+    def _failed(self, aggregate: Aggregate) -> Floats:
+        """Count by group the rows without an answer that may count; 0 where no label matters."""
+        failed = self.run.labeller.failed
+        if not len(failed) or self.estimands.certain(aggregate):
+            return np.zeros(self.n_groups)
+        plain = self.population.plain[aggregate.column]
+        counts = failed if plain is None else failed[~np.isnan(plain[failed])]
+        return np.bincount(self.codes[counts], minlength=self.n_groups).astype(np.float64)
 
     def _sums(self, number: int, aggregate: Aggregate) -> Floats:
         plain = self.values[:, number] if self.complete else self.population.plain[number]
@@ -300,6 +315,7 @@ class _Estimating:
         if not self.estimation.groups:
             return np.zeros(1, dtype=np.int64)
         gone = (self.run.known == 0) | self.negative
+        gone[self.run.labeller.failed] = False
         return np.unique(self.codes[~gone])
 
     def _table(self, found: Sequence[MeasureEstimate], rows: npt.NDArray[np.int64]) -> pa.Table:

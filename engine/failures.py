@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thresher.errors import NotSupportedError, ShortfallError
+from thresher.permits import stops_anywhere
 from thresher.plan import SelectionQuery
 from thresher.reports import counted
 from thresher.sampling import Selection, Step, Unanswered, bear
@@ -19,9 +20,15 @@ from thresher.targets import Targets
 if TYPE_CHECKING:
     from thresher.running import Running
 
-__all__ = ["bears_failures", "logged", "unanswered", "without_failures"]
+__all__ = ["bears_failures", "counted_both_ways", "logged", "unanswered", "without_failures"]
 
 _SERVED = ("exact", "recall", "precision", "joint")
+_KEPT = "labels bought by then are kept, and the same query goes on from them."
+_UNSERVED = (
+    "ON ORACLE ERROR WORST CASE serves queries without a target, RECALL and PRECISION TARGET, and "
+    "counts with ORACLE LIMIT n, over rows as they are: without ACCURACY TARGET, LIMIT, other "
+    "aggregates, ASSUMING, calls in the SELECT list and audits."
+)
 
 
 def bears_failures(
@@ -37,18 +44,34 @@ def bears_failures(
     asked = query.tail.on_oracle_error or settings.get("on_oracle_error")
     if asked != "WORST CASE" or not query.all_calls:
         return False
-    served = targets.kind in _SERVED and query.outputs is None
-    served &= query.tail.assuming is None and not query.answer.aggregates
-    if served and not audited and query.estimation is None:
+    sampled = query.outputs is None and query.tail.assuming is None and not audited
+    if query.estimation is not None:
+        message = _UNSERVED if not sampled else _not_counted(query, targets, settings)
+    else:
+        served = sampled and targets.kind in _SERVED and not query.answer.aggregates
+        message = None if served else _UNSERVED
+    if message is None:
         return True
-    error = NotSupportedError(
-        "ON ORACLE ERROR WORST CASE serves queries without a target and with RECALL or PRECISION "
-        "TARGET, over rows as they are: without LIMIT, aggregates, ASSUMING, calls in the SELECT "
-        "list and audits. Write ON ORACLE ERROR FAIL: labels bought by then are kept, and the same "
-        "query goes on from them."
-    )
     place = query.tail.places.get("ON ORACLE ERROR", query.all_calls[0].place)
+    error = NotSupportedError(f"{message} Or write ON ORACLE ERROR FAIL: {_KEPT}")
     raise error.at(query.sql, place.offset, place.length)
+
+
+def _not_counted(query: SelectionQuery, targets: Targets, settings: Settings) -> str | None:
+    """Say why an estimate cannot bear rows without an answer; None where it can."""
+    kinds = [a.kind for a in query.estimation.aggregates] if query.estimation else []
+    other = next((kind for kind in kinds if kind != "count"), None)
+    if other is not None:
+        return (
+            f"ON ORACLE ERROR WORST CASE serves counts, not {other}: a row without an answer may "
+            "count with any value of its range, or not at all. Count the rows, or select them."
+        )
+    if targets.error is not None or stops_anywhere(query, targets, settings):
+        return (
+            "ON ORACLE ERROR WORST CASE serves counts of a sample whose size is fixed: draws that "
+            "stop early follow the labels. Write ORACLE LIMIT n alone."
+        )
+    return None
 
 
 def unanswered(run: Running) -> Unanswered | None:
@@ -100,6 +123,17 @@ def without_failures(
     n_back = int(np.count_nonzero(selection.returned[failed]))
     text = f"no oracle could decide {counted(len(failed), 'row')}: {_borne(len(failed), n_back)}"
     return selection, f"{text}. {note}" if note else f"{text}."
+
+
+def counted_both_ways(run: Running, note: str | None) -> str | None:
+    """Say of counts that rows without an answer count in the upper limits alone (W5)."""
+    if not (n_failed := len(run.labeller.failed)):
+        return note
+    text = (
+        f"no oracle could decide {counted(n_failed, 'row')}: not counted in the lower limits, "
+        "counted in the upper ones"
+    )
+    return f"{text}. {note}" if note else f"{text}."
 
 
 def _borne(n_failed: int, n_back: int) -> str:

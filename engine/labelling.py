@@ -225,14 +225,16 @@ class Labeller(Purchases):
         Returns
         -------
         ndarray of float64, shape (k, n_measured)
-            NaN where a row does not count.
+            NaN where a row does not count, and where it has no answer.
         """
         if not len(rows):
             return np.empty((0, self._population.values.shape[1]))
         # An estimator asked for these rows together, no more of them than the budgets allow.
         with self._spending("go on"):
             table, values, _ = self._ask(rows)
-        return self._population.measure(table, values)
+        measured = self._population.measure(table, values)
+        measured[np.isin(rows, self._broken)] = np.nan
+        return measured
 
     def _ask(
         self, rows: npt.NDArray[np.int64]

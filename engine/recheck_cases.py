@@ -42,11 +42,14 @@ class Case:
         Of the certificate.
     group : Labelled
         The labels of the group.
+    failed : ndarray of int64, shape (k,)
+        Rows of the group that may count in the column and have no answer.
     """
 
     record: Record
     interval: Record
     group: Labelled
+    failed: npt.NDArray[np.int64]
 
     @property
     def name(self) -> str:

@@ -37,7 +37,8 @@ def check_estimates(certificate: Record, log: Log) -> list[Check]:
     of_group = {group: log.values(group) for group in {r["group"] for r in records}}
     checks += _columns(certificate, of_group)
     for record in records:
-        case = Case(record, intervals[record["interval"]], of_group[record["group"]])
+        failed = log.failed(record["group"], record["column"])
+        case = Case(record, intervals[record["interval"]], of_group[record["group"]], failed)
         checks += _check(case)
     return checks
 
@@ -152,6 +153,12 @@ def _check_tally(case: Case) -> list[Check]:
     estimate, low, high = case.claim
     found = _tally(case)
     room = CLOSE * max(1.0, abs(found))
+    most = found + len(case.failed)
+    if len(case.failed):
+        ok = case.record["aggregate"] == "count"
+        ok &= max(abs(low - found), abs(high - most)) <= room
+        text = "every row that can change it was asked: rows without an answer count at the top"
+        return [case.check("value", span(low, high), span(found, most), ok, text)]
     if math.isnan(found) or (math.isnan(estimate) and not case.counted):
         ok = math.isnan(estimate)  # SQL has no sum over no rows
     else:
@@ -187,8 +194,10 @@ def _check_strata(case: Case) -> tuple[list[Check], list[tuple[int, int, int]]]:
     for stage in sorted({s["stage"] for s in strata}):
         mine = case.drawn.take(case.drawn.of([stage]))
         counted = int(np.count_nonzero(~np.isnan(case.values(mine))))
-        for field, found in (("n_sample", len(mine.rows)), ("n_found", counted)):
-            claimed = sum(int(s[field]) for s in strata if s["stage"] == stage)
+        n_failed = int(np.count_nonzero(np.isin(mine.rows, case.failed)))
+        found_of = {"n_sample": len(mine.rows), "n_found": counted, "n_failed": n_failed}
+        for field, found in found_of.items():
+            claimed = sum(int(s.get(field, 0)) for s in strata if s["stage"] == stage)
             text = "counted in the log"
             checks.append(case.check(f"{stage}: {field}", claimed, found, claimed == found, text))
     counts = [(int(s["n_rows"]), int(s["n_sample"]), int(s["n_found"])) for s in strata]
@@ -209,12 +218,31 @@ def _check_count(case: Case) -> list[Check]:
     claimed = int(case.record["n_known"])
     checks.append(case.check("n_known", claimed, n_known, claimed == n_known, "known before"))
     low, high = (round(end) - n_known for end in case.claim[1:])
-    found = count_limits(counts, low, high, float(case.record["level"]))
+    level = float(case.record["level"])
+    found = count_limits(counts, low, high, level)
+    if len(case.failed):
+        more, vain = _check_failed(case, counts, (low, high), level)
+        checks, found = [*checks, vain], more
     return checks + [
         case.check(one.name.removeprefix("count: "), one.claimed, one.recomputed, one.ok,
                    f"{one.explanation}, without those known before")
         for one in found
     ]  # fmt: skip
+
+
+def _check_failed(
+    case: Case, counts: list[tuple[int, int, int]], claim: tuple[int, int], level: float
+) -> tuple[list[Check], Check]:
+    """W5: the lower limit without the rows that have no answer, the upper one with all of them."""
+    strata = case.record["strata"]
+    vain = int(np.count_nonzero(~np.isin(case.failed, case.drawn.rows)))
+    claimed = int(case.record.get("n_known_failed", 0))
+    same = case.check("no answer", claimed, vain, claimed == vain, "asked before, without answer")
+    most = [(n, m, x + int(s["n_failed"])) for (n, m, x), s in zip(counts, strata, strict=True)]
+    below = count_limits(counts, claim[0], claim[1], level)
+    above = count_limits(most, claim[0], claim[1] - vain, level)
+    limits = [c for c in below if c.name.endswith("low")]
+    return [*limits, *(c for c in above if c.name.endswith("high"))], same
 
 
 def _check_normal(case: Case) -> list[Check]:

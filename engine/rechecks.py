@@ -22,6 +22,7 @@ from thresher.recounts import Drawn, Log
 
 __all__ = [
     "KINDS",
+    "RANGES",
     "Check",
     "accuracy_limit",
     "check_test",
@@ -32,7 +33,10 @@ __all__ = [
 Record = Mapping[str, Any]
 
 _BELOW = "below"  # stage of rows that a precision query verifies below the head
-_ABOVE, _BOX = 0.6, 0.02  # shares of the level of a count: of the upper limit, of the ranges
+_ABOVE = 0.6  # share of the level of a count that its upper limit has
+RANGES = 0.02
+"""Share of the level of a count for the ranges of its strata."""
+
 _ALLOWANCE = 20_000  # places at which a count with three strata is tried
 
 
@@ -303,7 +307,7 @@ def count_limits(
             Check("count: high", high, certain + top, high >= certain + top, "exact limits"),
             Check("count: low", low, certain + least, low <= certain + least, "exact limits"),
         ]
-    boxed, rest = _BOX * level / (len(open_) - 1), (1 - _BOX) * level
+    boxed, rest = RANGES * level / (len(open_) - 1), (1 - RANGES) * level
     return [
         _refused("count: high", high, open_, high - certain, _ABOVE * rest, boxed),
         _refused("count: low", low, negatives, rows - (low - certain), (1 - _ABOVE) * rest, boxed),

@@ -12,13 +12,16 @@ import pyarrow as pa
 
 from thresher.label_log import KNOWN, SAME_INPUT
 
-__all__ = ["FACTS", "Drawn", "Labelled", "Log", "value_stage"]
+__all__ = ["FACTS", "NO_ANSWER", "Drawn", "Labelled", "Log", "value_stage"]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 FACTS = "facts"
 """Stage of the values of rows that were known before an estimate bought its first label."""
+
+NO_ANSWER = "no answer"
+"""Stage of rows that were asked for an estimate in vain: once for each column they may count in."""
 
 _COLUMNS = ("step", "stage", "row", "truth")
 _VALUE_STAGE = re.compile(r"(.*?)(?: of group (\d+))? \[(\d+)\]", re.DOTALL)
@@ -151,7 +154,7 @@ class Log:
 
     def values(self, group: int) -> Labelled:
         """Return the values of a group, a column for each measured value."""
-        mine = self._group == group
+        mine = (self._group == group) & ~self._based_on([NO_ANSWER])
         places = [np.flatnonzero(mine & (self.column == c)) for c in range(self.n_columns)]
         first = places[0] if places else np.zeros(0, dtype=np.int64)
         rows = self.row[first]
@@ -164,6 +167,11 @@ class Log:
             if same:
                 values[:, c] = self._value[here]
         return Labelled(rows, values, self._base(first), aligned)
+
+    def failed(self, group: int, column: int) -> Integers:
+        """Return the rows of a group that may count in a column and have no answer."""
+        mine = (self._group == group) & (self.column == column)
+        return np.asarray(self.row[mine & self._based_on([NO_ANSWER])], dtype=np.int64)
 
     @property
     def n_columns(self) -> int:
@@ -200,7 +208,7 @@ class Log:
     @property
     def once(self) -> Integers:
         """The row of every label; values of several columns count once, those of facts not."""
-        return self.row[(self.column <= 0) & ~self._based_on([FACTS])]
+        return self.row[(self.column <= 0) & ~self._based_on([FACTS, NO_ANSWER])]
 
     @property
     def facts(self) -> Integers:

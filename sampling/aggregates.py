@@ -11,6 +11,7 @@ import numpy.typing as npt
 from thresher.sampling.error_targets import missing, settle, whole_ends
 from thresher.sampling.extremes import ExtremeTarget, settled, walk
 from thresher.sampling.group_counts import count_groups
+from thresher.sampling.labels import Unanswered
 from thresher.sampling.lines import LinearMeasure
 from thresher.sampling.measures import (
     AggregateEstimate,
@@ -56,6 +57,7 @@ def estimate_aggregates(
     n_groups: int = 1,
     known: tuple[npt.NDArray[np.bool_], Floats] | None = None,
     error: ErrorTarget | None = None,
+    unanswered: Unanswered | None = None,
     watch: Watch | None = None,
 ) -> AggregateEstimate:
     """Estimate aggregates over the rows that count, with limits that hold at this sample size.
@@ -82,6 +84,9 @@ def estimate_aggregates(
         Which rows are known beforehand, and their values: facts, and no part of any sample.
     error : ErrorTarget, optional
         Stop as soon as every interval keeps it; without it the budget is spent.
+    unanswered : callable, optional
+        Rows asked by now without an answer, before this call or in it; their values are NaN. The
+        limits hold whatever is true of them (W5). Served for counts without an error target.
 
     watch : callable, optional
         Told of estimates and limits after each purchase of bets on weighted draws, as an array of
@@ -97,7 +102,8 @@ def estimate_aggregates(
     Raises
     ------
     ValueError
-        If delta, a target or a measure is outside its range, if shapes do not fit, if a sum, a
+        If delta, a target or a measure is outside its range, if shapes do not fit, if `unanswered`
+        is given with an error target or another measure than counts, if a sum, a
         mean or a ratio is asked for of a column without a range, or if the source returns a value
         outside its bounds.
 
@@ -128,9 +134,11 @@ def estimate_aggregates(
     check_shapes(chance, by_group, n_groups, delta, error)
     for measure in measures:
         check_measure(measure, low, high)
-    ledger = ValueLedger(source, low, high, known)
+    ledger = ValueLedger(source, low, high, known, unanswered)
     places = (by_group, n_groups)
     asked = list(measures)
+    if unanswered is not None and (error or any(m.kind != "count" for m in asked)):
+        raise ValueError("rows without an answer are served in counts without an error target")
     if ledger.affords_all and (error is None or not ledger.n_unknown):
         ledger.buy(ledger.unknown(), "all")
         return assemble(ledger, asked, places, delta, [], (), "aggregates: exact", error)
@@ -255,15 +263,21 @@ def assemble(
 ) -> AggregateEstimate:
     """Put the limits together, exact where every row of a group is known."""
     found, met, certain = [], True, True
+    by_group, n_groups = places
     for k, measure in enumerate(measures):
         whole = _known_entirely(measure, ledger, *places)
         exact = tally(measure, ledger.values, *places)
-        estimate, low, high = limits[k] if limits else (exact, exact, exact)
+        failed = np.bincount(by_group[ledger.failed(measure.column)], minlength=n_groups)
+        most = exact + failed
+        estimate, low, high = limits[k] if limits else (exact, exact, most)
         count = measure.kind == "count"
         if count:  # the truth is a whole number
             low, high = whole_ends(low, high)
             estimate = np.clip(np.round(estimate), low, high)
-        estimate, low, high = (np.where(whole, exact, a) for a in (estimate, low, high))
+        ends = (exact, exact, most)
+        estimate, low, high = (
+            np.where(whole, a, b) for a, b in zip(ends, (estimate, low, high), strict=True)
+        )
         if error is not None:
             estimate = settle(error, estimate, low, high, whole=count)
             triples = zip(estimate, low, high, strict=True)
@@ -271,6 +285,7 @@ def assemble(
         # The limits of an extreme are certain: where they meet, so is the extreme.
         extreme = measure.kind in ("min", "max")
         certain = certain and bool((whole | (extreme & (low == high))).all())
+        certain = certain and not failed.any()
         found.append(MeasureEstimate(estimate, low, high, _beyond(measure, k, tests, whole)))
     return AggregateEstimate(
         tuple(found),

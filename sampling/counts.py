@@ -18,10 +18,19 @@ from thresher.sampling.outcomes import Sample, stratum_box
 from thresher.sampling.selection import Step
 from thresher.sampling.strata import StrataPlan, forecast, plan_strata
 
-__all__ = ["CountEstimate", "Stratum", "count_limits", "estimate_count"]
+__all__ = [
+    "TWO_TRUTHS",
+    "CountEstimate",
+    "Stratum",
+    "count_limits",
+    "estimate_count",
+    "worst_limits",
+]
 
 _ABOVE = 0.6  # share of the level that the upper limit spends: it is the wider side
 _BOX = 0.02  # share of the level for the ranges in which the nuisance is searched
+TWO_TRUTHS = 1 + _BOX
+"""What limits of two truths, one on either side, fail with in units of their level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,8 @@ class Stratum:
     n_rows, n_sample, n_found : int
         Rows that were unlabelled before, how many of them were labelled (a uniform sample without
         replacement), and the positives among those.
+    n_failed : int
+        Rows of the sample that have no answer: none of `n_found`.
     """
 
     stage: str
@@ -45,6 +56,7 @@ class Stratum:
     n_rows: int
     n_sample: int
     n_found: int
+    n_failed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +150,39 @@ def count_limits(strata: Sequence[tuple[int, int, int]], delta: float) -> tuple[
     negatives = total_upper([s.negated() for s in open_], mirrored, below, -float(ndtri(below)))
     low = sum(s.n_rows for s in open_) - negatives
     return certain + low, certain + max(low, high)  # a wider interval holds as well
+
+
+def worst_limits(strata: Sequence[Stratum], level: float) -> tuple[int, int]:
+    """Return limits of the positives that hold whatever is true of rows without an answer.
+
+    Parameters
+    ----------
+    strata : sequence of Stratum
+        As `count_limits` takes them.
+    level : float
+        That of `count_limits`, in (0, 1); both limits fail with at most `TWO_TRUTHS` times as much.
+
+    Returns
+    -------
+    low, high : int
+
+    Notes
+    -----
+    The lower limit is that of the truth in which no row without an answer is positive, the upper
+    one that of the truth in which all are, each with ranges of its own (W5 in the guarantees).
+
+    Examples
+    --------
+    >>> worst_limits([Stratum("stratum 1", 0.9, 0.1, 1000, 100, 30)], 0.05)
+    (214, 391)
+    >>> worst_limits([Stratum("stratum 1", 0.9, 0.1, 1000, 100, 30, n_failed=2)], 0.05)
+    (214, 412)
+    """
+    counts = [(s.n_rows, s.n_sample, s.n_found) for s in strata]
+    if not any(s.n_failed for s in strata):
+        return count_limits(counts, level)
+    most = [(s.n_rows, s.n_sample, s.n_found + s.n_failed) for s in strata]
+    return count_limits(counts, level)[0], count_limits(most, level)[1]
 
 
 def _check(strata: Sequence[tuple[int, int, int]], delta: float) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
-from thresher.sampling.counts import Stratum, count_limits
+from thresher.sampling.counts import TWO_TRUTHS, Stratum, worst_limits
 from thresher.sampling.draw_plan import Costs, allocate
 from thresher.sampling.ledger import rank_rows
 from thresher.sampling.measures import CountTest, Measure
@@ -52,11 +52,17 @@ class Part:
     members: Integers
     drawn: Integers
 
-    def stratum(self, scores: npt.NDArray[np.floating], values: Floats) -> Stratum:
-        """Return what was found, given one column's value of every labelled row; shape (n,)."""
+    def stratum(
+        self, scores: npt.NDArray[np.floating], values: Floats, failed: Integers | None = None
+    ) -> Stratum:
+        """Return what was found, given one column's value of every labelled row; shape (n,).
+
+        `failed` are the rows without an answer that may count.
+        """
         found = int(np.count_nonzero(~np.isnan(values[self.drawn])))
         ends = (float(scores[self.members[0]]), float(scores[self.members[-1]]))
-        return Stratum(self.stage, *ends, len(self.members), len(self.drawn), found)
+        n_failed = 0 if failed is None else int(np.count_nonzero(np.isin(self.drawn, failed)))
+        return Stratum(self.stage, *ends, len(self.members), len(self.drawn), found, n_failed)
 
 
 def count_groups(
@@ -93,30 +99,35 @@ def count_groups(
     -----
     Every group is stratified by score and sampled apart, each of its intervals fails with
     probability at most delta over the number of intervals (G1 in the guarantees of aggregates).
+    Rows without an answer count in the upper limits alone (W5).
     """
     columns = [m.column for m in measures]
     base = np.array([_counted(ledger, c, groups, n_groups) for c in columns])
+    vain = np.array([np.bincount(groups[ledger.failed(c)], minlength=n_groups) for c in columns])
     rows = ledger.unknown()
     sizes = np.bincount(groups[rows], minlength=n_groups)
     level = delta / max(1, len(measures) * int(np.count_nonzero(sizes)))
+    if ledger.may_fail:
+        level /= TWO_TRUTHS
     most = 3 if np.count_nonzero(sizes) <= _MANY else 2
     parts = plan_parts(scores, ledger, groups, sizes, level, rng, most)
     for stage in sorted({p.stage for p in parts}):
         chosen = [p.drawn for p in parts if p.stage == stage]
         ledger.buy(np.concatenate(chosen), stage)
-    estimate, low, high = base.copy(), base.copy(), base.copy()
+    estimate, low, high = base.copy(), base.copy(), base + vain
     tests = []
     for g in np.flatnonzero(sizes):
         mine = [p for p in parts if p.group == g]
         for k, column in enumerate(columns):
-            strata = tuple(p.stratum(scores, ledger.values[column]) for p in mine)
-            counts = [(s.n_rows, s.n_sample, s.n_found) for s in strata]
-            bottom, top = count_limits(counts, level)
+            failed = ledger.failed(column)
+            strata = tuple(p.stratum(scores, ledger.values[column], failed) for p in mine)
+            bottom, top = worst_limits(strata, level)
             guess = float(sum(s.n_rows * s.n_found / max(s.n_sample, 1) for s in strata))
             estimate[k, g] += min(max(round(guess), bottom), top)
             low[k, g] += bottom
             high[k, g] += top
-            tests.append(CountTest(k, int(g), int(base[k, g]), strata, level))
+            n_known = int(base[k, g]), int(vain[k, g])
+            tests.append(CountTest(k, int(g), n_known[0], strata, level, n_known[1]))
     return GroupCounts(estimate, low, high, tuple(tests))
 
 

@@ -153,6 +153,8 @@ class CountTest:
         Their samples are independent.
     level : float
         Failure probability of the two limits together.
+    n_known_failed : int
+        Rows asked beforehand that may count, and have no answer: none of `n_known`.
     """
 
     measure: int
@@ -160,6 +162,7 @@ class CountTest:
     n_known: int
     strata: tuple[Stratum, ...]
     level: float
+    n_known_failed: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

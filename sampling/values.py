@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from thresher.sampling.labels import Unanswered
 from thresher.sampling.measures import ValueStep
 
 __all__ = ["CountedValues", "ValueLedger", "ValueSource"]
@@ -91,6 +92,8 @@ class ValueLedger:
         Bounds of the value of a row if it counts; NaN where it never does.
     known : (ndarray of bool (n,), ndarray of float64 (n, n_columns)), optional
         Which rows are known beforehand, and their values.
+    unanswered : callable, optional
+        Rows asked by now without an answer, beforehand or since: their values are NaN.
     """
 
     def __init__(
@@ -99,9 +102,11 @@ class ValueLedger:
         low: Floats,
         high: Floats,
         known: tuple[npt.NDArray[np.bool_], Floats] | None,
+        unanswered: Unanswered | None = None,
     ) -> None:
         n_columns, n_rows = low.shape
         self._source, self.low, self.high = source, low, high
+        self._unanswered = unanswered
         self.n_rows, self.n_columns = n_rows, n_columns
         self.values = np.full((n_columns, n_rows), np.nan)
         self.known: npt.NDArray[np.bool_] = np.asarray(np.isnan(low).all(axis=0))
@@ -117,6 +122,18 @@ class ValueLedger:
             self._check(np.flatnonzero(mask), values[mask])
             self.values[:, mask] = values[mask].T
             self.known |= mask
+
+    @property
+    def may_fail(self) -> bool:
+        """Whether rows may have no answer."""
+        return self._unanswered is not None
+
+    def failed(self, column: int) -> Integers:
+        """Return the rows without an answer that may count in a column, ascending."""
+        if self._unanswered is None:
+            return np.zeros(0, dtype=np.int64)
+        rows = np.sort(self._unanswered())
+        return np.asarray(rows[~np.isnan(self.low[column, rows])], dtype=np.int64)
 
     @property
     def n_unknown(self) -> int:
