@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from thresher.answering import Answering, Keys
-from thresher.plan import Leaf, SelectionQuery
+from thresher.answering import Answering, Keys, fresh
+from thresher.plan import Leaf, OracleCall, SelectionQuery
 from thresher.population import Population
 from thresher.sql.lowering import kept_columns
 from thresher.sql.shipping import ORDER, ROW, SENT, Shipped
@@ -39,11 +39,14 @@ class FedRows:
         Row keys, in the order of `ROW`.
     sent : ndarray of int64, shape (n_rows,), or None
         The number under which each row was sent, in the order of `ROW`; None where it is `ROW`.
+    places : ndarray of int64, shape (n_rows,), or None
+        Where each row stands in `table`, in the order of `ROW`; None where that is its order.
     """
 
     table: pa.Table
     keys: list[Numbers]
     sent: Numbers | None
+    places: Numbers | None
 
     def numbers(self, rows: Numbers) -> Numbers:
         """Return under which numbers rows were sent."""
@@ -66,13 +69,17 @@ def fed_rows(shipped: Shipped, numbers: Numbers, table: pa.Table) -> FedRows:
     wanted = [name for name, _ in shipped.columns] + ([ORDER] if shipped.ordered else [])
     columns = {name: table.column(name) for name in wanted}
     if len(leaves) == 1 and not leaves[0].lateral:
-        ordered = numbers if np.all(numbers[1:] > numbers[:-1]) else np.sort(numbers)
-        return FedRows(pa.table({ROW: numbers, **columns}), [ordered], None)
+        found = pa.table({ROW: numbers, **columns})
+        if np.all(numbers[1:] > numbers[:-1]):
+            return FedRows(found, [numbers], None, None)
+        order = np.argsort(numbers, kind="stable")
+        return FedRows(found, [numbers[order]], None, order)
     keys = [np.asarray(table.column(leaf.row).to_numpy(), dtype=np.int64) for leaf in leaves]
     order = np.lexsort(keys[::-1])
     places = np.empty(len(order), dtype=np.int64)
     places[order] = np.arange(len(order))
-    return FedRows(pa.table({ROW: places, **columns}), [k[order] for k in keys], numbers[order])
+    found = pa.table({ROW: places, **columns})
+    return FedRows(found, [k[order] for k in keys], numbers[order], order)
 
 
 class FedPopulation(Population):
@@ -98,6 +105,8 @@ class FedPopulation(Population):
         rows: FedRows,
     ) -> None:
         self._shipped, self._rows = shipped, rows
+        self._batches = rows.table.to_batches()
+        self._ends = np.cumsum([batch.num_rows for batch in self._batches])
         connection.register(SENT, rows.table)
         super().__init__(connection, query, [None] * len(query.calls))
 
@@ -114,6 +123,29 @@ class FedPopulation(Population):
     def close(self) -> None:
         """Let go of the rows."""
         self._connection.unregister(SENT)
+
+    def inputs(self, rows: Numbers, calls: tuple[OracleCall, ...] | None = None) -> pa.Table:
+        """Fetch model inputs: see `Population.inputs`. The rows are found by their places."""
+        name, sources = fresh("few"), self._sources
+        self._connection.register(name, self._few(rows))
+        self._sources = [f"{name} AS {identifier(leaf.alias)}" for leaf in self._query.leaves]
+        try:
+            return super().inputs(rows, calls)
+        finally:
+            self._sources = sources
+            self._connection.unregister(name)
+
+    def _few(self, rows: Numbers) -> pa.Table:
+        """Return some rows, in any order."""
+        # Table.take would first join the texts of all rows, which may be over 2 GB.
+        places = np.sort(rows if self._rows.places is None else self._rows.places[rows])
+        cuts = np.searchsorted(places, self._ends)
+        taken, first, start = [], 0, 0
+        for batch, cut, end in zip(self._batches, cuts, self._ends, strict=True):
+            if cut > first:
+                taken.append(batch.take(pa.array(places[first:cut] - start)))
+            first, start = cut, end
+        return pa.Table.from_batches(taken, schema=self._rows.table.schema)
 
     def _source(self, leaf: Leaf) -> str:
         return f"{SENT} AS {identifier(leaf.alias)}"
