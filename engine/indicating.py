@@ -12,6 +12,7 @@ from thresher.targets import Targets
 
 __all__ = ["Indicating", "Indicator"]
 
+Floats = npt.NDArray[np.float64]
 _LEAST = 20  # labels; fewer suggest nothing
 _STRATA, _LEAST_IN = 20, 8  # most strata of the scores, and least labels of each
 
@@ -57,7 +58,8 @@ class Indicator:
         ends = np.append(ranks[size - 1 : len(ranks) - size + 1 : size] + 1, len(truth))
         stratum = np.searchsorted(ends, self._rank[labelled], side="right")
         n_known = np.bincount(stratum, minlength=len(ends)).astype(np.float64)
-        n_true = np.bincount(stratum, truth[labelled] > 0, len(ends))
+        positives = (truth[labelled] > 0).astype(np.float64)
+        n_true: Floats = np.bincount(stratum, positives, len(ends)).astype(np.float64)
         n_rows = np.diff(ends, prepend=0).astype(np.float64)
         rate, unknown = n_true / n_known, n_rows - n_known
         positive = n_true + unknown * rate
@@ -71,10 +73,10 @@ class Indicator:
 
     def _cut(
         self,
-        positive: npt.NDArray[np.float64],
-        n_true: npt.NDArray[np.float64],
-        n_rows: npt.NDArray[np.float64],
-        n_known: npt.NDArray[np.float64],
+        positive: Floats,
+        n_true: Floats,
+        n_rows: Floats,
+        n_known: Floats,
     ) -> tuple[int | None, float | None, float | None]:
         """Rows, recall and precision of the answer if it were cut now, after a whole stratum."""
         kind, total = self._targets.kind, float(positive.sum())

@@ -8,12 +8,16 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import thresher
 from tests_support import CountingOracle, make_table
 from thresher import progress
 from thresher.dbapi import Connection
+from thresher.indicating import Indicator
 from thresher.progress import Found, ProgressEvent
+from thresher.targets import Targets
 
 RECALL = "SELECT id FROM t WHERE judge(id) USING score RECALL TARGET 80% ORACLE LIMIT 200"
 
@@ -158,6 +162,7 @@ def test_what_is_indicated_comes_near_and_is_no_bound(
     assert cursor.certificate is not None
 
 
+@pytest.mark.statistical
 @pytest.mark.parametrize(
     "what",
     [
@@ -240,3 +245,42 @@ def test_events_come_a_few_times_a_second(
     assert events[-1].n_labels == 1000
     with pytest.raises(AttributeError):
         events[0].n_labels = 1  # type: ignore[misc]
+
+
+@given(
+    n_rows=st.integers(20, 300),
+    share=st.floats(0.1, 1.0),
+    seed=st.integers(0, 2**32 - 1),
+    ties=st.integers(1, 50),
+    kind=st.sampled_from(["recall", "precision", "joint"]),
+)
+def test_what_is_indicated_is_within_what_is_certain(
+    n_rows: int, share: float, seed: int, ties: int, kind: str
+) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, ties, n_rows) / ties
+    scores[rng.random(n_rows) < 0.1] = np.nan
+    truth = (rng.random(n_rows) < np.nan_to_num(scores)).astype(np.int8)
+    known = np.where(rng.random(n_rows) < share, truth, -1).astype(np.int8)
+    targets = Targets(
+        recall=None if kind == "precision" else 0.9,
+        precision=None if kind == "recall" else 0.8,
+        delta=0.05,
+    )
+    found = Indicator(scores, targets).indicate(known)
+    n_labelled, n_true = int((known >= 0).sum()), int((known > 0).sum())
+    if n_labelled < 20:
+        assert found is None
+        return
+    assert found is not None
+    slack = 1e-9 * n_rows
+    assert n_true - slack <= found.low <= found.n_positive <= found.high + slack
+    assert found.high <= n_true + n_rows - n_labelled + slack
+    if found.n_returned is not None and found.recall is not None and found.precision is not None:
+        assert n_true <= found.n_returned <= n_rows
+        assert 0 <= found.recall <= 1 + slack
+        assert 0 <= found.precision <= 1 + slack
+    if n_labelled == n_rows:
+        assert found.low == found.n_positive == found.high == truth.sum()
+    raised = np.exp(3 * scores) - 7
+    assert Indicator(raised, targets).indicate(known) == found
