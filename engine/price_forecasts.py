@@ -41,14 +41,17 @@ def label_tokens(
     for call in query.calls if len(rows) else ():
         pace = paces.get(call.oracle)
         if pace is not None and pace.n_counted:
-            each = (pace.n_tokens_in + pace.n_tokens_out) / pace.n_counted
-            found[call.oracle] = TokenForecast(each, pace.n_counted)
+            mean = (pace.n_tokens_in + pace.n_tokens_out) / pace.n_counted
+            found[call.oracle] = TokenForecast(mean, pace.n_counted)
             continue
         about = getattr(env.oracles[call.oracle].oracle, "about_tokens", None)
         batch = population.inputs(rows).select(list(call.inputs)).drop_null()
-        if about is not None and batch.num_rows:
-            names = [a.name for a in env.oracles[call.oracle].signature.arguments]
-            found[call.oracle] = TokenForecast(float(about(batch.rename_columns(names))))
+        names = [a.name for a in env.oracles[call.oracle].signature.arguments]
+        if about is None or not batch.num_rows:
+            continue
+        each = about(batch.rename_columns(names))
+        if each is not None:
+            found[call.oracle] = TokenForecast(float(each))
     return found
 
 

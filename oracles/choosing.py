@@ -62,6 +62,10 @@ class ChoosingTask:
         """Prompt, answers, threshold, cut and chat."""
         return question_facts(self.question)
 
+    def texts_read(self, batch: pa.Table) -> list[str]:
+        """Return what the model reads of each row."""
+        return [self.question.prompt.render(row) for row in self.question.prompt.rows(batch)]
+
     def load(self, source: Source, version: str, runtime: Runtime) -> _Choosing:
         """Load the model and find the answers' tokens."""
         tokenizer, replicas = load_model("causal-lm", source, version, runtime)

@@ -67,6 +67,10 @@ class LabelTask:
         prompt = None if self.prompt is None else (self.prompt.literals, self.prompt.fields)
         return (self.choice.label, self.choice.threshold, prompt)
 
+    def texts_read(self, batch: pa.Table) -> list[str]:
+        """Return what the model reads of each row, pairs as one text."""
+        return [" ".join(parts) for parts in zip(*self.texts(batch), strict=True)]
+
     def texts(self, batch: pa.Table) -> list[list[str]]:
         """Return the texts of the rows, a list for each argument; one where there is a prompt."""
         if self.prompt is None:

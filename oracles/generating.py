@@ -97,6 +97,10 @@ class WritingTask:
             (self.chat, self.system, self.stop, self.max_new_tokens),
         )
 
+    def texts_read(self, batch: pa.Table) -> list[str]:
+        """Return what the model reads of each row."""
+        return [self.prompt.render(row) for row in self.prompt.rows(batch)]
+
     def load(self, source: Source, version: str, runtime: Runtime) -> _Writing:
         """Load the model."""
         tokenizer, replicas = load_model("causal-lm", source, version, runtime)

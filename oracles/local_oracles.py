@@ -13,7 +13,7 @@ from thresher.oracles.protocols import Answers
 from thresher.oracles.runtime import Runtime, quiet, resolve_runtime
 from thresher.oracles.token_counts import COUNTING_TASKS, TokenCount
 from thresher.oracles.versions import digest
-from thresher.oracles.weights import Source
+from thresher.oracles.weights import Source, load_tokenizer
 
 __all__ = ["LoadedTask", "LocalOracle", "Task"]
 
@@ -92,6 +92,23 @@ class LocalOracle:
     def counts_tokens(self) -> bool:
         """Whether answers say how many tokens they took: where rows are tokens."""
         return self._task.name in COUNTING_TASKS
+
+    def about_tokens(self, batch: pa.Table) -> float | None:
+        """Return how many tokens a row of a batch has with its prompt, by the model's tokenizer.
+
+        No weights are loaded; what a chat puts round it and what is written is not counted. None
+        where rows are no tokens, or the tokenizer cannot be had without the weights.
+        """
+        read = getattr(self._task, "texts_read", None)
+        if read is None or not self.counts_tokens or not batch.num_rows:
+            return None
+        texts: list[str] | None = read(batch)
+        tokenizer = load_tokenizer(self._source.pinned()) if texts else None
+        if tokenizer is None:
+            return None
+        with quiet():
+            found = tokenizer(texts)["input_ids"]
+        return sum(map(len, found)) / batch.num_rows
 
     @property
     def batch_size(self) -> int:

@@ -71,7 +71,8 @@ class AnswerProxy:
     def about(self, batch: pa.Table) -> Usage | None:
         """Return about what an input takes, by the tokens that the model can tell."""
         tell = getattr(self._oracle, "about_tokens", None)
-        return None if tell is None else Usage(1, (round(tell(batch)), 0))
+        n_tokens = None if tell is None else tell(batch)
+        return None if n_tokens is None else Usage(1, (round(n_tokens), 0))
 
     def score(self, batch: pa.Table) -> npt.NDArray[np.float64]:
         """Return the model's numbers, shape (n,)."""

@@ -20,9 +20,9 @@ from thresher.oracles.runtime import Runtime, quiet
 from thresher.oracles.versions import digest, path_version
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["KINDS", "SOURCE_OPTIONS", "Source", "find_source", "load_model"]
+__all__ = ["KINDS", "SOURCE_OPTIONS", "Source", "find_source", "load_model", "load_tokenizer"]
 
 # What is loaded: the class of the model, and of what turns rows into its inputs.
 KINDS = {
@@ -200,16 +200,38 @@ def find_source(model: str, options: Options, context: Context) -> Source:
     )
 
 
+def _shared(source: Source) -> dict[str, Any]:
+    """What tells the transformers library where to look, and what not to run."""
+    return {
+        "revision": source.revision or "main",
+        "local_files_only": source.local_files_only or source.local,
+        "trust_remote_code": False,
+    }
+
+
+@functools.lru_cache(maxsize=4)
+def load_tokenizer(source: Source) -> PreTrainedTokenizerBase | None:
+    """Return the tokenizer of a model without its weights; None where it cannot be had so."""
+    import transformers
+
+    if source.gguf_file:  # it is in the file with the weights
+        return None
+    try:
+        with quiet():
+            found: PreTrainedTokenizerBase = transformers.AutoTokenizer.from_pretrained(
+                source.place, **_shared(source)
+            )
+    except _LOADING_ERRORS:
+        return None
+    return found
+
+
 def _from_pretrained(kind: str, source: Source, dtype: str) -> tuple[Any, PreTrainedModel]:
     import torch
     import transformers
     from safetensors import SafetensorError
 
-    shared: dict[str, Any] = {
-        "revision": source.revision or "main",
-        "local_files_only": source.local_files_only or source.local,
-        "trust_remote_code": False,
-    }
+    shared = _shared(source)
     if source.gguf_file:
         shared["gguf_file"] = source.gguf_file
     weights = {} if source.gguf_file else {"use_safetensors": True}

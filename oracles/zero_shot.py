@@ -58,6 +58,10 @@ class ZeroShotTask(LabelTask):
     labels: tuple[str, ...] = field(kw_only=True)
     hypotheses: tuple[str, ...] = field(kw_only=True)
 
+    def texts_read(self, batch: pa.Table) -> list[str]:
+        """Return what the model reads of the rows: each with every sentence."""
+        return [f"{text} {one}" for text in self.texts(batch)[0] for one in self.hypotheses]
+
     @property
     def facts(self) -> tuple[object, ...]:
         """Labels, their sentences, what is wanted of them, and the text around the arguments."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,11 @@ def n_tokens(model: Path, texts: list[str], **how: object) -> int:
     return sum(len(tokenizer(text, **how)["input_ids"]) for text in texts)
 
 
+def about(oracle: Oracle) -> float:
+    model: Any = oracle
+    return float(model.about_tokens(pa.table({"text": TEXTS})))
+
+
 def asked(oracle: Oracle) -> tuple[int, int] | None:
     return oracle.answer(pa.table({"text": TEXTS})).tokens
 
@@ -50,18 +56,23 @@ def test_prompts_are_counted_whole_for_each_row(tiny_llama: Path) -> None:
 
 def test_classified_texts_are_counted(classifier: Callable[..., Path]) -> None:
     model = classifier("ham", "spam")
-    assert asked(make(model, "text-classification", label="spam")) == (n_tokens(model, TEXTS), 0)
+    oracle = make(model, "text-classification", label="spam")
+    assert about(oracle) == n_tokens(model, TEXTS) / len(TEXTS)
+    assert asked(oracle) == (n_tokens(model, TEXTS), 0)
 
 
 def test_every_hypothesis_is_read(classifier: Callable[..., Path]) -> None:
     model = classifier("entailment", "neutral", "contradiction")
-    tokens = asked(make(model, "zero-shot", labels=["good", "bad", "dull"], label="good"))
+    oracle = make(model, "zero-shot", labels=["good", "bad", "dull"], label="good")
+    reckoned = about(oracle)
+    tokens = asked(oracle)
     pairs = [
         n_tokens(model, [text], text_pair=f"This example is {label}.")
         for text in TEXTS
         for label in ("good", "bad", "dull")
     ]
     assert tokens == (sum(pairs), 0)
+    assert reckoned == pytest.approx(sum(pairs) / len(TEXTS), rel=0.2)
 
 
 def test_what_is_written_counts_too(tiny_llama: Path) -> None:
@@ -100,6 +111,8 @@ def test_tokens_are_in_spend_certificate_forecast_and_budget(
     with thresher.connect(config={"reuse_labels": False}) as con:
         declared(con, tiny_llama)
         sql = "SELECT id FROM t WHERE judge(text) USING small RECALL TARGET 80% ORACLE LIMIT 60"
+        before = [row[0] for row in con.execute(f"EXPLAIN (FORMAT json) {sql}").fetchall()]
+        outlook = json.loads("".join(before))["blocks"][0]["outlook"]
         certificate = con.execute(sql).certificate
         assert certificate is not None
         assert certificate.proxy_cost is not None
@@ -107,6 +120,10 @@ def test_tokens_are_in_spend_certificate_forecast_and_budget(
         assert certificate.proxy_cost.n_tokens is not None
         each = certificate.n_tokens / certificate.n_labels
         assert 8 < each < 40
+        assert outlook["about_tokens_per_label"]["judge"] == pytest.approx(each, rel=0.15)
+        assert outlook["tokens_measured_on"] == {"judge": 0}
+        (score,) = outlook["proxy_scores"]
+        assert score["tokens"] * 120 == pytest.approx(certificate.proxy_cost.n_tokens, rel=0.15)
         assert 0.9 < certificate.proxy_cost.n_tokens / 120 / each < 1.4
         spend = con.execute("SELECT kind, n_tokens_in FROM thresher_spend()").fetchall()
         assert spend == [
