@@ -18,7 +18,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from thresher.run_identity import VERSION
 from thresher.shell import build, frames
 
 SHELL = Path(build.__file__).parent
@@ -44,7 +44,7 @@ def extension() -> Path:
     target = SHELL / build.EXTENSION
     newest = max(path.stat().st_mtime for path in [*build.SOURCES.iterdir(), SHELL / "build.py"])
     if not target.exists() or target.stat().st_mtime < newest:
-        build.build(target, VERSION)
+        build.build(target, version("thresher"))
     return target
 
 
@@ -90,7 +90,7 @@ class Run:
 
 
 class Double:
-    """The worker, in threads of this process or as a process of its own.
+    """The worker, in threads of this process.
 
     Attributes
     ----------
@@ -102,7 +102,7 @@ class Double:
         How many connections fed each query.
     """
 
-    def __init__(self, path: Path, *, keep_rows: bool = True) -> None:
+    def __init__(self, path: Path) -> None:
         self.hellos: list[list[str | None]] = []
         self.fed: list[tuple[npt.NDArray[np.int64], pa.Table]] = []
         self.states: list[int] = []
@@ -110,7 +110,6 @@ class Double:
         self.cancelled = 0
         self._runs: dict[int, Run] = {}
         self._numbers = itertools.count(time.time_ns())
-        self._keep_rows = keep_rows
         self._server = socket.socket(socket.AF_UNIX)
         self._server.bind(str(path))
         self._server.listen(64)
@@ -142,7 +141,8 @@ class Double:
             except (EOFError, OSError):
                 pass
             except Exception as error:
-                frames.send(client, "r", str(error).encode())
+                with suppress(OSError):
+                    frames.send(client, "r", str(error).encode())
             finally:
                 self._runs.get(number, Run("{}")).parts.clear()
 
@@ -206,10 +206,9 @@ class Double:
         self.states.append(1 + len(others))
         self.counts.append(len(numbers))
         self._perform(client, run.statement, "G")
-        if self._keep_rows:
-            order = np.argsort(numbers)
-            table = pa.Table.from_batches([batch for _, batch in parts])
-            self.fed.append((numbers[order], table.take(order)))
+        order = np.argsort(numbers)
+        table = pa.Table.from_batches([batch for _, batch in parts])
+        self.fed.append((numbers[order], table.take(order)))
         for each in (run, *others):
             each.parts.clear()
         run.kept = frames.encode_bits(_mask(run.statement.get("keep", "all"), numbers))
@@ -230,10 +229,10 @@ def _mask(keep: str, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
 
 
 @contextmanager
-def double(folder: Path, **options: bool) -> Iterator[Double]:
+def double(folder: Path) -> Iterator[Double]:
     """A double in threads of this process, which THRESHER_SOCKET leads to."""
     path = folder / "w.sock"
-    worker = Double(path, **options)
+    worker = Double(path)
     thread = threading.Thread(target=worker.serve, daemon=True)
     thread.start()
     before = os.environ.get("THRESHER_SOCKET")
@@ -249,15 +248,9 @@ def double(folder: Path, **options: bool) -> Iterator[Double]:
 
 
 def process_script(folder: Path) -> Path:
-    """A program that is started like Python with the worker's module, and is this double."""
+    """A program that is started like the worker, and is the double as a process."""
     script = folder / "python"
-    here = Path(__file__).resolve()
-    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P "{here}" "$5"\n')
+    worker = Path(__file__).with_name("tests_support_shell_worker.py")
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -I "{worker}" "$5"\n')
     script.chmod(0o700)
     return script
-
-
-if __name__ == "__main__":
-    os.umask(0o077)
-    Path(sys.argv[1]).unlink(missing_ok=True)
-    Double(Path(sys.argv[1]), keep_rows=False).serve()

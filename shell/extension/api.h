@@ -54,8 +54,6 @@ SLOT(172, char *, duckdb_enum_dictionary_value, (handle type, idx_t index), (typ
 SLOT(173, handle, duckdb_list_type_child_type, (handle type), (type))
 SLOT(174, handle, duckdb_array_type_child_type, (handle type), (type))
 SLOT(175, idx_t, duckdb_array_type_array_size, (handle type), (type))
-SLOT(176, handle, duckdb_map_type_key_type, (handle type), (type))
-SLOT(177, handle, duckdb_map_type_value_type, (handle type), (type))
 SLOT(178, idx_t, duckdb_struct_type_child_count, (handle type), (type))
 SLOT(179, char *, duckdb_struct_type_child_name, (handle type, idx_t index), (type, index))
 SLOT(180, handle, duckdb_struct_type_child_type, (handle type, idx_t index), (type, index))
@@ -123,3 +121,13 @@ struct text {
 };
 _Static_assert(sizeof(struct text) == 16, "DuckDB's strings take 16 bytes");
 static inline const char *text_bytes(const struct text *text) { return text->size <= 12 ? text->inlined : text->pointer; }
+
+static inline void set_null(handle vector, idx_t row) {
+	duckdb_vector_ensure_validity_writable(vector);
+	duckdb_vector_get_validity(vector)[row >> 6] &= ~((uint64_t)1 << (row & 63));
+}
+
+/* A list as DuckDB keeps it: a place in the vector of the elements. */
+struct list {
+	uint64_t from, count;
+};

@@ -5,10 +5,5 @@
 
 struct session *session_hold(struct session *session);
 void session_release(void *session);
-
 bool register_feed(handle connection, struct session *session);      /* feed.c */
 bool register_functions(handle connection, struct session *session); /* functions.c */
-
-/* Bitmaps of the last runs, so that each is fetched once. */
-void kept_runs_of(struct session *session, uint32_t worker); /* another worker counts its runs anew */
-void kept_runs_free(struct kept_runs *kept);

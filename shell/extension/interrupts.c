@@ -1,6 +1,5 @@
 #define _GNU_SOURCE
 #include "wire.h"
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 
@@ -13,41 +12,34 @@ static void on_interrupt(int number, siginfo_t *info, void *context) {
 	pressed = 1;
 	if (earlier.sa_flags & SA_SIGINFO)
 		earlier.sa_sigaction(number, info, context);
-	else if (earlier.sa_handler != SIG_DFL && earlier.sa_handler != SIG_IGN)
+	else if (earlier.sa_handler != SIG_DFL)
 		earlier.sa_handler(number);
 }
 
+static bool earlier_is(void (*handler)(int)) { return !(earlier.sa_flags & SA_SIGINFO) && earlier.sa_handler == handler; }
+
 void interrupts_begin(void) {
+	struct sigaction ours = {.sa_sigaction = on_interrupt, .sa_flags = SA_SIGINFO | SA_RESTART};
 	pthread_mutex_lock(&lock);
 	if (waiting++ == 0) {
-		struct sigaction ours = {.sa_sigaction = on_interrupt, .sa_flags = SA_SIGINFO | SA_RESTART};
-		sigemptyset(&ours.sa_mask);
 		pressed = 0;
 		sigaction(SIGINT, NULL, &earlier);
-		if (earlier.sa_flags & SA_SIGINFO || earlier.sa_handler != SIG_IGN)
+		if (!earlier_is(SIG_IGN))
 			sigaction(SIGINT, &ours, NULL);
 	}
 	pthread_mutex_unlock(&lock);
 }
 
 void interrupts_end(void) {
-	bool unanswered = false;
+	struct sigaction now;
 	pthread_mutex_lock(&lock);
-	if (--waiting == 0) {
-		struct sigaction now;
-		sigaction(SIGINT, NULL, &now);
-		if (now.sa_flags & SA_SIGINFO && now.sa_sigaction == on_interrupt)
-			sigaction(SIGINT, &earlier, NULL);
-		unanswered = pressed && !(earlier.sa_flags & SA_SIGINFO) && earlier.sa_handler == SIG_DFL;
-	}
+	bool last = --waiting == 0;
+	sigaction(SIGINT, NULL, &now);
+	if (last && now.sa_flags & SA_SIGINFO && now.sa_sigaction == on_interrupt)
+		sigaction(SIGINT, &earlier, NULL);
 	pthread_mutex_unlock(&lock);
-	if (unanswered) /* nobody handled it before: then it ends the process, as it would have */
+	if (last && pressed && earlier_is(SIG_DFL)) /* nobody handles it: then it ends the process, as it would have */
 		raise(SIGINT);
 }
 
 bool interrupted(void) { return pressed; }
-
-void interruptible_sleep(int milliseconds) {
-	if (!interrupted())
-		poll(NULL, 0, milliseconds);
-}

@@ -3,11 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct entry {
-	uint64_t offset, length;
+struct child {
+	const char *name;
+	handle type;
 };
-
-/* ---- types ---- */
 
 static uint32_t fixed_width(int type) {
 	static const uint8_t widths[TYPE_ARRAY + 1] = {
@@ -19,95 +18,84 @@ static uint32_t fixed_width(int type) {
 	return type > 0 && type <= TYPE_ARRAY ? widths[type] : 0;
 }
 
-static bool add_byte(struct buffer *description, int byte) {
-	uint8_t one = (uint8_t)byte;
-	return buffer_add(description, &one, 1);
-}
-
-static bool create_enum(struct column *column, handle type) {
+/* Read the words of an ENUM; its vectors hold their numbers, in as few bytes as will do. */
+static bool read_words(struct column *column, handle type) {
+	bool done = true;
 	column->n_words = duckdb_enum_dictionary_size(type);
 	column->width = column->n_words <= 0xFF ? 1 : column->n_words <= 0xFFFF ? 2 : 4;
-	column->words = calloc(column->n_words + 1, sizeof *column->words);
+	column->words = calloc(column->n_words + 1, sizeof *column->words); /* the last one stands for no word */
 	for (uint32_t i = 0; column->words && i < column->n_words; i++) {
-		char *word = duckdb_enum_dictionary_value(type, i), *copy = strdup(word ? word : "");
-		if (word)
-			duckdb_free(word);
-		if (!copy)
-			return false;
-		column->words[i].size = (uint32_t)strlen(copy);
-		column->words[i].pointer = copy;
+		char *word = duckdb_enum_dictionary_value(type, i);
+		column->words[i] = (struct text){(uint32_t)strlen(word), {0}, strdup(word)};
+		done = done && column->words[i].pointer;
+		duckdb_free(word);
 	}
-	return column->words;
+	return done && column->words;
 }
 
-static bool create_child(struct column *child, const char *name, handle type, struct buffer *description,
-                         struct column **refused) {
-	child->name = strdup(name);
-	bool created = child->name && column_create(child, type, description, refused);
-	duckdb_destroy_logical_type(&type);
-	return created;
-}
-
-static bool create_field(struct column *child, const char *name, handle type, struct buffer *description,
-                         struct column **refused) {
-	uint32_t size = name ? (uint32_t)strlen(name) : 0;
-	return buffer_add(description, &size, 4) && buffer_add(description, name, size) &&
-	       create_child(child, name ? name : "", type, description, refused);
-}
-
-static bool create_fields(struct column *column, handle type, struct buffer *description, struct column **refused) {
-	bool map = column->type == TYPE_MAP, created = true;
-	uint32_t count = map ? 2 : (uint32_t)duckdb_struct_type_child_count(type);
-	column->children = calloc(count, sizeof *column->children);
-	if (!column->children || !buffer_add(description, &count, 4))
-		return false;
-	column->n_children = count;
-	if (map)
-		return create_field(column->children, "key", duckdb_map_type_key_type(type), description, refused) &&
-		       create_field(column->children + 1, "value", duckdb_map_type_value_type(type), description, refused);
-	for (uint32_t i = 0; created && i < count; i++) {
-		char *name = duckdb_struct_type_child_name(type, i);
-		created = create_field(column->children + i, name, duckdb_struct_type_child_type(type, i), description,
-		                       refused);
-		duckdb_free(name);
+/* Read the children of a STRUCT, with their names on the wire, or the one of a LIST or ARRAY, without. */
+static bool create_children(struct column *column, handle type, bool named, struct buffer *description,
+                            struct column **refused) {
+	bool done = true;
+	uint32_t count = named ? (uint32_t)duckdb_struct_type_child_count(type) : 1;
+	column->n_children = (column->children = calloc(count, sizeof *column->children)) ? count : 0;
+	description->failed |= !column->children;
+	for (uint32_t i = 0; done && i < column->n_children; i++) {
+		char *name = named ? duckdb_struct_type_child_name(type, i) : NULL;
+		column->children[i].name = strdup(name ? name : column->name);
+		if (named) {
+			buffer_add_text(description, name, strlen(name));
+			duckdb_free(name);
+		}
+		handle child = named                  ? duckdb_struct_type_child_type(type, i)
+		               : column->kind == LIST ? duckdb_list_type_child_type(type)
+		                                      : duckdb_array_type_child_type(type);
+		done = column_create(column->children + i, child, description, refused);
+		duckdb_destroy_logical_type(&child);
 	}
-	return created;
-}
-
-static bool create_element(struct column *column, handle type, struct buffer *description, struct column **refused) {
-	bool list = column->type == TYPE_LIST;
-	if (!list)
-		column->array_size = duckdb_array_type_array_size(type);
-	uint32_t size = (uint32_t)column->array_size;
-	if (!(column->children = calloc(1, sizeof *column->children)) || (!list && !buffer_add(description, &size, 4)))
-		return false;
-	column->n_children = 1;
-	return create_child(column->children, column->name ? column->name : "",
-	                    list ? duckdb_list_type_child_type(type) : duckdb_array_type_child_type(type), description,
-	                    refused);
+	return done;
 }
 
 bool column_create(struct column *column, handle type, struct buffer *description, struct column **refused) {
-	int id = duckdb_get_type_id(type);
-	column->type = id == TYPE_ENUM ? TYPE_VARCHAR : id;
-	column->width = fixed_width(id);
-	if (!add_byte(description, column->type))
-		return false;
-	if (column->width || id == TYPE_VARCHAR || id == TYPE_BLOB)
-		return true;
-	if (id == TYPE_ENUM)
-		return create_enum(column, type);
-	if (id == TYPE_DECIMAL) {
-		uint8_t width = duckdb_decimal_width(type);
-		column->width = width <= 4 ? 2 : width <= 9 ? 4 : width <= 18 ? 8 : 16;
-		return add_byte(description, width) && add_byte(description, duckdb_decimal_scale(type));
+	uint64_t start = description->size;
+	uint8_t id = (uint8_t)(column->type = duckdb_get_type_id(type));
+	if (id == TYPE_ENUM) {
+		description->failed |= !read_words(column, type);
+		id = TYPE_VARCHAR;
 	}
-	if (id == TYPE_STRUCT || id == TYPE_MAP)
-		return create_fields(column, type, description, refused);
-	if (id == TYPE_LIST || id == TYPE_ARRAY)
-		return create_element(column, type, description, refused);
+	buffer_add(description, &id, 1);
+	column->kind = id == TYPE_VARCHAR || id == TYPE_BLOB ? TEXT : FIXED;
+	if (column->kind == TEXT || (column->width = fixed_width(id)))
+		return true;
+	if (id == TYPE_DECIMAL) {
+		uint8_t parts[2] = {duckdb_decimal_width(type), duckdb_decimal_scale(type)};
+		column->width = parts[0] <= 4 ? 2 : parts[0] <= 9 ? 4 : parts[0] <= 18 ? 8 : 16;
+		buffer_add(description, parts, 2);
+		return true;
+	}
+	if (id == TYPE_STRUCT) {
+		uint32_t count = (uint32_t)duckdb_struct_type_child_count(type);
+		column->kind = STRUCT;
+		buffer_add(description, &count, 4);
+		return create_children(column, type, true, description, refused);
+	}
+	if (id == TYPE_ARRAY) {
+		uint32_t size = (uint32_t)(column->array_size = duckdb_array_type_array_size(type));
+		column->kind = ARRAY;
+		buffer_add(description, &size, 4);
+		return create_children(column, type, false, description, refused);
+	}
 	*refused = column;
-	return false;
+	if (id != TYPE_LIST && id != TYPE_MAP)
+		return false;
+	*refused = NULL;
+	column->kind = LIST;
+	if (id == TYPE_MAP) /* a list of structs; on the wire the struct's fields follow at once */
+		description->size = start;
+	bool done = create_children(column, type, false, description, refused);
+	if (id == TYPE_MAP && !description->failed)
+		description->bytes[start] = TYPE_MAP;
+	return done;
 }
 
 void column_free(struct column *column) {
@@ -123,249 +111,176 @@ void column_free(struct column *column) {
 	buffer_free(&column->values);
 }
 
-/* ---- reading vectors ---- */
-
 void column_view(struct column *column, handle vector) {
 	column->data = duckdb_vector_get_data(vector);
 	column->valid = duckdb_vector_get_validity(vector);
-	if (column->type == TYPE_STRUCT)
-		for (uint32_t i = 0; i < column->n_children; i++)
-			column_view(column->children + i, duckdb_struct_vector_get_child(vector, i));
-	else if (column->type == TYPE_ARRAY)
-		column_view(column->children, duckdb_array_vector_get_child(vector));
-	else if (column->type == TYPE_LIST)
-		column_view(column->children, duckdb_list_vector_get_child(vector));
-	else if (column->type == TYPE_MAP) /* a list of structs of key and value */
-		for (uint32_t i = 0; i < 2; i++)
-			column_view(column->children + i,
-			            duckdb_struct_vector_get_child(duckdb_list_vector_get_child(vector), i));
+	for (uint32_t i = 0; i < column->n_children; i++)
+		column_view(column->children + i, column->kind == STRUCT  ? duckdb_struct_vector_get_child(vector, i)
+		                                  : column->kind == ARRAY ? duckdb_array_vector_get_child(vector)
+		                                                          : duckdb_list_vector_get_child(vector));
 }
 
-/* The next rows that can be taken at once: all NULL or all there, a list's elements without a gap. */
+/* Rows that can be taken at once: all NULL or all there, and the elements of lists without a gap. */
 struct run {
-	idx_t end; /* row after the last */
+	idx_t end; /* the row after the last */
 	bool valid;
-	uint64_t offset, length; /* elements of a list */
+	uint64_t from, count; /* rows of the children; what lies under a NULL is not looked at */
 };
 
 static struct run next_run(const struct column *column, idx_t start, idx_t end) {
-	bool list = column->type == TYPE_LIST || column->type == TYPE_MAP;
-	const struct entry *entries = (const struct entry *)column->data;
+	const struct list *lists = (const struct list *)column->data;
+	uint64_t size = column->kind == ARRAY ? column->array_size : 1;
 	struct run run = {start, is_valid(column->valid, start), 0, 0};
-	if (!column->valid && !list) {
-		run.end = end;
-		return run;
-	}
 	for (; run.end < end && is_valid(column->valid, run.end) == run.valid; run.end++) {
-		if (!list || !run.valid || !entries[run.end].length)
+		if (column->kind != LIST || !run.valid || !lists[run.end].count)
 			continue;
-		if (run.length && entries[run.end].offset != run.offset + run.length)
+		if (run.count && lists[run.end].from != run.from + run.count)
 			break;
-		if (!run.length)
-			run.offset = entries[run.end].offset;
-		run.length += entries[run.end].length;
+		run.from = run.count ? run.from : lists[run.end].from;
+		run.count += lists[run.end].count;
+	}
+	if (column->kind != LIST) {
+		run.from = start * size;
+		run.count = (run.end - start) * size;
 	}
 	return run;
 }
 
 static const struct text *text_at(const struct column *column, idx_t row) {
-	if (!column->words)
+	uint32_t word = 0;
+	if (column->type != TYPE_ENUM)
 		return (const struct text *)column->data + row;
-	uint32_t word = 0; /* an index of 1, 2 or 4 bytes */
 	memcpy(&word, column->data + row * column->width, column->width);
 	return column->words + (word < column->n_words ? word : column->n_words);
 }
 
-static const char *bytes_of(const struct column *column, const struct text *text) {
-	return column->words ? text->pointer : text_bytes(text);
-}
-
 uint64_t column_weight(const struct column *column, idx_t start, idx_t count) {
-	uint64_t weight = (uint64_t)column->width * count;
-	idx_t end = start + count;
-	if (column->type == TYPE_VARCHAR || column->type == TYPE_BLOB)
-		for (idx_t row = start; row < end; row++)
-			weight += is_valid(column->valid, row) ? text_at(column, row)->size + 4u : 4u;
-	if (!column->n_children)
-		return weight;
-	for (struct run run; start < end; start = run.end) {
-		run = next_run(column, start, end);
+	uint64_t weight = (column->width + 4) * count;
+	for (idx_t row = start; column->kind == TEXT && row < start + count; row++)
+		weight += is_valid(column->valid, row) ? text_at(column, row)->size : 0;
+	for (idx_t row = start; column->n_children && row < start + count;) {
+		struct run run = next_run(column, row, start + count);
 		for (uint32_t i = 0; i < column->n_children && run.valid; i++)
-			if (column->type == TYPE_STRUCT)
-				weight += column_weight(column->children + i, start, run.end - start);
-			else if (column->type == TYPE_ARRAY)
-				weight += column_weight(column->children + i, start * column->array_size,
-				                        (run.end - start) * column->array_size);
-			else
-				weight += column_weight(column->children + i, run.offset, run.length);
+			weight += column_weight(column->children + i, run.from, run.count);
+		row = run.end;
 	}
-	return weight + 4 * count;
+	return weight;
 }
 
-/* ---- appending ---- */
-
-/* Append `count` bits: of `mask` from `start`, or all 0 where `mask` is NULL and `ones` is not set. */
-static bool add_bits(struct column *column, const uint64_t *mask, idx_t start, idx_t count, bool ones) {
-	struct buffer *validity = &column->validity;
-	uint64_t words = (column->rows + count + 63) / 64 * 8;
-	if (words > validity->size) {
-		if (!buffer_reserve(validity, words - validity->size))
-			return false;
-		memset(validity->bytes + validity->size, 0, words - validity->size);
-		validity->size = words;
-	}
-	uint64_t *bits = (uint64_t *)validity->bytes;
+/* Append bits: those of `mask` from `start` on, or `count` times `value` where there is no mask. */
+static void add_bits(struct buffer *bits, uint64_t rows, const uint64_t *mask, idx_t start, idx_t count, bool value) {
+	uint64_t size = (rows + count + 63) / 64 * 8, more = size > bits->size ? size - bits->size : 0;
+	uint8_t *room = buffer_extend(bits, more);
+	if (!room)
+		return;
+	memset(room, 0, more);
 	for (idx_t done = 0, some; done < count; done += some) {
-		idx_t from = start + done, to = column->rows + done;
+		idx_t from = start + done, to = rows + done;
 		some = 64 - (to & 63); /* up to the end of a word on both sides */
-		if (mask && some > 64 - (from & 63))
-			some = 64 - (from & 63);
-		if (some > count - done)
-			some = count - done;
-		uint64_t word = mask ? mask[from >> 6] >> (from & 63) : ones ? UINT64_MAX : 0;
-		bits[to >> 6] |= (word & UINT64_MAX >> (64 - some)) << (to & 63);
+		some = mask && some > 64 - (from & 63) ? 64 - (from & 63) : some;
+		some = some > count - done ? count - done : some;
+		uint64_t word = mask ? mask[from >> 6] >> (from & 63) : value ? UINT64_MAX : 0;
+		((uint64_t *)bits->bytes)[to >> 6] |= (word & UINT64_MAX >> (64 - some)) << (to & 63);
 	}
-	return true;
 }
 
 /* Note which rows are NULL; while none is, there is no bitmap. */
-static bool add_validity(struct column *column, const uint64_t *mask, idx_t start, idx_t count, bool valid) {
+static void add_validity(struct column *column, const uint64_t *mask, idx_t start, idx_t count, bool valid) {
 	if (!column->has_null && !mask && valid)
-		return true;
-	if (!column->has_null) {
-		uint64_t rows = column->rows;
-		column->rows = 0;
-		if (!add_bits(column, NULL, 0, rows, true))
-			return false;
-		column->rows = rows;
-		column->has_null = true;
-	}
-	return add_bits(column, mask, start, count, valid);
+		return;
+	if (!column->has_null)
+		add_bits(&column->validity, 0, NULL, 0, column->rows, true);
+	column->has_null = true;
+	add_bits(&column->validity, column->rows, mask, start, count, valid);
 }
 
-/* Append `count` ends of texts or lists that are all where the last one was. */
-static bool add_offsets(struct column *column, idx_t count, uint64_t end) {
-	struct buffer *offsets = &column->offsets;
+/* Append places for `count` ends of texts or lists, all where the last one was; NULL where memory is short. */
+static int32_t *add_ends(struct column *column, idx_t count, uint64_t end) {
 	int32_t zero = 0;
-	if ((!offsets->size && !buffer_add(offsets, &zero, 4)) || !buffer_reserve(offsets, count * 4) || end > MAX_PAYLOAD)
-		return false;
-	int32_t *next = (int32_t *)(offsets->bytes + offsets->size);
-	for (idx_t i = 0; i < count; i++)
-		next[i] = (int32_t)end;
-	offsets->size += count * 4;
-	return true;
+	if (!column->offsets.size)
+		buffer_add(&column->offsets, &zero, 4);
+	int32_t *ends = (int32_t *)buffer_extend(&column->offsets, count * 4);
+	for (idx_t i = 0; ends && i < count; i++)
+		ends[i] = (int32_t)end;
+	return ends;
 }
 
-static bool append_nulls(struct column *column, idx_t count);
-
-static bool append_null_values(struct column *column, idx_t count) {
-	if (column->type == TYPE_STRUCT || column->type == TYPE_ARRAY) {
-		idx_t elements = column->type == TYPE_ARRAY ? count * column->array_size : count;
+static void append_nulls(struct column *column, idx_t count) {
+	idx_t elements = column->kind == ARRAY ? count * column->array_size : count;
+	add_validity(column, NULL, 0, count, false);
+	if (column->kind == TEXT || column->kind == LIST)
+		add_ends(column, count, column->kind == TEXT ? column->values.size : column->children->rows);
+	else if (column->kind == FIXED) {
+		uint8_t *values = buffer_extend(&column->values, count * column->width);
+		if (values)
+			memset(values, 0, count * column->width);
+	} else
 		for (uint32_t i = 0; i < column->n_children; i++)
-			if (!append_nulls(column->children + i, elements))
-				return false;
-		return true;
-	}
-	if (column->type == TYPE_VARCHAR || column->type == TYPE_BLOB)
-		return add_offsets(column, count, column->values.size);
-	if (column->n_children)
-		return add_offsets(column, count, column->children[0].rows);
-	if (!buffer_reserve(&column->values, count * column->width))
-		return false;
-	memset(column->values.bytes + column->values.size, 0, count * column->width);
-	column->values.size += count * column->width;
-	return true;
-}
-
-static bool append_nulls(struct column *column, idx_t count) {
-	if (!add_validity(column, NULL, 0, count, false) || !append_null_values(column, count))
-		return false;
+			append_nulls(column->children + i, elements);
 	column->rows += count;
-	return true;
 }
 
-static bool append_texts(struct column *column, idx_t start, idx_t count) {
-	struct buffer *values = &column->values;
-	uint64_t size = column_weight(column, start, count);
-	if (!add_offsets(column, count, 0) || values->size + size > MAX_PAYLOAD || !buffer_reserve(values, size))
-		return false;
-	int32_t *ends = (int32_t *)(column->offsets.bytes + column->offsets.size) - count;
+static void append_texts(struct column *column, idx_t start, idx_t count) {
+	uint64_t end = column->values.size, weight = column_weight(column, start, count);
+	int32_t *ends = add_ends(column, count, 0);
+	uint8_t *values = buffer_extend(&column->values, weight); /* more than needed */
+	column->values.size = end;
+	column->values.failed |= end + weight > INT32_MAX;
+	if (!ends || !values || column->values.failed)
+		return;
 	for (idx_t row = 0; row < count; row++) {
 		if (is_valid(column->valid, start + row)) {
 			const struct text *text = text_at(column, start + row);
 			if (text->size)
-				memcpy(values->bytes + values->size, bytes_of(column, text), text->size);
-			values->size += text->size;
+				memcpy(values, column->type == TYPE_ENUM ? text->pointer : text_bytes(text), text->size);
+			values += text->size;
+			end += text->size;
 		}
-		ends[row] = (int32_t)values->size;
+		ends[row] = (int32_t)end;
 	}
-	return true;
+	column->values.size = end;
 }
 
-/* Append the elements of lists, which DuckDB may keep in any order, and where each list ends. */
-static bool append_lists(struct column *column, idx_t start, idx_t end) {
-	const struct entry *entries = (const struct entry *)column->data;
+static void append_nested(struct column *column, idx_t start, idx_t end) {
+	const struct list *lists = (const struct list *)column->data;
 	for (struct run run; start < end; start = run.end) {
 		run = next_run(column, start, end);
-		uint64_t before = column->children[0].rows;
-		for (uint32_t i = 0; i < column->n_children && run.length; i++)
-			if (!column_append(column->children + i, run.offset, run.length))
-				return false;
-		if (!run.valid && !add_offsets(column, run.end - start, before))
-			return false;
-		for (; run.valid && start < run.end; start++)
-			if (!add_offsets(column, 1, before += entries[start].length))
-				return false;
-	}
-	return true;
-}
-
-/* Append structs and arrays: what lies under a NULL is not looked at. */
-static bool append_groups(struct column *column, idx_t start, idx_t end) {
-	idx_t size = column->type == TYPE_ARRAY ? column->array_size : 1;
-	for (struct run run; start < end; start = run.end) {
-		run = next_run(column, start, end);
+		uint64_t last = column->children->rows;
 		for (uint32_t i = 0; i < column->n_children; i++)
-			if (run.valid ? !column_append(column->children + i, start * size, (run.end - start) * size)
-			              : !append_nulls(column->children + i, (run.end - start) * size))
-				return false;
+			if (run.valid)
+				column_append(column->children + i, run.from, run.count);
+			else if (column->kind != LIST)
+				append_nulls(column->children + i, run.count);
+		int32_t *ends = column->kind == LIST ? add_ends(column, run.end - start, last) : NULL;
+		for (idx_t row = start; ends && run.valid && row < run.end; row++)
+			ends[row - start] = (int32_t)(last += lists[row].count);
 	}
-	return true;
+	column->offsets.failed |= column->children->rows > INT32_MAX;
 }
 
-bool column_append(struct column *column, idx_t start, idx_t count) {
-	bool done;
-	if (!add_validity(column, column->valid, start, count, true))
-		return false;
-	if (column->type == TYPE_VARCHAR || column->type == TYPE_BLOB)
-		done = append_texts(column, start, count);
-	else if (column->type == TYPE_LIST || column->type == TYPE_MAP)
-		done = append_lists(column, start, start + count);
-	else if (column->n_children)
-		done = append_groups(column, start, start + count);
+void column_append(struct column *column, idx_t start, idx_t count) {
+	add_validity(column, column->valid, start, count, true);
+	if (column->kind == TEXT)
+		append_texts(column, start, count);
+	else if (column->kind == FIXED)
+		buffer_add(&column->values, column->data + start * column->width, count * column->width);
 	else
-		done = buffer_add(&column->values, column->data + start * column->width, count * column->width);
+		append_nested(column, start, start + count);
 	column->rows += count;
-	return done;
 }
 
-/* ---- sending ---- */
-
-bool column_send(struct column *column, struct parts *parts) {
-	bool lists = column->type == TYPE_LIST || column->type == TYPE_MAP;
-	bool texts = column->type == TYPE_VARCHAR || column->type == TYPE_BLOB;
+void column_send(struct column *column, struct parts *parts) {
+	bool ends = column->kind == TEXT || column->kind == LIST;
 	column->validity.size = column->has_null ? (column->rows + 7) / 8 : 0;
-	if (!parts_add_buffer(parts, &column->validity))
-		return false;
-	if ((lists || texts) && (!add_offsets(column, 0, 0) || !parts_add_buffer(parts, &column->offsets)))
-		return false;
-	static const uint64_t nothing = 0; /* the entries of a MAP are structs that are never NULL */
-	if (column->type == TYPE_MAP && !parts_add(parts, &nothing, 8))
-		return false;
+	parts_add_buffer(parts, &column->validity);
+	if (ends && !column->rows)
+		add_ends(column, 0, 0);
+	if (ends)
+		parts_add_buffer(parts, &column->offsets);
 	for (uint32_t i = 0; i < column->n_children; i++)
-		if (!column_send(column->children + i, parts))
-			return false;
-	return column->n_children || parts_add_buffer(parts, &column->values);
+		column_send(column->children + i, parts);
+	if (!column->n_children)
+		parts_add_buffer(parts, &column->values);
 }
 
 void column_clear(struct column *column) {

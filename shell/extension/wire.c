@@ -5,34 +5,31 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 
-bool buffer_reserve(struct buffer *buffer, uint64_t more) {
-	if (more <= buffer->capacity - buffer->size)
-		return true;
-	uint64_t capacity = (buffer->size + more) * 3 / 2 + 64;
-	uint8_t *bytes = more >> 40 ? NULL : realloc(buffer->bytes, capacity);
-	if (!bytes)
-		return false;
-	buffer->bytes = bytes;
-	buffer->capacity = capacity;
-	return true;
+uint8_t *buffer_extend(struct buffer *buffer, uint64_t more) {
+	if (!buffer->bytes || more > buffer->capacity - buffer->size) {
+		uint64_t capacity = (buffer->size + more) * 3 / 2 + 64;
+		uint8_t *bytes = buffer->failed || more >> 40 ? NULL : realloc(buffer->bytes, capacity);
+		if ((buffer->failed = !bytes))
+			return NULL;
+		buffer->bytes = bytes;
+		buffer->capacity = capacity;
+	}
+	buffer->size += more;
+	return buffer->bytes + buffer->size - more;
 }
 
-bool buffer_add(struct buffer *buffer, const void *bytes, uint64_t size) {
-	if (!buffer_reserve(buffer, size))
-		return false;
-	if (size)
-		memcpy(buffer->bytes + buffer->size, bytes, size);
-	buffer->size += size;
-	return true;
+void buffer_add(struct buffer *buffer, const void *bytes, uint64_t size) {
+	uint8_t *room = buffer_extend(buffer, size);
+	if (room && size)
+		memcpy(room, bytes, size);
 }
 
-bool buffer_add_text(struct buffer *buffer, const char *text, uint64_t size) {
+void buffer_add_text(struct buffer *buffer, const char *text, uint64_t size) {
 	int32_t length = text ? (int32_t)size : -1;
-	if (size > MAX_PAYLOAD)
-		return false;
-	return buffer_add(buffer, &length, 4) && (!text || buffer_add(buffer, text, size));
+	buffer_add(buffer, &length, 4);
+	buffer_add(buffer, text, text ? size : 0);
+	buffer->failed |= size > MAX_PAYLOAD;
 }
 
 void buffer_free(struct buffer *buffer) {
@@ -43,7 +40,8 @@ void buffer_free(struct buffer *buffer) {
 bool read_bytes(struct reader *reader, void *into, uint64_t size) {
 	if (size > reader->left)
 		return false;
-	memcpy(into, reader->at, size);
+	if (size)
+		memcpy(into, reader->at, size);
 	reader->at += size;
 	reader->left -= size;
 	return true;
@@ -51,12 +49,8 @@ bool read_bytes(struct reader *reader, void *into, uint64_t size) {
 
 bool read_text(struct reader *reader, const char **text, uint32_t *size) {
 	*text = NULL;
-	if (!read_bytes(reader, size, 4))
-		return false;
-	if (*size == UINT32_MAX) {
-		*size = 0;
-		return true;
-	}
+	if (!read_bytes(reader, size, 4) || *size == UINT32_MAX)
+		return reader->left || *size == UINT32_MAX;
 	if (*size > reader->left || !is_utf8(reader->at, *size))
 		return false;
 	*text = (const char *)reader->at;
@@ -67,15 +61,12 @@ bool read_text(struct reader *reader, const char **text, uint32_t *size) {
 
 /* Length of the character that begins here, 0 if it is none: Unicode's table 3-7. */
 static uint64_t character(const uint8_t *at, uint64_t left) {
-	uint8_t first = at[0], low = 0x80, high = 0xBF;
+	uint8_t first = at[0], low = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
+	uint8_t high = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
 	if (first < 0x80)
 		return 1;
 	uint64_t length = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-	if (first < 0xC2 || first > 0xF4 || length > left)
-		return 0;
-	low = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : low;
-	high = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : high;
-	if (at[1] < low || at[1] > high)
+	if (first < 0xC2 || first > 0xF4 || length > left || at[1] < low || at[1] > high)
 		return 0;
 	for (uint64_t i = 2; i < length; i++)
 		if (at[i] >> 6 != 2)
@@ -90,28 +81,29 @@ bool is_utf8(const uint8_t *text, uint64_t size) {
 	return true;
 }
 
-bool parts_add(struct parts *parts, const void *bytes, uint64_t size) {
-	if (parts->count == parts->capacity) {
-		uint64_t capacity = parts->capacity * 2 + 16;
-		struct iovec *items = realloc(parts->items, capacity * sizeof *items);
-		if (!items)
-			return false;
+void parts_add(struct parts *parts, const void *bytes, uint64_t size) {
+	parts->count += !parts->count; /* the header's place */
+	if (parts->count >= parts->capacity) {
+		struct iovec *items = realloc(parts->items, (parts->capacity * 2 + 16) * sizeof *items);
+		if ((parts->failed |= !items))
+			return;
 		parts->items = items;
-		parts->capacity = capacity;
+		parts->capacity = parts->capacity * 2 + 16;
 	}
-	if (!parts->count)
-		parts->count = 1; /* the first part will be the header */
 	parts->items[parts->count++] = (struct iovec){(void *)bytes, size};
 	parts->size += size;
-	return true;
 }
 
-bool parts_add_buffer(struct parts *parts, struct buffer *buffer) {
+void parts_add_buffer(struct parts *parts, struct buffer *buffer) {
 	uint64_t padding = -buffer->size & 7;
-	if (!buffer_reserve(buffer, 8))
-		return false;
-	memset(buffer->bytes + buffer->size, 0, 8);
-	return parts_add(parts, &buffer->size, 8) && parts_add(parts, buffer->bytes, buffer->size + padding);
+	uint8_t *tail = buffer_extend(buffer, padding);
+	parts->failed |= buffer->failed;
+	if (!tail)
+		return;
+	memset(tail, 0, padding);
+	buffer->size -= padding;
+	parts_add(parts, &buffer->size, 8);
+	parts_add(parts, buffer->bytes, buffer->size + padding);
 }
 
 /* Wait until the socket can be read or written. */
@@ -121,14 +113,12 @@ static enum outcome ready(int fd, short events) {
 		int found = poll(&one, 1, 100);
 		if (interrupted())
 			return INTERRUPTED;
-		if (found > 0)
-			return DONE;
-		if (found < 0 && errno != EINTR)
-			return CLOSED;
+		if (found > 0 || (found < 0 && errno != EINTR))
+			return found > 0 ? DONE : CLOSED;
 	}
 }
 
-/* Write all parts, some at a time; they are left as they are, so that they can be sent again. */
+/* Write some parts at a time; they are left as they are, so that they can be sent again. */
 static enum outcome write_parts(int fd, const struct iovec *items, uint64_t count) {
 	uint64_t done = 0; /* bytes of the first part that are written */
 	while (count) {
@@ -139,15 +129,10 @@ static enum outcome write_parts(int fd, const struct iovec *items, uint64_t coun
 		window[0].iov_len -= done;
 		struct msghdr message = {.msg_iov = window, .msg_iovlen = some};
 		ssize_t sent = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (sent < 0 && errno != EAGAIN && errno != EINTR)
-			return CLOSED;
-		if (sent < 0) {
-			enum outcome outcome = ready(fd, POLLOUT);
-			if (outcome)
-				return outcome;
-			continue;
-		}
-		for (done += (uint64_t)sent; count && done >= items->iov_len; items++, count--)
+		enum outcome outcome = sent >= 0 ? DONE : errno == EAGAIN || errno == EINTR ? ready(fd, POLLOUT) : CLOSED;
+		if (outcome)
+			return outcome;
+		for (done += sent > 0 ? (uint64_t)sent : 0; count && done >= items->iov_len; items++, count--)
 			done -= items->iov_len;
 	}
 	return DONE;
@@ -159,28 +144,24 @@ struct header {
 };
 
 enum outcome frame_send(int fd, char type, struct parts *parts) {
-	bool empty = !parts || !parts->count;
-	struct header header = {(uint8_t)type, 0, empty ? 0 : parts->size};
-	struct iovec alone, *items = empty ? &alone : parts->items;
-	if (header.size > MAX_PAYLOAD)
-		return BROKEN;
+	struct header header = {(uint8_t)type, 0, parts->size};
+	struct iovec alone, *items = parts->count ? parts->items : &alone;
+	if (parts->failed || header.size > MAX_PAYLOAD)
+		return NO_MEMORY;
 	*items = (struct iovec){&header, sizeof header};
-	return write_parts(fd, items, empty ? 1 : parts->count);
+	return write_parts(fd, items, parts->count ? parts->count : 1);
 }
 
 static enum outcome read_exactly(int fd, uint8_t *into, uint64_t size) {
 	while (size) {
 		ssize_t got = recv(fd, into, size, MSG_DONTWAIT);
-		if (got > 0) {
-			into += got;
-			size -= (uint64_t)got;
-			continue;
-		}
-		if (got == 0 || (errno != EAGAIN && errno != EINTR))
+		if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
 			return CLOSED;
-		enum outcome outcome = ready(fd, POLLIN);
+		enum outcome outcome = got < 0 ? ready(fd, POLLIN) : DONE;
 		if (outcome)
 			return outcome;
+		into += got < 0 ? 0 : got;
+		size -= got < 0 ? 0 : (uint64_t)got;
 	}
 	return DONE;
 }
@@ -192,11 +173,8 @@ enum outcome frame_receive(int fd, char *type, struct buffer *payload) {
 		return outcome;
 	if (header.type <= ' ' || header.type > '~' || header.zero || header.size > MAX_PAYLOAD)
 		return BROKEN;
-	payload->size = 0;
-	if (!buffer_reserve(payload, header.size))
-		return NO_MEMORY;
 	*type = (char)header.type;
-	outcome = read_exactly(fd, payload->bytes, header.size);
-	payload->size = outcome ? 0 : header.size;
-	return outcome;
+	payload->size = 0;
+	uint8_t *room = buffer_extend(payload, header.size);
+	return room ? read_exactly(fd, room, header.size) : NO_MEMORY;
 }

@@ -73,10 +73,24 @@ def path() -> Path:
     return extension()
 
 
-@pytest.fixture
-def worker() -> Iterator[Double]:
+@pytest.fixture(scope="module")
+def shared_worker() -> Iterator[Double]:
     with private_folder() as folder, double(folder) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def shared(path: Path, shared_worker: Double) -> Iterator[duckdb.DuckDBPyConnection]:
+    with open_shell(path, threads="2") as made:
+        made.execute("SET arrow_lossless_conversion = false")
+        yield made
+
+
+@pytest.fixture
+def worker(shared_worker: Double) -> Double:
+    for kept in (shared_worker.fed, shared_worker.counts, shared_worker.states):
+        kept.clear()
+    return shared_worker
 
 
 @pytest.fixture
@@ -87,7 +101,6 @@ def con(path: Path, worker: Double) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def exported(con: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, object]]:
     """Rows as DuckDB's own Arrow export has them."""
-    con.execute("SET arrow_lossless_conversion = false")
     return [_as_text(row) for row in con.execute(sql).to_arrow_table().to_pylist()]
 
 
@@ -111,53 +124,56 @@ def check(con: duckdb.DuckDBPyConnection, worker: Double, source: str, row: str)
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_every_type_with_nulls(con: duckdb.DuckDBPyConnection, worker: Double, kind: str) -> None:
+def test_every_type_with_nulls(
+    shared: duckdb.DuckDBPyConnection, worker: Double, kind: str
+) -> None:
     one, two = (f"({value})::{kind}" for value in TYPES[kind])
-    con.execute(
-        f"CREATE TABLE t AS SELECT i, CASE WHEN i % 5 = 1 THEN NULL WHEN i % 2 = 0 THEN {one} "
-        f"ELSE {two} END AS v, CASE WHEN i % 2 = 0 THEN {one} ELSE {two} END AS w, "
-        f"NULL::{kind} AS nothing FROM range(5000) r(i)"
+    shared.execute(
+        "CREATE OR REPLACE TABLE t AS SELECT i, CASE WHEN i % 5 = 1 THEN NULL "
+        f"WHEN i % 2 = 0 THEN {one} ELSE {two} END AS v, "
+        f"CASE WHEN i % 2 = 0 THEN {one} ELSE {two} END AS w, "
+        f"NULL::{kind} AS nothing FROM range(2500) r(i)"
     )
     row = "{'v': v, 'w': w, 'nothing': nothing, 'same': " + one + "}"
     if kind == "HUGEINT":  # DuckDB exports it as a double
-        con.execute(feeding("FROM t", row))
+        shared.execute(feeding("FROM t", row))
         sent = worker.fed[-1][1].to_pylist()
-        con.execute("ALTER TABLE t ALTER v TYPE DECIMAL(38, 0)")
-        con.execute("ALTER TABLE t ALTER w TYPE DECIMAL(38, 0)")
-        decimals = exported(con, "SELECT v, w FROM t")
+        shared.execute("ALTER TABLE t ALTER v TYPE DECIMAL(38, 0)")
+        shared.execute("ALTER TABLE t ALTER w TYPE DECIMAL(38, 0)")
+        decimals = exported(shared, "SELECT v, w FROM t")
         assert [{"v": each["v"], "w": each["w"]} for each in sent] == decimals
         return
-    check(con, worker, "FROM t", row)
+    check(shared, worker, "FROM t", row)
 
 
 @pytest.mark.parametrize("form", WRAPPED)
 @pytest.mark.parametrize("kind", ["VARCHAR", "BOOLEAN", "DECIMAL(4,1)", "UUID", "BIGINT"])
-def test_nested_types(con: duckdb.DuckDBPyConnection, worker: Double, kind: str, form: str) -> None:
+def test_nested_types(
+    shared: duckdb.DuckDBPyConnection, worker: Double, kind: str, form: str
+) -> None:
     one, two = (f"({value})::{kind}" for value in TYPES[kind])
-    con.execute(
-        f"CREATE TABLE t AS SELECT i, {WRAPPED[form].format(one, two)} AS v FROM range(3000) r(i)"
+    shared.execute(
+        f"CREATE OR REPLACE TABLE t AS SELECT i, {WRAPPED[form].format(one, two)} AS v "
+        "FROM range(2100) r(i)"
     )
-    con.execute("UPDATE t SET v = NULL WHERE i % 7 = 3")
-    check(
-        con,
-        worker,
-        "FROM t ORDER BY i",
-        "{'v': v, 'constant': " + WRAPPED[form].format(one, two) + "}",
-    )
+    shared.execute("UPDATE t SET v = NULL WHERE i % 7 = 3")
+    row = "{'v': v, 'constant': " + WRAPPED[form].format(one, two) + "}"
+    check(shared, worker, "FROM t ORDER BY i", row)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 63, 2047, 2048, 2049, 65_535, 65_536, 65_537, 200_000])
-def test_any_number_of_rows(con: duckdb.DuckDBPyConnection, worker: Double, rows: int) -> None:
-    con.execute(
-        "CREATE TABLE t AS SELECT i, CASE WHEN i % 3 = 0 THEN NULL ELSE 'text ' || i END AS s, "
+def test_any_number_of_rows(shared: duckdb.DuckDBPyConnection, worker: Double, rows: int) -> None:
+    shared.execute(
+        "CREATE OR REPLACE TABLE t AS SELECT i, "
+        "CASE WHEN i % 3 = 0 THEN NULL ELSE 'text ' || i END AS s, "
         f"CASE WHEN i > 70000 THEN NULL ELSE [i, i + 1] END AS l FROM range({rows}) r(i)"
     )
-    kept = con.execute(feeding("FROM t", "{'i': i, 's': s, 'l': l}", keep="even")).fetchall()
+    kept = shared.execute(feeding("FROM t", "{'i': i, 's': s, 'l': l}", keep="even")).fetchall()
     assert [row[0] for row in kept] == list(range(0, rows, 2))
     numbers, table = worker.fed[-1]
     assert table["i"].to_pylist() == numbers.tolist() == list(range(rows))
     assert table.drop(["i"]).equals(
-        con.execute("SELECT s, l FROM t").to_arrow_table().cast(table.drop(["i"]).schema)
+        shared.execute("SELECT s, l FROM t").to_arrow_table().cast(table.drop(["i"]).schema)
     )
 
 
@@ -204,7 +220,7 @@ def test_vectors_that_are_not_flat(con: duckdb.DuckDBPyConnection, worker: Doubl
 def test_lists_in_any_order(con: duckdb.DuckDBPyConnection, worker: Double) -> None:
     con.execute(
         "CREATE TABLE t AS SELECT i, CASE WHEN i % 4 = 0 THEN NULL ELSE "
-        "list_transform(range(i % 9), x -> 'element ' || x) END AS l FROM range(5000) r(i)"
+        "list_transform(range(i % 9), x -> 'element ' || x) END AS l FROM range(2500) r(i)"
     )
     check(con, worker, "FROM t ORDER BY hash(i)", "{'l': l, 'r': list_reverse(l), 's': l[2:4]}")
 
