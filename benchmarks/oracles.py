@@ -99,6 +99,7 @@ def run(out: Path, share: float = 1.0, only: Sequence[str] = tuple(ROWS)) -> dic
     Kinds that are not in `only` keep their figures of an earlier run.
     """
     from thresher.errors import OperationalError
+    from thresher.oracles.batching import n_threads
     from thresher.oracles.runtime import quiet
 
     out.mkdir(parents=True, exist_ok=True)
@@ -107,6 +108,7 @@ def run(out: Path, share: float = 1.0, only: Sequence[str] = tuple(ROWS)) -> dic
     records = [record for record in earlier if record["kind"] not in only]
     ran_on = machine()
     stamp = {name: ran_on[name] for name in ("date", "commit", "load_average")}
+    stamp["threads"] = n_threads()
     figures = {"machine": ran_on, "goals": GOALS, "dtype": "float32", "kinds": records}
     with tempfile.TemporaryDirectory() as folder, quiet():
         try:

@@ -346,6 +346,7 @@ def test_images_are_asked_of_networks_and_a_run_goes_on_where_it_was(
     monkeypatch.setattr(images, "EPOCHS", {"cnn": 3, "linear": 3})
     monkeypatch.setattr(images, "fashion_mnist", lambda: (drawn(400, 1), drawn(200, 2)))
     monkeypatch.setattr(module("image_models"), "ROWS", 20)
+    monkeypatch.setattr(seeded, "sources_hash", lambda folder: folder.name)
     monkeypatch.setattr(module("pretrained"), "ROWS_OF_A_PART", 60)
     sizes = {"n_files": 100, "n_live": 50, "journal": small_networks / "runs.jsonl"}
     images.run(small_networks, n_seeds=1, **sizes)
