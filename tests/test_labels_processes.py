@@ -142,8 +142,8 @@ def test_eight_processes_write_into_one_file_at_once(tmp_path: Path) -> None:
         zip(*(table[name].to_pylist() for name in ("version", "input_sha256")), strict=True)
     )
     assert len(kept) == len(set(kept)) == 400 + 550
-    assert [row[2:5] for row in store.spend() if row[1] == "v"] == [
-        (8 * 400, 0.0, pytest.approx(8 * 20 * 0.1))
+    assert [row[2:7] for row in store.spend() if row[1] == "v"] == [
+        ("oracle", 8 * 400, 8 * 400, 0.0, pytest.approx(8 * 20 * 0.1))
     ]
     assert len(store.certificates()) == 8
     store.close()
