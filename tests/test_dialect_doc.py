@@ -248,7 +248,7 @@ REFUSALS = {
         "SELECT id FROM mails WHERE is_spam(text) USING score RECALL TARGET 90% BUDGET 500 CALLS",
     ),
     "`ON ORACLE ERROR WORST CASE`": (
-        "SELECT id FROM mails WHERE is_spam(text) RECALL TARGET 90% ON ORACLE ERROR WORST CASE",
+        "SELECT id FROM mails WHERE is_spam(text) ACCURACY TARGET 90% ON ORACLE ERROR WORST CASE",
         "SELECT id FROM mails WHERE is_spam(text) USING score RECALL TARGET 80% "
         "ON ORACLE ERROR FAIL",
     ),
