@@ -107,7 +107,7 @@ class LocalOracle:
         if tokenizer is None:
             return None
         with quiet():
-            found = tokenizer(texts)["input_ids"]
+            found: list[list[int]] = tokenizer(texts)["input_ids"]
         return sum(map(len, found)) / batch.num_rows
 
     @property
