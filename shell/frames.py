@@ -44,6 +44,7 @@ __all__ = [
 
 MAX_ROWS = 65_536  # rows of one frame
 _MAX_DEPTH = 64  # types within types
+_MAX_ARRAY = 100_000  # elements; DuckDB's own limit
 
 _BOOLEAN, _INTERVAL, _VARCHAR, _BLOB, _DECIMAL, _UUID = 1, 15, 17, 18, 19, 27
 _LIST, _STRUCT, _MAP, _ARRAY = 24, 25, 26, 33
@@ -170,6 +171,8 @@ def _column(reader: Reader, depth: int) -> Column:
         return _decimal(reader.unsigned(1), reader.unsigned(1))
     if type_id in (_LIST, _ARRAY):
         size = reader.unsigned(4) if type_id == _ARRAY else 0
+        if size > _MAX_ARRAY:
+            raise ProtocolError(f"There is no array of {size} elements.")
         child = _column(reader, depth + 1)
         arrow = pa.list_(child.arrow, size) if type_id == _ARRAY else pa.list_(child.arrow)
         return Column(type_id, arrow, (child,), size)

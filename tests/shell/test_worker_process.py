@@ -244,7 +244,17 @@ def test_the_command_line(path: Path, folder: Path) -> None:
     finally:
         shell.close(force=True)
     assert shell.signalstatus in (None, signal.SIGINT)  # the program's own way after a Ctrl-C
-    assert not database.with_name("my.duckdb.wal").exists()
+
+
+def test_a_database_of_the_command_line_closes(path: Path, folder: Path) -> None:
+    cli = Path(sys.executable).with_name("duckdb")
+    if not cli.exists():
+        pytest.skip("the duckdb command line is not installed")
+    sql = f"CREATE TABLE t AS {EVEN}"
+    command = [cli, "-unsigned", "-cmd", f"LOAD '{path}'", folder / "my.duckdb", "-c", sql]
+    subprocess.run(command, check=True)
+    assert (folder / "my.duckdb").exists()
+    assert not (folder / "my.duckdb.wal").exists()
 
 
 def test_threads_and_connections_at_once(path: Path, folder: Path) -> None:

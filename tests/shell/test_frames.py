@@ -1,0 +1,208 @@
+"""Rows as bytes: what fits is decoded without a copy, all else is refused, nothing crashes."""
+
+from __future__ import annotations
+
+import random
+import struct
+import time
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from thresher.shell import frames
+
+STRUCT, LIST, MAP, ARRAY = 25, 24, 26, 33
+
+
+def field(name: str, kind: bytes) -> bytes:
+    return struct.pack("<I", len(name.encode())) + name.encode() + kind
+
+
+def record(*fields: bytes, code: int = STRUCT) -> bytes:
+    return bytes([code]) + struct.pack("<I", len(fields)) + b"".join(fields)
+
+
+def buffer(data: bytes) -> bytes:
+    return struct.pack("<Q", len(data)) + data + bytes(-len(data) % 8)
+
+
+def ints(code: str, *values: int) -> bytes:
+    return buffer(struct.pack(f"<{len(values)}{code}", *values))
+
+
+def rows(count: int, *buffers: bytes) -> bytes:
+    return struct.pack("<II", count, 0) + ints("q", *range(count)) + b"".join(buffers)
+
+
+NONE = buffer(b"")
+TYPE = record(
+    field("id", bytes([5])),
+    field("t", bytes([17])),
+    field("l", bytes([LIST, 19, 9, 2])),
+    field("m", record(field("key", bytes([17])), field("value", bytes([1])), code=MAP)),
+    field("a", bytes([ARRAY]) + struct.pack("<I", 2) + bytes([27])),
+    field("s", record(field("x y", bytes([15])), field("é", bytes([13])))),
+)
+ROWS = rows(
+    2,
+    NONE + ints("q", -1, 2**62),
+    buffer(b"\2") + ints("i", 0, 0, 5) + buffer(b"hello"),
+    NONE + ints("i", 0, 2, 2) + buffer(b"\1") + ints("i", -150, 7),
+    NONE + ints("i", 0, 1, 1) + NONE + NONE + ints("i", 0, 1) + buffer(b"k") + NONE + buffer(b"\1"),
+    NONE + NONE + ints("Q", 1, 1 << 63, 2, 1 << 63, 3, 1 << 63, 4, 1 << 63),
+    buffer(b"\1")
+    + NONE
+    + buffer(struct.pack("<iiqiiq", 1, 2, 3, 0, 0, 0))
+    + NONE
+    + ints("i", 0, 1),
+)
+
+
+def test_a_frame_of_many_types() -> None:
+    layout = frames.decode_type(TYPE)
+    numbers, batch = frames.decode_rows(layout, ROWS)
+    assert numbers.tolist() == [0, 1]
+    assert batch.schema == layout.schema
+    first, second = batch.to_pylist()
+    assert (first["id"], first["t"]) == (-1, None)
+    assert [str(value) for value in first["l"]] == ["-1.50", "None"]
+    assert first["m"] == [("k", True)]
+    assert first["a"] == [f"00000000-0000-0000-0000-00000000000{n}" for n in (1, 2)]
+    assert first["s"]["x y"] == pa.MonthDayNano([1, 2, 3000])
+    assert (second["id"], second["t"], second["l"], second["m"]) == (2**62, "hello", [], [])
+    assert second["s"] is None
+
+
+def test_plain_columns_share_the_payload() -> None:
+    layout = frames.decode_type(record(field("id", bytes([5])), field("t", bytes([17]))))
+    values = [3, 1, 4, 1, 5]
+    data = np.frombuffer(
+        rows(5, NONE, ints("q", *values), NONE, ints("i", *range(0, 30, 5)), buffer(b"x" * 25)),
+        np.uint8,
+    ).copy()
+    low, high = data.ctypes.data, data.ctypes.data + len(data)
+    numbers, batch = frames.decode_rows(layout, data.data)
+    assert low <= numbers.ctypes.data < high
+    for column in batch.columns:
+        for each in column.buffers():
+            assert each is None or low <= each.address < high
+    data[72:80] = 0
+    assert batch["id"].to_pylist() == [0, 1, 4, 1, 5]
+
+
+def test_no_rows() -> None:
+    layout = frames.decode_type(record(field("t", bytes([17]))))
+    numbers, batch = frames.decode_rows(layout, rows(0, NONE, ints("i", 0), NONE))
+    assert (len(numbers), batch.num_rows) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        (b"", "1 bytes expected, 0 left"),
+        (bytes([5]), "is no STRUCT"),
+        (record(), "announces 0 fields"),
+        (record(field("a", bytes([5]))) + b"x", "1 bytes after its end"),
+        (record(field("a", bytes([99]))), "a type 99 that nobody knows"),
+        (record(field("a", bytes([19, 0, 0]))), r"no DECIMAL\(0, 0\)"),
+        (record(field("a", bytes([19, 39, 0]))), r"no DECIMAL\(39, 0\)"),
+        (record(field("a", bytes([19, 4, 5]))), r"no DECIMAL\(4, 5\)"),
+        (record(field("a", bytes([LIST]) * 70 + bytes([5]))), "nested over 64 levels"),
+        (record(field("a", record(field("k", bytes([5])), code=MAP))), "A MAP of 1 fields"),
+        (bytes([STRUCT]) + b"\xff" * 4, "announces 4294967295 fields"),
+        (
+            record(field("a", bytes([ARRAY]) + b"\xff" * 4 + b"\5")),
+            "no array of 4294967295 elements",
+        ),
+        (record(struct.pack("<I", 9) + b"a"), "9 bytes expected, 1 left"),
+    ],
+)
+def test_types_that_are_none(payload: bytes, message: str) -> None:
+    with pytest.raises(frames.ProtocolError, match=message):
+        frames.decode_type(payload)
+
+
+INTEGER, TEXT = bytes([5]), bytes([17])
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "message"),
+    [
+        (INTEGER, struct.pack("<II", 65_537, 0), "numbers 65537 and 0"),
+        (INTEGER, struct.pack("<II", 0, 9), "numbers 0 and 9"),
+        (INTEGER, struct.pack("<II", 1, 0) + ints("q"), "0 bytes instead of 8"),
+        (INTEGER, rows(1, NONE, ints("i", 1)), "4 bytes instead of 8"),
+        (INTEGER, rows(1, NONE, ints("q", 1))[:-1], "8 bytes expected, 7 left"),
+        (INTEGER, rows(1, NONE, struct.pack("<Q", 2**64 - 1)), "bytes instead of 8"),
+        (INTEGER, rows(1, NONE, ints("q", 1), b"x"), "1 bytes after its end"),
+        (INTEGER, rows(9, buffer(b"\1"), ints("q", *range(9))), "1 bytes is not one of 9 rows"),
+        (TEXT, rows(1, NONE, ints("i", 1, 2), buffer(b"ab")), "do not rise from 0"),
+        (TEXT, rows(2, NONE, ints("i", 0, 2, 1), buffer(b"a")), "do not rise from 0"),
+        (TEXT, rows(1, NONE, ints("i", 0, -1), NONE), "do not rise from 0"),
+        (TEXT, rows(1, NONE, ints("i", 0, 3), buffer(b"ab")), "2 bytes instead of 3"),
+        (TEXT, rows(1, NONE, ints("i", 0, 1), buffer(b"\xff")), "cannot be read"),
+        (bytes([14]), rows(1, NONE, ints("q", -1)), "cannot be read"),
+        (bytes([16]), rows(1, NONE, ints("Q", 0, 2**63 - 1)), "cannot be read"),
+        (bytes([15]), rows(1, NONE, ints("q", 0, 2**62)), "over 292 years"),
+        (bytes([LIST, 5]), rows(1, NONE, ints("i", 0, 2), NONE, ints("q", 1)), "instead of 16"),
+    ],
+)
+def test_rows_that_are_none(kind: bytes, payload: bytes, message: str) -> None:
+    layout = frames.decode_type(record(field("v", kind)))
+    with pytest.raises(frames.ProtocolError, match=message):
+        frames.decode_rows(layout, payload)
+
+
+def mutated(data: bytes, generator: random.Random) -> bytes:
+    """Return bytes with some changed, put in, left out or written twice."""
+    made = bytearray(data)
+    for _ in range(generator.choice((1, 1, 2, 5))):
+        at = generator.randrange(len(made) + 1)
+        what = generator.randrange(5)
+        if what == 0:
+            made[at : at + 1] = bytes([generator.randrange(256)])
+        elif what == 1:
+            made[at : at + 8] = struct.pack("<q", generator.choice((-1, 0, 1, 2**31, 2**40)))
+        elif what == 2:
+            del made[at : at + generator.randrange(20)]
+        elif what == 3:
+            made[at:at] = made[at : at + generator.randrange(20)]
+        else:
+            made[at : at + 4] = struct.pack("<I", generator.choice((0, 2, 255, 65_537, 2**32 - 1)))
+    return bytes(made)
+
+
+def fuzz(seconds: float, seed: int) -> tuple[int, int]:
+    """Decode mutated types and rows; return how many were refused and how many could be read."""
+    generator = random.Random(seed)
+    refused = read = 0
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for _ in range(50):
+            kind, data = TYPE, ROWS
+            if generator.random() < 0.3:
+                kind = mutated(kind, generator)
+            if generator.random() < 0.9:
+                data = mutated(data, generator)
+            try:
+                _, batch = frames.decode_rows(frames.decode_type(kind), data)
+            except frames.ProtocolError:
+                refused += 1
+            else:
+                batch.take(np.arange(batch.num_rows)[::-1])
+                read += 1
+    return refused, read
+
+
+def test_mutated_frames() -> None:
+    refused, read = fuzz(2.0, seed=1)
+    assert refused > 100
+    assert read > 10
+
+
+@pytest.mark.full
+def test_mutated_frames_for_ten_minutes() -> None:
+    refused, read = fuzz(600.0, seed=random.SystemRandom().randrange(2**32))
+    assert refused > 10_000
+    assert read > 1000

@@ -1,0 +1,116 @@
+"""Frames and the texts in them, well formed and not."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thresher.errors import OperationalError
+from thresher.shell import wire
+
+TEXTS = st.lists(st.none() | st.text(max_size=20), max_size=20)
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+@given(TEXTS)
+def test_texts_round_trip(values: list[str | None]) -> None:
+    assert wire.texts(wire.encode_texts(values)) == values
+
+
+@given(st.lists(TEXTS, max_size=5))
+def test_rows_are_texts_after_one_another(rows: list[list[str | None]]) -> None:
+    encoded = wire.encode_rows(rows)
+    assert encoded == struct.pack("<I", len(rows)) + b"".join(map(wire.encode_texts, rows))
+
+
+@given(st.lists(st.booleans(), max_size=70))
+def test_bits_are_lowest_first(mask: list[bool]) -> None:
+    encoded = wire.encode_bits(np.array(mask, np.bool_))
+    assert struct.unpack_from("<Q", encoded) == (len(mask),)
+    assert len(encoded) == 8 + (len(mask) + 7) // 8
+    assert [bool(encoded[8 + n // 8] >> n % 8 & 1) for n in range(len(mask))] == mask
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_texts_or_refused(data: bytes) -> None:
+    try:
+        values = wire.texts(data)
+    except wire.ProtocolError:
+        return
+    assert wire.encode_texts(values) == data
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        (b"", "4 bytes expected, 0 left"),
+        (b"\xff\xff\xff\xff", "announces 4294967295 texts in 0 bytes"),
+        (b"\1\0\0\0\5\0\0\0abcd", "5 bytes expected, 4 left"),
+        (b"\1\0\0\0\xfe\xff\xff\xff", "4294967294 bytes expected"),
+        (b"\1\0\0\0\1\0\0\0\xff", "is no UTF-8"),
+        (b"\0\0\0\0x", "1 bytes after its end"),
+    ],
+)
+def test_texts_that_are_none(payload: bytes, message: str) -> None:
+    with pytest.raises(wire.ProtocolError, match=message):
+        wire.texts(payload)
+
+
+@pytest.mark.parametrize("size", [0, 1, 300_000])
+def test_frames_of_any_length(pair: tuple[socket.socket, socket.socket], size: int) -> None:
+    data = np.arange(size, dtype=np.uint8)
+    parts = [data[start : start + 700].tobytes() for start in range(0, size, 700)]
+    thread = threading.Thread(target=wire.send, args=(pair[0], "D", *parts))
+    thread.start()
+    frame = wire.receive(pair[1])
+    thread.join()
+    assert frame.type == "D"
+    assert bytes(frame.payload) == data.tobytes()
+    assert np.frombuffer(frame.payload, np.uint8).ctypes.data % 8 == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (struct.pack("<IIQ", ord("D"), 1, 0), "begins with the numbers 68 and 1"),
+        (struct.pack("<IIQ", 7, 0, 0), "begins with the numbers 7 and 0"),
+        (struct.pack("<IIQ", ord("D"), 0, wire.MAX_PAYLOAD + 1), "over the limit of 1073741824"),
+        (b"\xff" * 16, "begins with the numbers"),
+    ],
+)
+def test_headers_that_are_none(
+    pair: tuple[socket.socket, socket.socket], header: bytes, message: str
+) -> None:
+    pair[0].sendall(header)
+    with pytest.raises(wire.ProtocolError, match=message) as caught:
+        wire.receive(pair[1])
+    assert isinstance(caught.value, OperationalError)
+
+
+@pytest.mark.parametrize("sent", [b"", b"\1", struct.pack("<IIQ", ord("D"), 0, 5) + b"four"])
+def test_a_peer_that_closes(pair: tuple[socket.socket, socket.socket], sent: bytes) -> None:
+    pair[0].sendall(sent)
+    pair[0].close()
+    with pytest.raises(EOFError, match="has closed the connection"):
+        wire.receive(pair[1])
+
+
+def test_a_payload_over_the_limit_is_not_sent(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "MAX_PAYLOAD", 10)
+    with pytest.raises(ValueError, match="A frame of 11 bytes is over the limit of 10"):
+        wire.send(pair[0], "D", b"x" * 6, b"y" * 5)
