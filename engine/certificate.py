@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import html
-import itertools
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from thresher import certificate_texts
 from thresher.reports import (
     COSTS,
     Bounds,
@@ -22,7 +21,6 @@ from thresher.reports import (
     ProxyReport,
     StageReport,
     TrainedReport,
-    counted,
 )
 from thresher.targets import Targets
 
@@ -42,15 +40,6 @@ _SPARED = (
     "budget",
     "trained",
 )
-
-
-def _percent(share: float | None) -> str:
-    return "unknown" if share is None or math.isnan(share) else f"{share:.1%}"
-
-
-def _bound(bound: float | None, estimate: float | None) -> str:
-    certified = "not certified" if bound is None else f">= {_percent(bound)}"
-    return f"{certified}, est. {_percent(estimate)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,127 +162,23 @@ class Certificate:
     @property
     def id(self) -> str:
         """Short hash of everything but cost and time: equal for equal runs."""
-        facts = {k: v for k, v in self._fields().items() if k not in COSTS}
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+        return _identity(self._fields())
 
     @property
     def statement(self) -> str:
         """The promise in words."""
-        if self.targets.estimated:
-            return self._estimates_statement()
-        rows = f"the {counted(self.n_returned, 'row')} {'selected' if self.answer else 'returned'}"
-        if self.targets.kind == "rows":
-            return self._rows_statement()
-        if self.grade == "exact":
-            if not self.n_rows:
-                return "There are no candidates: no row meets the conditions without an oracle."
-            if self.algorithm == "plain":
-                selected = f"Plain SQL selects the {counted(self.n_returned, 'row')}"
-                return f"{selected}; oracles only give what they show, or their order."
-            if self.targets.accuracy is not None:
-                return f"Each of the {counted(self.n_rows, 'row')} has the oracle's own label."
-            return f"Every candidate is labelled: {rows} are exactly the positive ones."
-        if self.targets.kind == "exact":
-            share = _percent(self.bounds.recall)
-            return f"Surely {rows} are positive, and at least {share} of the positive ones."
-        promises = []
-        if self.bounds.recall is not None:
-            share = _percent(self.bounds.recall)
-            promises.append(f"hold at least {share} of the positive rows (recall)")
-        if self.bounds.precision is not None:
-            share = _percent(self.bounds.precision)
-            promises.append(f"are at least {share} positive (precision)")
-        if self.bounds.accuracy is not None:
-            rows = f"the labels of the {counted(self.n_rows, 'row')}"
-            share = _percent(self.bounds.accuracy)
-            promises.append(f"agree with the oracle on at least {share} of them (accuracy)")
-        if not promises:
-            return f"Nothing is certified of {rows}."
-        return f"{self._sure}, {rows} {' and '.join(promises)}; {self._resting_on}."
-
-    @property
-    def _sure(self) -> str:
-        about = "about " if self.grade == "asymptotic" else "at least "
-        return f"With probability {about}{_percent(1 - self.delta)}"
-
-    @property
-    def _resting_on(self) -> str:
-        if self.assumption is None:
-            return "nothing is assumed of the proxy"
-        text = f"this assumes that {self.assumption}"
-        if self.grade == "asymptotic":
-            text += ", and is no finite-sample guarantee: with few labels it may fail more often"
-        if self.bounds.free_recall is not None:
-            text += f" (without it, recall is at least {_percent(self.bounds.free_recall)})"
-        return text
-
-    def _rows_statement(self) -> str:
-        target, sought = self.targets.rows, f"{self.n_returned:,} positive rows"
-        if target is None:
-            raise TypeError("a target of rows is missing")
-        found = f"{counted(self.n_returned, 'row')} found, each known to be positive"
-        if target.gap is not None:
-            found += f", any two at least {target.gap:g} apart"
-        if not self.met:
-            return f"{found}; the search ended before row {target.count:,}."
-        if self.n_returned < target.count:
-            more = "that far from all of them" if target.gap is not None else "in the population"
-            return f"{found}; there is no other positive row {more}."
-        if target.ordered:
-            apart = "" if target.gap is None else " that lie so far apart, taken one by one"
-            return f"{found}: the first {sought} in the order of the statement{apart}."
-        return f"{found}; LIMIT asks for no more, and there may be others."
-
-    def _estimates_statement(self) -> str:
-        if self.grade == "exact":
-            return "Every row that could change them is labelled: the aggregates are exact."
-        limits = "limits hold" if len(self.intervals) == 1 else "limits hold all together"
-        return (
-            f"{self._sure}, the {limits} for {counted(len(self.intervals), 'estimate')}; "
-            f"{self._resting_on}."
-        )
+        return certificate_texts.statement(self)
 
     @property
     def summary(self) -> str:
         """One line for a terminal."""
-        if self.targets.kind == "rows":
-            promise = f"{self.n_returned:,} of {self.targets}"
-            promise = promise if self.met else f"NOT COMPLETE: {promise}"
-        elif self.targets.kind == "exact":
-            promise = "exact" if self.grade == "exact" else "exact but for rows without an answer"
-        elif self.grade == "exact":
-            promise = "exact"
-        else:
-            about = "about " if self.grade == "asymptotic" else ""
-            promise = f"{self.targets} with probability {about}{1 - self.delta:.4g}"
-            promise = promise if self.met else f"NOT CERTIFIED: {promise}"
-        parts = [
-            promise,
-            f"{self.n_returned:,} of {counted(self.n_rows, 'row')}"
-            + (f" selected, {self.answer}" if self.answer else ""),
-            f"{counted(self.n_labels, 'label')} bought, {self.n_reused:,} reused",
-        ]
-        if self.assumption is not None:
-            parts.append(f"assuming {self.assumption}")
-        if self.targets.estimated:
-            parts[1] = (
-                f"{counted(len(self.intervals), 'estimate')} over {counted(self.n_rows, 'row')}"
-            )
-        elif self.targets.accuracy is not None:
-            parts.append(f"est. accuracy {_percent(self.bounds.accuracy_estimate)}")
-        elif self.grade != "exact":
-            recall, precision = self.bounds.recall_estimate, self.bounds.precision_estimate
-            parts.append(f"est. recall {_percent(recall)}, precision {_percent(precision)}")
-        if self.cost_usd:
-            parts.append(f"${self.cost_usd:.4f}")
-        if self.proxy_cost is not None and self.proxy_cost.cost_usd:
-            parts.append(f"${self.proxy_cost.cost_usd:.4f} for proxy scores")
-        return " | ".join([*parts, f"{self.elapsed_s:.1f} s", f"certificate {self.id}"])
+        return certificate_texts.summary(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return every field and the derived ones as plain values."""
-        derived = {"id": self.id, "statement": self.statement, "delta": self.delta}
-        return {**derived, **self._fields()}
+        fields = self._fields()
+        derived = {"id": _identity(fields), "statement": self.statement, "delta": self.delta}
+        return {**derived, **fields}
 
     def _fields(self) -> dict[str, Any]:
         """Every field but the log, as plain values; what few statements need only where it is."""
@@ -329,110 +214,18 @@ class Certificate:
         """Return `to_dict` as JSON; NaN never occurs in it."""
         return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
 
-    def _facts(self) -> list[tuple[str, str]]:
-        """Rows of the text and HTML forms."""
-        facts = [
-            ("certificate", self.id),
-            ("promise", self.statement),
-            ("targets", f"{self.targets}, probability {1 - self.delta:.4g}"),
-            ("grade", self.grade),
-            ("assumes", self.assumption or "nothing"),
-            ("population", counted(self.n_rows, "row")),
-            ("selected" if self.answer else "returned", self._returned),
-            ("labels", f"{self.n_labels:,} bought, {self.n_reused:,} reused{self._unused}"),
-            *([("requests", f"{self.n_requests:,}")] if self.n_requests is not None else []),
-            *self._bound_facts(),
-            ("algorithm", self.algorithm),
-            ("stages", ", ".join(_stage_texts(self.stages))),
-            ("proxies", ", ".join(_proxy_text(p) for p in self.proxies) or "none"),
-            *[("trained", str(one)) for one in self.trained],
-            *[("shown", _output_text(output)) for output in self.outputs],
-            ("cost", self._cost),
-            *([] if self.proxy_cost is None else [("proxy cost", str(self.proxy_cost))]),
-            ("seed", str(self.seed)),
-            ("oracles", ", ".join(f"{k} {v[:12]}" for k, v in self.oracles.items())),
-            ("versions", ", ".join(f"{k} {v}" for k, v in self.versions.items())),
-        ]
-        read = (("understood", sentence) for sentence in self.understood)
-        more = (
-            ("session", self.session), ("budget", self.budget), ("note", self.note), *read,
-        )  # fmt: skip
-        return [*facts, *((name, text) for name, text in more if text)]
-
-    @property
-    def _unused(self) -> str:
-        return f", {self.n_unused:,} of them in an unfinished batch" if self.n_unused else ""
-
-    @property
-    def _cost(self) -> str:
-        tokens = f", {counted(self.n_tokens, 'token')}" if self.n_tokens else ""
-        return f"${self.cost_usd:.4f}{tokens}, {self.elapsed_s:.2f} s"
-
-    @property
-    def _returned(self) -> str:
-        rows = counted(self.n_returned, "row")
-        return f"{rows}; {self.answer}" if self.answer else rows
-
-    def _bound_facts(self) -> list[tuple[str, str]]:
-        """Rows of the text and HTML forms that say what holds of the answer."""
-        bounds = self.bounds
-        if self.algorithm == "plain":
-            return []
-        if self.targets.estimated:
-            return [(f"  {_interval_name(i)}", _interval_text(i)) for i in self.intervals[:20]]
-        if self.targets.accuracy is not None:
-            return [("accuracy", _bound(bounds.accuracy, bounds.accuracy_estimate))]
-        facts = [
-            ("recall", _bound(bounds.recall, bounds.recall_estimate)),
-            ("precision", _bound(bounds.precision, bounds.precision_estimate)),
-            ("cut", "none" if self.cut is None else f"proxy score {self.cut:.6g}"),
-        ]
-        if bounds.free_recall is not None:
-            facts.insert(1, ("recall if not", _bound(bounds.free_recall, None)))
-        return facts
-
     def __str__(self) -> str:
-        return "\n".join(f"{name:<12} {text}" for name, text in self._facts())
+        return "\n".join(f"{name:<12} {text}" for name, text in certificate_texts.facts(self))
 
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
             f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
-            for name, text in self._facts()
+            for name, text in certificate_texts.facts(self)
         )
         return f"<table>{rows}</table>"
 
 
-def _stage_texts(stages: Sequence[StageReport]) -> list[str]:
-    """Write positives and rows of each stage, those of its steps in a row together."""
-    texts = []
-    for stage, steps in itertools.groupby(stages, lambda s: s.stage):
-        each = list(steps)
-        n_positive, n_rows = sum(s.n_positive for s in each), sum(s.n_rows for s in each)
-        more = f" in {len(each)} steps" if len(each) > 1 else ""
-        texts.append(f"{stage} {n_positive:,}/{n_rows:,}{more}")
-    return texts
-
-
-def _interval_name(interval: Interval) -> str:
-    group = f" [{', '.join(interval.group)}]" if interval.group else ""
-    return f"{interval.name}{group}"
-
-
-def _interval_text(interval: Interval) -> str:
-    if interval.estimate is None:
-        return "no value"
-    low = "-inf" if interval.low is None else f"{interval.low:.6g}"
-    high = "inf" if interval.high is None else f"{interval.high:.6g}"
-    beyond = "" if interval.beyond is None else f", at most {interval.beyond:.2%} beyond"
-    return f"{interval.estimate:.6g} in [{low}, {high}]{beyond}"
-
-
-def _proxy_text(proxy: ProxyReport) -> str:
-    quality = "" if proxy.auc is None else f" (AUC {proxy.auc:.3f})"
-    return f"{proxy.name}{quality}{'' if proxy.used else ' not used'}"
-
-
-def _output_text(output: OutputReport) -> str:
-    rows, labels = counted(output.n_rows, "row"), counted(output.n_labels, "label")
-    return f"{output.call} of {rows}, {labels} bought"
+def _identity(fields: Mapping[str, Any]) -> str:
+    facts = {name: value for name, value in fields.items() if name not in COSTS}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
