@@ -108,7 +108,7 @@ class LocalOracle:
             return None
         with quiet():
             found: list[list[int]] = tokenizer(texts)["input_ids"]
-        return sum(map(len, found)) / batch.num_rows
+        return float(sum(map(len, found)) / batch.num_rows)
 
     @property
     def batch_size(self) -> int:
