@@ -320,13 +320,24 @@ class Catalog:
         """Return the SQL of what is declared in the database, by kind and name."""
         return {(kind, name): sql for kind, name, sql in self._texts}
 
-    def adopt(self, kind: str, name: str, sql: str | None, *, keep: bool = True) -> None:
+    def adopt(
+        self,
+        kind: str,
+        name: str,
+        sql: str | None,
+        *,
+        keep: bool = True,
+        learnt: bytes | None = None,
+    ) -> None:
         """Take a declaration as it was made elsewhere; without SQL it was dropped there.
 
-        `keep` writes it into the database; otherwise it lives as long as the connection.
+        `keep` writes it into the database, with what a proxy has `learnt`; otherwise it lives as
+        long as the connection.
         """
         if keep and sql is not None:
             self._keep(kind, name, sql)
+            if kind == "proxy":
+                self._keep_learnt(name, learnt)
         elif keep and (kind, name) in self._stored:
             self._delete(kind, name)
         elif sql is not None and isinstance(made := parse(sql, self), CreateOracle | CreateProxy):

@@ -112,6 +112,13 @@ def plan_text(session: Session, sql: str, clauses: str | None) -> str:
         )
     if isinstance(bound, plan.Audit):
         return _audited(session, statement, bound)
+    if isinstance(bound, plan.CreateProxy) and bound.trained is not None:
+        place = bound.places["trained"]
+        raise NotSupportedError(
+            "TRAINED FROM cannot read your tables from inside the shell. Leave it out, and the "
+            "proxy is trained by the first query that uses it and kept; or close the shell and run "
+            "thresher query --db FILE 'CREATE PROXY ... TRAINED FROM ...'."
+        ).at(statement, place.offset, place.length)
     if isinstance(bound, plan.Show | plan.Describe | plan.ShowSetting):
         return _table(session, statement)
     return feeding.lines_sql((), Part("do", statement).text(), "done")

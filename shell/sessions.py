@@ -62,6 +62,8 @@ class Hello:
         Its working directory.
     declarations : list of Declaration
         Oracles and proxies that its file declares.
+    learnt : dict of str to bytes
+        What proxies with ``TRAINED FROM`` have learnt, by name.
     """
 
     shell: str
@@ -69,6 +71,7 @@ class Hello:
     database: str
     folder: str
     declarations: list[Declaration]
+    learnt: dict[str, bytes]
 
 
 @dataclass(slots=True)
@@ -144,7 +147,9 @@ class ShellSession:
         folder = Path(hello.folder)
         self._session = Session(duckdb.connect(), store, Settings(), self._relay, folder)
         for declaration in [*hello.declarations, *declared_beside(store.file)]:
-            self._session.catalog.adopt(*declaration)
+            kind, name, _ = declaration
+            learnt = hello.learnt.get(name) if kind == "proxy" else None
+            self._session.catalog.adopt(*declaration, learnt=learnt)
         self._runs: OrderedDict[int, Run] = OrderedDict()
         self._charged: dict[str, dict[int, int]] = {}
         self._explained: dict[str, dict[int, Explanation]] = {}

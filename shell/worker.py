@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 
@@ -169,14 +170,16 @@ class _Conversation:
             self._send("r", f"thresher: {type(error).__name__}: {error}".encode())
 
     def _hello(self, payload: memoryview) -> None:
-        protocol, version, pid, shell, database, declared, *_, folder = frames.texts(payload)
+        told = frames.texts(payload)
+        protocol, version, pid, shell, database, declared, *_, folder, learnt = told
         if (protocol, version) != (PROTOCOL, VERSION):
             raise OperationalError(
                 f"this worker is thresher {VERSION}, the extension {version}: install both anew"
             )
         made = [(one["kind"], one["name"], one["sql"]) for one in json.loads(declared or "[]")]
         path = _path(folder, database)
-        hello = Hello(str(shell), int(pid or 0), path, folder or "/", made)
+        trained = {one["name"]: b64decode(one["learnt"]) for one in json.loads(learnt or "[]")}
+        hello = Hello(str(shell), int(pid or 0), path, folder or "/", made, trained)
         self._session = self._worker.session(hello)
         self._send("o", struct.pack("<I", os.getpid()))
 

@@ -358,11 +358,15 @@ def test_what_a_shell_says_of_itself(path: Path, tmp_path: Path, worker: Double)
         con.execute(
             "INSERT INTO thresher.declarations VALUES ('oracle', 'o', ?), ('p', 'q', '')", [sql]
         )
+        con.execute(
+            "CREATE TABLE thresher.trained_proxies AS SELECT 'q' AS name, 'a'::BLOB AS learnt"
+        )
+        con.execute("UPDATE thresher.trained_proxies SET learnt = '\\x00b'::BLOB")
     with open_shell(path, database) as con:
         con.execute("FROM thresh('SELECT 1')")
-    protocol, version, process, name, where, declarations, terminal, zone, folder = worker.hellos[
-        -1
-    ]
+    said = worker.hellos[-1]
+    protocol, version, process, name, where, declarations, terminal, zone, folder, learnt = said
+    assert json.loads(learnt) == [{"name": "q", "learnt": "AGI="}]
     assert (protocol, terminal in "01", where, folder) == ("1", True, database, str(Path.cwd()))
     assert len(name) == 32
     assert json.loads(declarations) == [
