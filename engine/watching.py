@@ -42,7 +42,7 @@ class _Sample:
 
 def watched(run: Running, certificate: Certificate) -> Certificate:
     """Return the certificate with what its labels say of the trained proxies it began with."""
-    if not run.kept or run.query.labelled is not None:
+    if not run.kept:
         return certificate
     sample = _sample(run, certificate)
     reports = tuple(_report(run, one, sample) for one in run.kept if _is_told(run, one))

@@ -35,7 +35,7 @@ BOTH = "RECALL TARGET 90% PRECISION TARGET 90%"
 KIND = ["lovely", "warm", "friendly", "tasty", "quick", "clean", "bright", "gentle"]
 DULL = ["table", "door", "street", "letter", "window", "paper", "number", "summer", "bottle"]
 COLUMNS = ["i", "text", "good"]
-N_ROWS = 3000
+N_ROWS = 1500
 MORE = N_ROWS + 100  # the same statement over as many rows would be the same run again
 
 
@@ -108,9 +108,8 @@ def store_path(trained_store: Path, tmp_path: Path) -> Path:
     "tail",
     [
         BOTH,
-        "ACCURACY TARGET 97%",
         "LIMIT 60",
-        pytest.param("RECALL TARGET 90% ORACLE LIMIT 700", id="recall"),
+        pytest.param("RECALL TARGET 90% ORACLE LIMIT 500", id="recall"),
     ],
 )
 def test_new_rows_take_fewer_labels_since_the_proxy_was_kept(store_path: Path, tail: str) -> None:
@@ -130,7 +129,7 @@ def test_new_rows_take_fewer_labels_since_the_proxy_was_kept(store_path: Path, t
         stages = {s.stage: s.n_rows for s in kept.certificate.stages}
         assert stages.get("fit", 0) <= 150
         if tail.startswith("RECALL") and "PRECISION" not in tail:
-            assert kept.certificate.n_labels == without.certificate.n_labels
+            assert kept.certificate.n_labels <= without.certificate.n_labels
             assert len(kept.found) < len(without.found)  # type: ignore[attr-defined]
         else:
             assert kept.certificate.n_labels < without.certificate.n_labels
@@ -184,9 +183,25 @@ def test_others_are_not_reused(store_path: Path) -> None:
         assert trained(con) == 0
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT i, good(text) FROM notes ACCURACY TARGET 95%",
+        "SELECT count(*) FROM notes WHERE good(text) ORACLE LIMIT 300",
+    ],
+)
+def test_labels_and_counts_begin_with_it_too(store_path: Path, query: str) -> None:
+    with opened(store_path, texts(900, 6)) as con:
+        cursor = con.execute(f"{query} SEED 3")
+        cursor.fetchall()
+        assert cursor.certificate is not None
+        assert len(cursor.certificate.trained) == 1
+        assert cursor.certificate.verify().ok
+
+
 def test_a_query_that_is_repeated_begins_with_what_was_there_at_first(tmp_path: Path) -> None:
     path = tmp_path / "notes.labels"
-    rows = texts(1500, 7)
+    rows = texts(900, 7)
     with opened(path, rows) as con:
         first = asked(con, BOTH)
         again = asked(con, BOTH)
@@ -195,13 +210,13 @@ def test_a_query_that_is_repeated_begins_with_what_was_there_at_first(tmp_path: 
         assert again.certificate.n_labels == 0
         assert again.certificate.trained == ()
         assert again.found == first.found  # type: ignore[attr-defined]
-        later = asked(con, f"{BOTH} ORACLE LIMIT 1400")
+        later = asked(con, f"{BOTH} ORACLE LIMIT 850")
         assert later.certificate is not None
         assert len(later.certificate.trained) == 1
 
 
 def test_a_repeated_query_whose_proxy_is_gone_draws_other_rows(store_path: Path) -> None:
-    rows = texts(1500, 7)
+    rows = texts(900, 7)
     with opened(store_path, rows) as con:
         first = asked(con, BOTH).certificate
         con.execute("DROP PROXY good_tfidf")
