@@ -18,7 +18,13 @@ def in_transaction(connection: duckdb.DuckDBPyConnection) -> bool:
 
 @contextmanager
 def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Run inside the user's transaction, or in one that ends with what runs inside."""
+    """Run inside the user's transaction, or in one that ends with what runs inside.
+
+    Raises
+    ------
+    duckdb.TransactionException
+        The user's transaction is aborted: only ROLLBACK will work.
+    """
     if in_transaction(connection):
         yield
         return

@@ -38,10 +38,8 @@ def _codes(column: pa.ChunkedArray, known: pa.Array) -> npt.NDArray[np.int64]:
 def _pairs(
     codes: npt.NDArray[np.int64], column: pa.ChunkedArray, known: pa.Array
 ) -> npt.NDArray[np.int64]:
-    """One integer per code and value beside it, -1 where one of them is unknown.
-
-    Codes are below the number of rows of a table, so that the product does not overflow.
-    """
+    """One integer per code and value beside it, -1 where one of them is unknown."""
+    # Codes are below the number of rows of a table, so that the product does not overflow.
     code = _codes(column, known)
     return np.where((codes < 0) | (code < 0), -1, codes * len(known) + code)
 

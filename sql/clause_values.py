@@ -198,7 +198,13 @@ def _oracle_error(source: Source, head: int, i: int, last: int, clauses: TailCla
 
 
 def read_gap(source: Source, head: int, i: int, last: int, clauses: TailClauses) -> int:
-    """Read the distance of GAP."""
+    """Read the distance of GAP.
+
+    Raises
+    ------
+    ProgrammingError
+        It is no number, not above 0, or followed by a unit.
+    """
     if source.word(i) == "interval" and i < last:
         raise source.error(
             "GAP needs a distance such as 30, without INTERVAL. For a day between rows write GAP "

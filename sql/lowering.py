@@ -170,7 +170,13 @@ def inputs_sql(query: SelectionQuery, sources: Sequence[str], sample: str) -> st
 
 
 def typed_estimates_sql(query: SelectionQuery, sources: Sequence[str]) -> str:
-    """Return the user's query over its estimates, of no rows: it binds, and has their types."""
+    """Return the user's query over its estimates, of no rows: it binds, and has their types.
+
+    Raises
+    ------
+    TypeError
+        The query has no estimation.
+    """
     estimation = query.estimation
     if estimation is None:
         raise TypeError("a query without estimation has no estimates")
@@ -236,6 +242,11 @@ def estimates_sql(query: SelectionQuery, relation: str) -> str:
         The bound query; it has an `estimation`.
     relation : str
         Relation with the columns that `Estimation.select` names, a row for each group.
+
+    Raises
+    ------
+    TypeError
+        The query has no estimation.
     """
     estimation = query.estimation
     if estimation is None:
@@ -308,12 +319,10 @@ def kept_sql(query: SelectionQuery, sources: Sequence[str], keep: str) -> str:
 def _rows_of(
     query: SelectionQuery, sources: Sequence[str], wanted: str, *, hidden: bool = False
 ) -> str:
-    """Write FROM and WHERE for exactly the rows whose row columns stand in a relation.
-
-    Each source is first cut down to rows that occur in it. That keeps a row of an outer join
-    that found no partner: it has none in fewer rows either. Rows that lost their partner by the
-    cut differ in their row columns and go with the last condition.
-    """
+    """Write FROM and WHERE for exactly the rows whose row columns stand in a relation."""
+    # Each source is first cut down to rows that occur in it. That keeps a row of an outer join
+    # that found no partner: it has none in fewer rows either. Rows that lost their partner by the
+    # cut differ in their row columns and go with the last condition.
     cut = [
         source if leaf.lateral else _cut(leaf, source, wanted, hidden=hidden)
         for leaf, source in zip(query.leaves, sources, strict=True)
@@ -350,11 +359,8 @@ def _is_null(call: OracleCall) -> str:
 
 
 def _key(call: OracleCall) -> str:
-    """Write the SHA-256 of all arguments, each with its length in bytes before it.
-
-    The lengths make the encoding unambiguous: ('ab', 'c') and ('a', 'bc') differ. NULL in any
-    argument gives NULL.
-    """
+    """Write the SHA-256 of all arguments; NULL where one of them is."""
+    # The length in bytes before each tells ('ab', 'c') from ('a', 'bc').
     texts = [f"CAST({sql} AS VARCHAR)" for sql in call.arguments]
     pieces = " || ".join(f"strlen({text}) || ':' || {text}" for text in texts)
     return f"sha256({pieces})"

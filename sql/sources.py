@@ -45,11 +45,9 @@ def typed_source(leaf: Leaf) -> str:
 
 
 def _lateral_source(leaf: Leaf) -> str:
-    """Number the rows of a relation that depends on relations before it.
-
-    The numbers must be the same in each statement of a query: they follow the order of the
-    content, or of the list that is unnested.
-    """
+    """Number the rows of a relation that depends on relations before it."""
+    # The numbers must be the same in each statement of a query: they follow the order of the
+    # content, or of the list that is unnested.
     alias, relation = identifier(leaf.alias), leaf.relation
     if relation.lower().startswith("unnest("):
         column = identifier(leaf.columns[0]) if leaf.columns else "unnest"

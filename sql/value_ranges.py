@@ -220,10 +220,8 @@ def _hull(ranges: list[Range]) -> Range:
 
 
 def _clamped(ranges: list[Range], *, least: bool) -> Range:
-    """Return the range of ``least(...)`` or ``greatest(...)``, which leave NULL out.
-
-    Where all values but one may be NULL, that one is the answer; a number never is.
-    """
+    """Return the range of ``least(...)`` or ``greatest(...)``, which leave NULL out."""
+    # Where all values but one may be NULL, that one is the answer; a number never is.
     if not least:
         return _negative(_clamped([_negative(one) for one in ranges], least=True))
     lowest, highest = _hull(ranges)
