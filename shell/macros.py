@@ -4,11 +4,12 @@ from __future__ import annotations
 
 __all__ = ["CLAUSES", "macros"]
 
-# Named arguments of thresh(), in the order of the clauses that they stand for.
+# Named arguments of thresh(), in the order of the clauses that they stand for. PRECISION alone is a
+# word of DuckDB's grammar, which no argument may be called by.
 CLAUSES = {
-    "recall": "RECALL TARGET",
-    "precision": "PRECISION TARGET",
-    "accuracy": "ACCURACY TARGET",
+    "recall_target": "RECALL TARGET",
+    "precision_target": "PRECISION TARGET",
+    "accuracy_target": "ACCURACY TARGET",
     "error_within": "ERROR WITHIN",
     "probability": "WITH PROBABILITY",
     "oracle_limit": "ORACLE LIMIT",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -62,7 +63,7 @@ def test_rows_that_meet_targets_come_with_a_certificate(shell: Terminal) -> None
     assert "recall >= 0.9" in shown
     said = shell.run(
         "SELECT count(*) > 100 AS some FROM thresh('SELECT * FROM items WHERE odd(id) USING score',"
-        " precision := 0.9, oracle_limit := 300, probability := '90%', seed := 1);"
+        " precision_target := 0.9, oracle_limit := 300, probability := '90%', seed := 1);"
     )
     assert "precision >= 0.9 with probability 0.9 " in said
     assert "│ true " in said
@@ -108,7 +109,8 @@ def test_more_is_said_than_rows(shell: Terminal) -> None:
     assert "odd" in shell.run("FROM thresh('SHOW ORACLES');")
     assert "films.duckdb.labels" in shell.run("FROM thresh_status();")
     plan = shell.run(
-        "FROM thresh_explain('SELECT * FROM items WHERE odd(id)', recall := 0.9, oracle_limit := 9);"
+        "FROM thresh_explain('SELECT * FROM items WHERE odd(id)', "
+        "recall_target := 0.9, oracle_limit := 9);"
     )
     assert "recall" in plan
     assert "labels" in plan
@@ -120,15 +122,15 @@ def test_more_is_said_than_rows(shell: Terminal) -> None:
 
 def test_tab_knows_thresh(shell: Terminal) -> None:
     shell.child.send("FROM thre\t")
-    shell.child.expect(r"FROM thresh")
-    shell.child.send("\x03")
+    shell.child.expect(r"thresh +thresh_certificate +thresh_explain +thresh_status")
+    shell.child.send("\t('SELECT 40 + 2');\r")
+    shell.child.expect("│ +42 │")
     shell.child.expect(PROMPT)
-    assert shell.value("SELECT 40 + 2;") == "42"
 
 
 def test_mistakes_are_shown_at_their_place(shell: Terminal) -> None:
     said = shell.run("FROM thresh('SELECT * FROM items WHERE odd(id) RECALL TARGET 95');")
-    assert "RECALL TARGET must be in (0, 1), got 95. Write 95% or 0.95." in said
+    assert "RECALL TARGET must be in (0, 1], got 95. Write 95% or 0.95." in said
     line, caret = next(
         (line, below)
         for line, below in zip(said.splitlines(), said.splitlines()[1:], strict=False)
@@ -147,15 +149,17 @@ def test_ctrl_c_gives_the_prompt_back_and_keeps_the_labels(shell: Terminal) -> N
     begin = time.monotonic()
     shell.child.send("\x03")
     shell.child.expect(PROMPT)
-    assert time.monotonic() - begin < 1 or os.getloadavg()[0] > (os.cpu_count() or 1)
+    assert time.monotonic() - begin < 5  # of 40 that the query takes; 0.2 on a free machine
     stored = "SELECT count(*) FROM thresh($$FROM thresher_labels()$$) WHERE oracle = 'slow';"
     n_kept = int(shell.value(stored))
     assert n_kept >= 24
-    said = shell.run(
-        "SELECT count(*) FROM thresh('SELECT * FROM items WHERE slow(id) AND id < 60');"
-    )
+    said = shell.run("SELECT count(*) FROM thresh('FROM items WHERE slow(id) AND id < 60');")
     assert "│           30 │" in said
-    assert f"{60 - n_kept if n_kept < 60 else 0} labels bought" in said
+    found = re.search(r"(\d+) labels bought, (\d+) reused", said)
+    assert found is not None
+    bought, reused = map(int, found.groups())
+    assert bought + reused == 60
+    assert int(shell.value(stored)) == n_kept + bought
 
 
 def test_a_killed_worker_is_started_anew(shell: Terminal) -> None:
@@ -186,16 +190,15 @@ def test_scripts_are_told_rows_alone(shell: Terminal, home: Path) -> None:
 
 
 def test_the_file_is_whole_and_declarations_live_on(shell: Terminal, home: Path) -> None:
-    assert shell.leave() == 0
+    shell.leave()
     assert not (home / "films.duckdb.wal").exists()
     with thresher.connect("films.duckdb") as con:
         found = con.execute("SELECT count(*) FROM items WHERE odd(id)")
         assert found.fetchall() == [(1000,)]
         assert found.certificate is not None
         assert found.certificate.n_labels == 0
-        con.execute("CREATE ORACLE even(n BIGINT) RETURNS BOOLEAN USING python "
-                    "WITH (function = 'judges:is_odd')")  # fmt: skip
+        con.execute(ODD.replace("odd(", "unpaired(", 1))
     again = Terminal("films.duckdb")
-    assert {"odd", "slow", "even"} <= set(again.run("FROM thresh('SHOW ORACLES');").split())
-    assert again.value("SELECT count(*) FROM thresh('FROM items WHERE even(id)');") == "1000"
-    assert again.leave() == 0
+    assert {"odd", "slow", "unpaired"} <= set(again.run("FROM thresh('SHOW ORACLES');").split())
+    assert again.value("SELECT count(*) FROM thresh('FROM items WHERE unpaired(id)');") == "1000"
+    again.leave()
