@@ -128,11 +128,18 @@ class _Matching:
                 )
             )
         images = processor.image_processor
+        self._embedded: dict[torch.device, torch.Tensor] = {}
         self._scorer = ImageLogits(reader, images, replicas, self._logits)
 
     def _logits(self, model: PreTrainedModel, pixels: torch.Tensor) -> torch.Tensor:
-        sentences = {name: ids.to(model.device) for name, ids in self._sentences.items()}
-        similar: torch.Tensor = model(pixel_values=pixels, **sentences).logits_per_image
+        """Hold images against the sentences, which are embedded with the first of them only."""
+        if (sentences := self._embedded.get(model.device)) is not None:
+            return _similar(model, pixels, sentences)
+        inputs = {name: ids.to(model.device) for name, ids in self._sentences.items()}
+        found = model(pixel_values=pixels, **inputs)
+        if model.config.model_type == "clip":
+            self._embedded[model.device] = found.text_embeds
+        similar: torch.Tensor = found.logits_per_image
         return similar
 
     def answer(self, batch: pa.Table) -> Answers:
@@ -142,6 +149,14 @@ class _Matching:
         exclusive = self._exclusive
         probabilities = special.softmax(logits, axis=1) if exclusive else special.expit(logits)
         return choice.answer(probabilities, self._task.labels, exclusive)
+
+
+def _similar(model: Any, pixels: torch.Tensor, sentences: torch.Tensor) -> torch.Tensor:
+    """Return the logits of images against embedded sentences, as CLIP's forward does."""
+    images: torch.Tensor = model.get_image_features(pixel_values=pixels).pooler_output
+    images = images / images.norm(p=2, dim=-1, keepdim=True)
+    logits: torch.Tensor = (sentences @ images.t()) * model.logit_scale.exp()
+    return logits.t()
 
 
 def _named(

@@ -300,6 +300,7 @@ def test_image_text_is_the_pipeline_row_by_row(tiny_clip: Path) -> None:
     for i, label in enumerate(labels):
         oracle = make(tiny_clip, "image-text", kind="BLOB", labels=labels, label=label)
         assert ask(oracle, rows) == pytest.approx(expected[:, i], abs=1e-4)
+        assert ask(oracle, rows[::-1]) == pytest.approx(expected[::-1, i], abs=1e-4)
     assert expected.std(axis=0).max() > 1e-3
 
 
