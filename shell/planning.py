@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from thresher import plan
-from thresher.catalog import Catalog
+from thresher.catalog import Catalog, OracleEntry, ProxyEntry
 from thresher.errors import NotSupportedError, ProgrammingError
 from thresher.fed_rows import unknown_functions
 from thresher.session import Session
@@ -175,7 +175,8 @@ def sides_of(catalog: Catalog, query: plan.SelectionQuery) -> list[feeding.Side]
     entries = [entry for entry in catalog.oracles() if entry.name in called]
     proxies = [entry for entry in catalog.proxies() if entry.oracle in called]
     found: dict[str, tuple[str, ...]] = {}
-    for entry in [*entries, *proxies]:
+    reading: list[OracleEntry | ProxyEntry] = [*entries, *proxies]
+    for entry in reading:
         if entry.provider != "column":
             continue
         keys, table = entry.options["key"], str(entry.options["table"])
