@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["EXTENSION", "BuildError", "build", "compiler", "footer"]
+__all__ = ["EXTENSION", "SOURCES", "BuildError", "build", "compiler", "footer", "platform_name"]
 
 EXTENSION = "thresher.duckdb_extension"
 SOURCES = Path(__file__).with_name("extension")
@@ -61,7 +61,7 @@ def build(target: Path, version: str, *, cc: str | None = None, flags: Sequence[
     cc = cc or compiler()
     if cc is None:
         raise BuildError("No C compiler was found. Install one (gcc or clang), or set CC.")
-    last = footer(_platform(), version)
+    last = footer(platform_name(), version)
     strict = _WARNINGS if os.environ.get("CI") else _WARNINGS[:2]
     sources = sorted(str(path) for path in SOURCES.glob("*.c"))
     with tempfile.TemporaryDirectory() as folder:
@@ -80,23 +80,29 @@ def build(target: Path, version: str, *, cc: str | None = None, flags: Sequence[
     return target
 
 
-def footer(platform_name: str, version: str) -> bytes:
+def footer(target: str, version: str) -> bytes:
     """Return the 534 bytes that DuckDB looks for at the end of an extension.
 
     Parameters
     ----------
-    platform_name : str
-        For instance ``linux_amd64``.
+    target : str
+        The platform, for instance ``linux_amd64``.
     version : str
         The version of the extension.
     """
-    fields = ("4", platform_name, _API_VERSION, version, "C_STRUCT", "", "", "")
+    fields = ("4", target, _API_VERSION, version, "C_STRUCT", "", "", "")
     section = b"\0\x93\x04\x10duckdb_signature\x80\x04"  # a WebAssembly section of 512 bytes
     return section + b"".join(f.encode().ljust(32, b"\0") for f in reversed(fields)) + bytes(256)
 
 
-def _platform() -> str:
-    """Return DuckDB's name of this machine."""
+def platform_name() -> str:
+    """Return DuckDB's name of this machine, for instance ``linux_amd64``.
+
+    Raises
+    ------
+    BuildError
+        Where the extension does not run.
+    """
     systems = {"linux": "linux", "darwin": "osx"}
     machines = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
     system, machine = systems.get(sys.platform), machines.get(platform.machine().lower())

@@ -254,3 +254,22 @@ def process_script(folder: Path) -> Path:
     script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -I "{worker}" "$5"\n')
     script.chmod(0o700)
     return script
+
+
+def workers(folder: Path) -> list[int]:
+    """Process ids of the workers of this folder's socket."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if os.fsencode(folder / "w.sock") in command:
+            found.append(int(entry.name))
+    return found
+
+
+def end_workers(folder: Path) -> None:
+    """End the workers of this folder's socket."""
+    for process in workers(folder):
+        os.kill(process, signal.SIGKILL)

@@ -17,12 +17,14 @@ import duckdb
 import pexpect
 import pytest
 from tests_support_shell import (
+    end_workers,
     extension,
     feeding,
     open_shell,
     private_folder,
     process_script,
     thresh,
+    workers,
 )
 
 TABLE = "SELECT range AS i FROM range(100000)"
@@ -42,21 +44,7 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.setenv("THRESHER_SOCKET", str(made / "w.sock"))
         monkeypatch.setenv("THRESHER_PYTHON", str(process_script(made)))
         yield made
-        for process in workers(made):
-            os.kill(process, signal.SIGKILL)
-
-
-def workers(folder: Path) -> list[int]:
-    """Process ids of the workers of this folder's socket."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (entry / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if os.fsencode(folder / "w.sock") in command:
-            found.append(int(entry.name))
-    return found
+        end_workers(made)
 
 
 def test_a_worker_is_started_once_and_apart(path: Path, folder: Path) -> None:
