@@ -80,20 +80,23 @@ def run(env: Environment, query: SelectionQuery) -> Answered:
         query = _all_rows(query, population)
         running = Running(env, query, population)
         returned: npt.NDArray[np.bool_] | None = None
-        if query.estimation is not None:
-            estimates, certificate = estimate(running)
-            running.enter("answer")
-            relation = population.answering.estimates(estimates, env.into)
-        elif running.targets.accuracy is not None:
-            returned, labels, certificate = classify(running)
-            running.enter("answer")
-            shown = {} if query.labelled is None else {query.labelled.column: labels}
-            relation = population.answer(returned, shown, env.into)
-        else:
-            returned, certificate = (find if running.targets.kind == "rows" else select)(running)
-            relation, certificate = _shown(running, returned, certificate)
-        certificate = watched(running, certificate)
-        keep_learnt(running, certificate)
+        with running.told():
+            if query.estimation is not None:
+                estimates, certificate = estimate(running)
+                running.enter("answer")
+                relation = population.answering.estimates(estimates, env.into)
+            elif running.targets.accuracy is not None:
+                returned, labels, certificate = classify(running)
+                running.enter("answer")
+                shown = {} if query.labelled is None else {query.labelled.column: labels}
+                relation = population.answer(returned, shown, env.into)
+            else:
+                returned, certificate = (find if running.targets.kind == "rows" else select)(
+                    running
+                )
+                relation, certificate = _shown(running, returned, certificate)
+            certificate = watched(running, certificate)
+            keep_learnt(running, certificate)
         answer = None if returned is None else StoredAnswer(keys_sha256(population), returned)
     identity = certificate.id
     env.store.keep_certificate(

@@ -6,7 +6,7 @@ import math
 import secrets
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import numpy as np
@@ -285,8 +285,21 @@ class Running:
         except Error as error:
             error.spent = self.labeller.n_labels
             raise
-        if not self.labeller.counts or not self._pulse.due(self.stage):
-            return
+        if self.labeller.counts and self._pulse.due(self.stage):
+            self._tell()
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Tell where the run stands when what is done inside breaks off."""
+        try:
+            yield
+        except BaseException:
+            if self.labeller.counts:
+                with suppress(Exception):  # what broke off is what the user must hear of
+                    self._tell()
+            raise
+
+    def _tell(self) -> None:
         limit = None if self.targets.kind in _FRUGAL or self.targets.error else self.limit
         labeller = self.labeller
         event = ProgressEvent(
