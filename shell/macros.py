@@ -4,17 +4,17 @@ from __future__ import annotations
 
 __all__ = ["CLAUSES", "macros"]
 
-# Named arguments of thresh(), in the order of the clauses that they stand for. PRECISION alone is a
-# word of DuckDB's grammar, which no argument may be called by.
+# The clauses, in their order, and the named arguments of thresh() that stand for each. PRECISION
+# alone is a word of DuckDB's grammar, which no argument may be called by.
 CLAUSES = {
-    "recall_target": "RECALL TARGET",
-    "precision_target": "PRECISION TARGET",
-    "accuracy_target": "ACCURACY TARGET",
-    "error_within": "ERROR WITHIN",
-    "probability": "WITH PROBABILITY",
-    "oracle_limit": "ORACLE LIMIT",
-    "budget": "BUDGET",
-    "seed": "SEED",
+    "RECALL TARGET": ("recall", "recall_target"),
+    "PRECISION TARGET": ("precision_target",),
+    "ACCURACY TARGET": ("accuracy", "accuracy_target"),
+    "ERROR WITHIN": ("error_within",),
+    "WITH PROBABILITY": ("probability",),
+    "ORACLE LIMIT": ("oracle_limit",),
+    "BUDGET": ("budget",),
+    "SEED": ("seed",),
 }
 _LINES = "SELECT {columns} FROM (SELECT unnest(thresh_rows('{text}', 0)) AS r)"
 
@@ -25,8 +25,10 @@ def macros() -> list[str]:
     They are temporary, so that the database file stays as it is. ``FROM thresh_certificate()`` is
     what the last statement promised, ``FROM thresh_status()`` the worker and its session.
     """
-    names = ", ".join(f'"{name}" := NULL' for name in CLAUSES)
-    written = ", ".join(f"'{words} ' || \"{name}\"" for name, words in CLAUSES.items())
+    names = ", ".join(f"{name} := NULL" for named in CLAUSES.values() for name in named)
+    written = ", ".join(
+        f"'{words} ' || coalesce({', '.join(named)})" for words, named in CLAUSES.items()
+    )
     clauses = f"nullif(concat_ws(' ', {written}), '')"
     facts = _LINES.format(text='["show", 0, "{}"]', columns="r[1] AS fact, r[2] AS value")
     return [
