@@ -35,9 +35,10 @@ class PlatformWheel(bdist_wheel):
     """A wheel that holds the extension is one for this platform, and for any Python 3."""
 
     def get_tag(self):  # noqa: D102
-        self.root_is_pure = build_module().compiler() is None
+        folder = Path(self.get_finalized_command("build_py").build_lib, "thresher", "shell")
+        self.root_is_pure = not (folder / build_module().EXTENSION).exists()
         python, abi, platform = super().get_tag()
-        return ("py3", "none", platform) if not self.root_is_pure else (python, abi, platform)
+        return (python, abi, platform) if self.root_is_pure else ("py3", "none", platform)
 
 
 setup(cmdclass={"build_py": BuildWithExtension, "bdist_wheel": PlatformWheel})

@@ -103,12 +103,11 @@ def platform_name() -> str:
     BuildError
         Where the extension does not run.
     """
-    systems = {"linux": "linux", "darwin": "osx"}
     machines = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
-    system, machine = systems.get(sys.platform), machines.get(platform.machine().lower())
-    if system is None or machine is None:
-        raise BuildError(f"The shell does not run on {sys.platform} {platform.machine()}.")
-    return f"{system}_{machine}"
+    machine = machines.get(platform.machine().lower())
+    if sys.platform != "linux" or machine is None:
+        raise BuildError(f"The shell runs on Linux, not on {sys.platform} {platform.machine()}.")
+    return f"linux_{machine}"
 
 
 def main() -> int:

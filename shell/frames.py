@@ -274,6 +274,8 @@ def _array(column: Column, rows: int, reader: Reader) -> pa.Array:
     if column.type_id == _MAP:
         element = Column(_STRUCT, pa.struct(list(_entries(column.arrow))), column.children)
     children = [_array(element, int(offsets[-1]), reader)]
+    if column.type_id == _MAP and (children[0].null_count or children[0].field(0).null_count):
+        raise ProtocolError("A MAP in a frame has an entry or a key that is NULL.")  # Arrow aborts
     buffers = [validity, pa.py_buffer(offsets)]
     return pa.Array.from_buffers(column.arrow, rows, buffers, children=children)
 

@@ -67,15 +67,9 @@ static void show_line(const struct buffer *line, bool progress) {
 }
 
 static bool is_ours(int fd) {
-#ifdef SO_PEERCRED
 	struct ucred peer;
 	socklen_t size = sizeof peer;
 	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) && peer.uid == geteuid();
-#else
-	uid_t user;
-	gid_t group;
-	return !getpeereid(fd, &user, &group) && user == geteuid();
-#endif
 }
 
 /* Make the directory of the socket, and see that nobody else can put a socket there. */

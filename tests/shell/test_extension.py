@@ -185,12 +185,12 @@ def test_no_rows(con: duckdb.DuckDBPyConnection, worker: Double) -> None:
 
 
 def test_threads_are_joined(con: duckdb.DuckDBPyConnection, worker: Double) -> None:
-    con.execute("CREATE TABLE t AS SELECT i, i::VARCHAR AS s FROM range(1_000_000) r(i)")
+    con.execute("CREATE TABLE t AS SELECT i, i::VARCHAR AS s FROM range(300_000) r(i)")
     con.execute("SET preserve_insertion_order = false")
     for _ in range(5):
         con.execute("SELECT thresh_feed('{}', i, {'s': s}) FROM t").fetchall()
         numbers, table = worker.fed.pop()
-        assert len(numbers) == 1_000_000
+        assert len(numbers) == 300_000
         assert table["s"].to_pylist() == [str(n) for n in numbers]
         if worker.states[-1] > 1:
             return
@@ -200,9 +200,9 @@ def test_threads_are_joined(con: duckdb.DuckDBPyConnection, worker: Double) -> N
 def test_vectors_that_are_not_flat(con: duckdb.DuckDBPyConnection, worker: Double) -> None:
     con.execute(
         "CREATE TABLE t AS SELECT i, 'word ' || i % 3 AS s, [i, i] AS l, {'a': i} AS st, "
-        "array_value(i, i + 1) AS ar FROM range(20000) r(i)"
+        "array_value(i, i + 1) AS ar FROM range(6000) r(i)"
     )
-    con.execute("CREATE TABLE u AS SELECT i AS j, 'joined ' || i AS t FROM range(0, 20000, 3) r(i)")
+    con.execute("CREATE TABLE u AS SELECT i AS j, 'joined ' || i AS t FROM range(0, 6000, 3) r(i)")
     row = "{'s': s, 'l': l, 'st': st, 'ar': ar, 'c': 'constant', 'n': NULL::INTEGER, 'i': i}"
     check(con, worker, "FROM t WHERE i % 3 = 1", row)
     check(con, worker, "SELECT * FROM t JOIN u ON i = j ORDER BY i", row[:-1] + ", 't': t}")
@@ -211,7 +211,7 @@ def test_vectors_that_are_not_flat(con: duckdb.DuckDBPyConnection, worker: Doubl
         f"SELECT thresh_feed('{{}}', i, {row}) FILTER (i % 7 = 2) FROM t WHERE i % 3 <> 1"
     ).fetchall()
     numbers, table = worker.fed[-1]
-    assert numbers.tolist() == [i for i in range(20000) if i % 7 == 2 and i % 3 != 1]
+    assert numbers.tolist() == [i for i in range(6000) if i % 7 == 2 and i % 3 != 1]
     assert table["i"].to_pylist() == numbers.tolist()
     assert table["ar"].to_pylist() == [[i, i + 1] for i in numbers.tolist()]
     assert set(table["c"].to_pylist()) == {"constant"}
@@ -228,13 +228,12 @@ def test_lists_in_any_order(con: duckdb.DuckDBPyConnection, worker: Double) -> N
 def test_wide_texts(con: duckdb.DuckDBPyConnection, worker: Double) -> None:
     con.execute(
         "CREATE TABLE t AS SELECT i, repeat(chr((97 + i)::INT), (i * 700_000)::INT) AS s, "
-        "[repeat('z', 1_000_000), NULL] AS l FROM range(12) r(i)"
+        "[repeat('z', 1_000_000), NULL] AS l FROM range(8) r(i)"
     )
     con.execute(feeding("FROM t", "{'s': s, 'l': l}")).fetchall()
     numbers, table = worker.fed[-1]
-    assert table["s"].to_pylist() == [chr(97 + i) * (i * 700_000) for i in range(12)]
+    assert table["s"].to_pylist() == [chr(97 + i) * (i * 700_000) for i in range(8)]
     assert {len(value[0]) for value in table["l"].to_pylist()} == {1_000_000}
-    assert len(worker.fed[-1][1]["s"].chunks) > 0
 
 
 def test_duplicates_of_a_query_in_one_statement(

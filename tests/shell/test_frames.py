@@ -124,6 +124,8 @@ def test_types_that_are_none(payload: bytes, message: str) -> None:
 
 
 INTEGER, TEXT = bytes([5]), bytes([17])
+PAIRS = record(field("key", INTEGER), field("value", INTEGER), code=MAP)
+ODD = NONE + ints("q", 1)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +147,8 @@ INTEGER, TEXT = bytes([5]), bytes([17])
         (bytes([14]), rows(1, NONE, ints("q", -1)), "cannot be read"),
         (bytes([16]), rows(1, NONE, ints("Q", 0, 2**63 - 1)), "cannot be read"),
         (bytes([15]), rows(1, NONE, ints("q", 0, 2**62)), "over 292 years"),
+        (PAIRS, rows(1, NONE, ints("i", 0, 1), NONE, buffer(b"\0"), ints("q", 1), ODD), "is NULL"),
+        (PAIRS, rows(1, NONE, ints("i", 0, 1), buffer(b"\0"), NONE, ints("q", 1), ODD), "is NULL"),
         (bytes([LIST, 5]), rows(1, NONE, ints("i", 0, 2), NONE, ints("q", 1)), "instead of 16"),
     ],
 )
