@@ -22,7 +22,7 @@ __all__ = ["FedPopulation", "FedRows", "fed_rows", "unknown_functions"]
 
 _QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*\"""")
 _CALLED = re.compile(r"([^\W\d]\w*)\s*\(")
-_WORDS = {"all", "cast", "columns", "distinct", "exclude", "in", "replace", "select", "try_cast"}
+_WORDS = {"by", "columns", "exclude", "filter", "over", "replace", "try_cast", "unpack", "within"}
 
 Numbers = npt.NDArray[np.int64]
 
@@ -241,8 +241,9 @@ def unknown_functions(connection: duckdb.DuckDBPyConnection, query: SelectionQue
     texts = [_QUOTED.sub(" ", text) for text in (query.answer.select, query.answer.order)]
     called = {name.lower() for text in texts for name in _CALLED.findall(text)}
     found = connection.execute(
-        "SELECT DISTINCT function_name FROM duckdb_functions() "
-        "WHERE list_contains(?, function_name)",
+        "SELECT function_name FROM duckdb_functions() WHERE list_contains($1, function_name) "
+        "UNION SELECT keyword_name FROM duckdb_keywords() WHERE list_contains($1, keyword_name) "
+        "AND keyword_category IN ('reserved', 'column_name')",
         [sorted(called)],
     ).fetchall()
     return sorted(called - _WORDS - {name for (name,) in found})

@@ -147,17 +147,20 @@ def _answered(session: Session, sql: str, bound: plan.SelectionQuery | plan.Comp
             "CREATE TABLE name AS FROM thresh($$SELECT ...$$), "
             "COPY (FROM thresh($$SELECT ...$$)) TO 'file.parquet'."
         )
-    blocks = [
-        (block.name, _query(session, block.query, Part("answer", sql, i)))
-        for i, block in enumerate(bound.blocks)
-    ]
+    blocks: list[tuple[str, str]] = []
+    before = None
+    for i, block in enumerate(bound.blocks):
+        blocks.append((block.name, _query(session, block.query, Part("answer", sql, i), before)))
+        before = block.name
     if isinstance(bound.outer, str):
         return feeding.with_blocks(blocks, bound.outer)
     last = Part("answer", sql, len(blocks))
-    return feeding.with_blocks(blocks, _query(session, bound.outer, last))
+    return feeding.with_blocks(blocks, _query(session, bound.outer, last, before))
 
 
-def _query(session: Session, query: plan.SelectionQuery, part: Part) -> str:
+def _query(
+    session: Session, query: plan.SelectionQuery, part: Part, after: str | None = None
+) -> str:
     """Write the SQL that answers one query block."""
     refuse_volatile(session.connection, query)
     sides = sides_of(session.catalog, query)
@@ -166,7 +169,7 @@ def _query(session: Session, query: plan.SelectionQuery, part: Part) -> str:
     targets = query.tail.recall is not None or query.tail.precision is not None
     unordered = not targets and unknown_functions(session.connection, query)
     by_row = False if unordered else None
-    return feeding.answered_here(ship(query), part.text(), sides, by_row)
+    return feeding.answered_here(ship(query), part.text(), sides, by_row, after)
 
 
 def sides_of(catalog: Catalog, query: plan.SelectionQuery) -> list[feeding.Side]:

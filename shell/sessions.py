@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -18,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from thresher.certificate import Certificate
+from thresher.certificate_texts import facts
 from thresher.declared_beside import Declaration, declared_beside, keep_beside
 from thresher.errors import ProgrammingError
 from thresher.fed_rows import FedRows, fed_rows
@@ -41,8 +43,8 @@ Texts = Sequence[str | None]
 Numbers = npt.NDArray[np.int64]
 Tell = Callable[[str], None]
 
-_NAMES = 13  # columns of the names in a certificate's lines
 _EVERY_S = 0.1  # between two lines of progress
+_PART = re.compile(r'"(?:[^"]|"")+"|[^."]+')  # of a name with dots
 _KEPT_RUNS = 64  # a statement with more queries than that is not written by hand
 
 
@@ -320,6 +322,7 @@ class ShellSession:
     def _take_in(self, name: str, table: pa.Table) -> None:
         """Make a table of labels that an oracle reads."""
         connection = self._session.connection
+        _make_room(connection, name)
         connection.register("__thresher_taken", table)
         try:
             connection.execute(f"CREATE OR REPLACE TABLE {name} AS FROM __thresher_taken")
@@ -329,8 +332,7 @@ class ShellSession:
     def _show(self, what: str) -> list[Texts]:
         """Return facts about the session, or about what the last statement promised."""
         if what == "certificate":
-            lines = [line for one in self.certificates for line in str(one).splitlines()]
-            return [[line[:_NAMES].strip(), line[_NAMES:]] for line in lines]
+            return [fact for one in self.certificates for fact in facts(one)]
         catalog = self._session.catalog
         return [
             ["thresher", VERSION],
@@ -352,6 +354,16 @@ class ShellSession:
         if relation is None:
             return [["ok"]]
         return _all_texts(self._session, relation.to_arrow_table())
+
+
+def _make_room(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Make the database and the schema that a table is named in."""
+    *before, _ = _PART.findall(name)
+    if len(before) == 2:
+        connection.execute(f"ATTACH IF NOT EXISTS ':memory:' AS {before[0]}")
+    found = connection.execute("SELECT database_name FROM duckdb_databases()").fetchall()
+    if before and before[-1].strip('"') not in [database for (database,) in found]:
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {'.'.join(before)}")
 
 
 def _none(sent: Shipped) -> pa.Table:

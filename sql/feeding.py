@@ -53,7 +53,11 @@ def side_fields(n_sides: int) -> list[str]:
 
 
 def answered_here(
-    shipped: Shipped, text: str, sides: Sequence[Side] = (), by_row: bool | None = None
+    shipped: Shipped,
+    text: str,
+    sides: Sequence[Side] = (),
+    by_row: bool | None = None,
+    after: str | None = None,
 ) -> str:
     """Return the statement that answers a query.
 
@@ -67,9 +71,12 @@ def answered_here(
         Tables that its oracles read.
     by_row : bool, optional
         As for `thresher.sql.lowering.answer_sql`.
+    after : str, optional
+        A relation that must be there before the rows are sent: queries of one statement are
+        answered in their order, which DuckDB does not keep by itself.
     """
     query = shipped.asked
-    feed = _Feed(shipped, text, sides)
+    feed = _Feed(shipped, text, sides, after)
     if query.estimation is not None:
         relation = f"({feed.estimates()})"
         return feed.with_clause() + lowering.estimates_sql(query, relation)
@@ -148,7 +155,9 @@ def with_blocks(blocks: Sequence[tuple[str, str]], statement: str) -> str:
 class _Feed:
     """The parts of a statement that sends rows: CTEs in the order in which they must stand."""
 
-    def __init__(self, shipped: Shipped, text: str, sides: Sequence[Side]) -> None:
+    def __init__(
+        self, shipped: Shipped, text: str, sides: Sequence[Side], after: str | None = None
+    ) -> None:
         self.shipped, self.query, self.text = shipped, shipped.asked, literal(text)
         leaves = self.query.leaves
         names = [f"__thresher_src{i}" for i in range(len(leaves))]
@@ -162,24 +171,27 @@ class _Feed:
         alone = len(leaves) == 1 and not leaves[0].lateral
         labelled = self.query.labelled is not None or self.query.outputs is not None
         self.in_place = alone and not labelled
-        self._send(alone, sides)
+        self._send(alone, sides, after)
 
     def with_clause(self) -> str:
         """Write WITH, the user's CTEs first."""
         ctes = self.query.ctes.rstrip()
         return f"{f'{ctes},' if ctes else 'WITH'} {', '.join(self.ctes)} "
 
-    def _send(self, alone: bool, sides: Sequence[Side]) -> None:
+    def _send(self, alone: bool, sides: Sequence[Side], after: str | None) -> None:
         """Write the rows, and the aggregate that sends them."""
         runs = side_fields(len(sides))
         self.ctes += [f"{name} AS ({_sent(side)})" for name, side in zip(runs, sides, strict=True)]
         fields = self._population(alone)
         pairs = [(name, name) for name in fields] + [(name, f"{name}.run") for name in runs]
         fed = f"thresh_feed({self.text}, {ROW}, {_struct(pairs)})"
+        relations = [_POPULATION, *runs]
+        if after is not None:
+            relations.append(f"(SELECT count(*) FROM {after}) AS __thresher_after")
         # Without rows no run is started by them: the query is answered over none.
         self.ctes.append(
             f"{_RUN} AS MATERIALIZED (SELECT coalesce({fed}, CAST(thresh_rows({self.text}, 0)[1][1]"
-            f" AS BIGINT)) AS run FROM {', '.join([_POPULATION, *runs])})"
+            f" AS BIGINT)) AS run FROM {', '.join(relations)})"
         )
 
     def _population(self, alone: bool) -> list[str]:
@@ -206,9 +218,12 @@ class _Feed:
     def _order(self) -> str:
         """Write the place of each candidate in the order of the answer."""
         bare = replace(self.query, ctes="")
-        return (
-            f"SELECT *, row_number() OVER () - 1 AS {ORDER} FROM ({order_sql(bare, self.sources)})"
+        places = (
+            f"SELECT *, row_number() OVER () - 1 AS place FROM ({order_sql(bare, self.sources)})"
         )
+        # A macro in ORDER BY may make several rows of one.
+        rows = ", ".join(leaf.row for leaf in self.query.leaves)
+        return f"SELECT {rows}, min(place) AS {ORDER} FROM ({places}) GROUP BY {rows}"
 
     def rows(self) -> str:
         """Write the rows of texts that the run gives, as the column ``r``."""
