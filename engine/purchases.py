@@ -73,6 +73,8 @@ class Purchases:
     worst_case : bool
         Whether an input that an oracle fails on is left without an answer, as ON ORACLE ERROR WORST
         CASE asks; else the query fails.
+    n_facts : int
+        Rows that labels of the store decided before any was asked for.
     n_asked, asked_s : int, float
         Rows asked for, whether bought or known, and the seconds that took.
     oracle_s : float
@@ -96,7 +98,7 @@ class Purchases:
         self._failed: dict[str, dict[str, str]] = {}  # by version and key: what went wrong
         self.worst_case = False
         self.n_labels = self.n_reused = self.charged = self.n_requests = 0
-        self.n_unused = 0
+        self.n_unused = self.n_facts = 0
         self.scores = ScoreCosts()
         self.cost_usd = 0.0
         self.n_tokens: int | None = 0
@@ -195,7 +197,8 @@ class Purchases:
                 if self.worst_case:
                     self._try(call, table, first, batch[:n_allowed])
                 else:
-                    self._buy(call, table, first, batch[:n_allowed])
+                    counted = self._buy(call, table, first, batch[:n_allowed])
+                    self._told(call, counted=counted)
                 batch = batch[n_allowed:]
 
     def _try(
@@ -203,7 +206,7 @@ class Purchases:
     ) -> None:
         """Buy what can be had: of a batch that fails every input is asked once more, by itself."""
         try:
-            self._buy(call, table, first, keys)
+            counted = self._buy(call, table, first, keys)
         except UnansweredError:
             raise
         except (OracleError, DataError) as error:
@@ -215,13 +218,13 @@ class Purchases:
             for key in left:
                 self._permitted(call, 1)
                 self._try(call, table, first, [key])
+        else:
+            self._told(call, counted=counted)
 
     def _check_failures(self, call: OracleCall) -> None:
         """End a query of which too many inputs fail: then something else is wrong."""
         failed = self._failures(call)
-        pace = None if self._run is None else self._store.pace(self._bound(call).version)
-        known = len(self._memory(call))  # the store may have told of more, before any was asked
-        n_asked = len(failed) + max(known, 0 if pace is None else pace.n_labels)
+        n_asked = len(failed) + len(self._memory(call)) + self.n_facts
         if len(failed) <= _FEW_FAILURES or len(failed) <= _MOST_FAILURES * n_asked:
             return
         with self._failing(call):
@@ -265,7 +268,8 @@ class Purchases:
 
     def _buy(
         self, call: OracleCall, table: pa.Table, first: Mapping[str, int], keys: Sequence[str]
-    ) -> None:
+    ) -> bool:
+        """Ask an oracle and keep what it answers; returns whether it has counted its tokens."""
         bound = self._bound(call)
         batch = self._batch(call, table.take(pa.array([first[key] for key in keys])))
         began = time.perf_counter()
@@ -282,8 +286,12 @@ class Purchases:
                 raise
         with self._shielded():
             self._keep(call, keys, values, answers, time.perf_counter() - began)
+        return answers.tokens is not None
+
+    def _told(self, call: OracleCall, *, counted: bool) -> None:
+        """Tell of a batch that was kept; one whose tokens were not counted may end the query."""
         with self._failing(call):
-            self._permits.check_counted(bound.name, counted=answers.tokens is not None)
+            self._permits.check_counted(self._bound(call).name, counted=counted)
         self._on_batch()
 
     def _stop_waiting(self, error: UnansweredError, n_unused: int) -> None:

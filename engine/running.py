@@ -122,7 +122,7 @@ class Running:
         self.labeller.counts = not isinstance(env.progress, Silent)
         self.limits: Limits | None = None
         self._pulse, self._indicator = Pulse(), Indicating()
-        self.labeller.worst_case = worst_case
+        self.labeller.worst_case, self.labeller.n_facts = worst_case, self.n_facts
         self.fit_steps: tuple[Step, ...] = ()
         self.reports: tuple[ProxyReport, ...] = ()
         self.used: FloatArray | None = None

@@ -156,6 +156,10 @@ def test_a_model_that_stops_counting_keeps_its_labels(made: tuple[Connection, Pr
         con.execute(f"{RECALL} BUDGET 1000 TOKENS")
     assert caught.value.spent == len(model.asked) > 0
     asked = len(model.asked)
+    with pytest.raises(thresher.OracleError, match="did not say how many tokens"):
+        con.execute(f"{RECALL} BUDGET 2000 TOKENS ON ORACLE ERROR WORST CASE")
+    assert len(model.asked) <= asked + BATCH
+    asked = len(model.asked)
     con.execute(f"{RECALL} ORACLE LIMIT 200")
     assert len(set(model.asked)) == len(model.asked) > asked
 

@@ -255,6 +255,24 @@ def test_too_many_failures_end_the_query(made: tuple[Connection, Failing]) -> No
     assert kept == caught.value.spent > 0
 
 
+def test_labels_of_other_rows_do_not_make_up_for_failures(made: tuple[Connection, Failing]) -> None:
+    con, failing = made
+    con.execute("SELECT id FROM t WHERE judge(id) AND id < 500")
+    failing.broken, failing.batches = set(range(500, 1000)), []
+    with pytest.raises(OracleError, match=r"inputs have no answer, more than a tenth"):
+        con.execute(f"{EXACT} AND id >= 500{WORST}")
+    assert len(failing.asked) < 40
+
+
+def test_rows_known_before_count_among_those_that_were_asked(
+    made: tuple[Connection, Failing],
+) -> None:
+    con, failing = made
+    failing.broken = set(range(0, 1000, 20))
+    first = ids(con, EXACT + WORST)
+    assert ids(con, f"{EXACT} AND id >= 0{WORST}") == first
+
+
 def test_a_failed_row_is_asked_once_more_by_itself_and_never_again(
     made: tuple[Connection, Failing],
 ) -> None:
