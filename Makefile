@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python -P
 STAMP := $(VENV)/.installed
+EXTENSION := shell/thresher.duckdb_extension
 PIP := $(VENV)/bin/pip install --quiet --no-compile
 unexport PYTHONDONTWRITEBYTECODE  # the tests start many processes: each would compile all it loads
 
@@ -13,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE  # the tests start many processes: each would c
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 17
 
-setup: $(STAMP) ## create .venv and install everything with pip (again when pyproject or constraints change)
+setup: $(STAMP) $(EXTENSION) ## create .venv and install everything with pip (again when pyproject or constraints change)
 
 # torch comes first and by its exact version: any other request may pull a build with CUDA inside.
 # Some packages carry files that are no Python of this version, which compileall calls a failure.
@@ -24,6 +25,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) --constraint constraints.txt --group dev --editable ".[models,demo,bench]"
 	$(PY) -m compileall -qq -j 0 $(VENV)/lib || true  # by all cores, where pip takes one
 	touch $(STAMP)
+
+# pip has built it; it is built again when its sources change. Without a C compiler all else works.
+$(EXTENSION): $(wildcard shell/extension/*) shell/build.py | $(STAMP)
+	-$(PY) -m thresher.shell.build
 
 demo: setup ## a guaranteed answer over 10,605 real texts with a real local model
 	$(PY) -m thresher demo

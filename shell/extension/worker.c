@@ -98,7 +98,8 @@ static bool socket_path(struct link *link, struct sockaddr_un *address) {
 	*slash = '\0';
 	bool trusted = is_private(path);
 	if (!trusted)
-		link_fail(link, "thresher: the directory %s must be yours alone (mode 0700, no symbolic link)", path);
+		link_fail(link, "thresher: the directory %s cannot be made, or is not yours alone (mode 0700, no symbolic link)",
+		          path);
 	*slash = '/';
 	return trusted;
 }

@@ -116,12 +116,15 @@ def test_a_worker_that_does_not_start(
 def test_the_folder_of_the_socket_must_be_private(
     path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    private = "must be yours alone .mode 0700, no symbolic link"
+    private = "cannot be made, or is not yours alone .mode 0700, no symbolic link"
     with open_shell(path) as con:
         folder.chmod(0o750)
         with pytest.raises(duckdb.Error, match=private):
             con.execute("FROM thresh('SELECT 1')")
         folder.chmod(0o700)
+        monkeypatch.setenv("THRESHER_SOCKET", str(folder / "no" / "folder" / "w.sock"))
+        with pytest.raises(duckdb.Error, match=private):
+            con.execute("FROM thresh('SELECT 1')")
         (folder / "link").symlink_to(folder)
         monkeypatch.setenv("THRESHER_SOCKET", str(folder / "link" / "w.sock"))
         with pytest.raises(duckdb.Error, match=private):
