@@ -342,7 +342,7 @@ class Connection:
         self._check()
         with named(self._beneath, answer, key) as relation:
             given = GivenAnswer(key, relation, recall, precision, limit, probability, seed)
-            return self._session.audit_answer(query, given)
+            return self._session.executor.audit_answer(query, given)
 
     def export_labels(self, path: str | Path) -> int:
         """Write every label of the store into a Parquet file and return how many they are."""
@@ -412,7 +412,7 @@ class Connection:
             raise errors.ProgrammingError("there is no statement to run")
         for fragment in fragments:
             try:
-                with self._session.told(on_progress):
+                with self._session.executor.told(on_progress):
                     outcome = self._session.execute(fragment.text, parameters)
             except errors.Error as error:
                 raise error.within(sql, fragment.text, fragment.offset) from error.__cause__

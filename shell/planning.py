@@ -228,7 +228,7 @@ def _audited(session: Session, sql: str, bound: plan.Audit) -> str:
             "AGAINST cannot be read from inside the shell. Close it and run "
             "thresher query --db FILE 'AUDIT CERTIFICATE ... AGAINST ...'."
         )
-    query = session.audited(bound)
+    query = session.executor.audited(bound)
     columns = [(field.name, _sql_type(field.type)) for field in as_table([]).schema]
     sides = sides_of(session.catalog, query)
     return feeding.rows_sql(ship(query), Part("answer", sql).text(), columns, sides)
@@ -288,7 +288,7 @@ def bound_part(session: Session, part: Part) -> Asked:
     session.catalog.refresh()
     statement = parse(part.sql, session.catalog, None)
     if isinstance(statement, plan.Audit):
-        query = session.audited(statement)
+        query = session.executor.audited(statement)
         return Asked(ship(query), [query], audit=statement)
     queries = queries_of(statement)
     if part.number >= len(queries):

@@ -264,7 +264,7 @@ class ShellSession:
             self._explain(part, asked, rows)
             return []
         if asked.audit is not None:
-            findings = as_table(self._session.audit_fed(asked.audit, sent, rows))
+            findings = as_table(self._session.executor.audit_fed(asked.audit, sent, rows))
             self._keep_run(number, Run(rows=_all_texts(self._session, findings)))
             return []
         answered = self._answer(part, asked, rows)
@@ -281,7 +281,7 @@ class ShellSession:
 
     def _answer(self, part: Part, asked: Asked, rows: FedRows) -> Answered:
         """Answer one query of a statement."""
-        answered = self._session.answer_fed(asked.sent, rows, asked.among, self._left(part))
+        answered = self._session.executor.answer_fed(asked.sent, rows, asked.among, self._left(part))
         self._charged[part.sql][part.number] = answered.charged
         if part.number == 0:
             self.certificates = []
@@ -290,7 +290,7 @@ class ShellSession:
 
     def _explain(self, part: Part, asked: Asked, rows: FedRows) -> None:
         """Find out what EXPLAIN says of one query."""
-        explained = self._session.explain_fed(asked.sent, rows, asked.among)
+        explained = self._session.executor.explain_fed(asked.sent, rows, asked.among)
         if asked.explain is not None and asked.explain.analyze:
             explained = replace(explained, answered=self._answer(part, asked, rows))
         known = self._explained.get(part.sql, {})
@@ -306,7 +306,7 @@ class ShellSession:
             raise ProgrammingError("the statement has changed its meaning since it was planned")
         among = queries_of(statement)
         every = [
-            known[i] if i in known else self._session.explain_block(query, among)
+            known[i] if i in known else self._session.executor.explain_block(query, among)
             for i, query in enumerate(among)
         ]
         return [[line] for line in written(statement, every)]

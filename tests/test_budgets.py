@@ -55,7 +55,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Connection, Priced]]
 
 
 def spent(con: Connection) -> Spent:
-    budget = con._session._budget
+    budget = con._session.executor._budget
     assert budget is not None
     return budget.spent
 

@@ -119,7 +119,7 @@ def test_a_session_ends_in_the_scores_and_answers(
     stopped = most < N
     assert (certificate.n_labels <= 20) == stopped  # those that told the pace
     assert ("stopped by thresher_session_budget" in str(certificate.note)) == stopped
-    budget_left = con._session._budget
+    budget_left = con._session.executor._budget
     assert budget_left is not None
     assert bool(budget_left.exhausted) == stopped
     if stopped:
