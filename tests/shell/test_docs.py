@@ -68,8 +68,9 @@ def test_the_transcript_is_what_a_terminal_shows() -> None:
 def test_the_page_names_what_there_is() -> None:
     page = PAGE.read_text()
     arguments = [name for named in CLAUSES.values() for name in named]
-    for name in (*arguments, "thresh_explain", "thresh_status", "thresh_certificate"):
-        assert f"`{name}" in page, name
+    assert [name for name in arguments if f"`{name}`" not in page] == []
+    for name in ("explain", "status", "certificate"):
+        assert f"FROM thresh_{name}(" in page
     for name in ("SOCKET", "PYTHON", "IDLE", "DUCKDB"):
         assert f"`THRESHER_{name}`" in page
 
