@@ -140,9 +140,9 @@ class Cursor:
         self._connection._session.interrupts.cancel()
 
     def executemany(self, sql: str, parameters: Sequence[Parameters]) -> Cursor:
-        """Run one statement once per set of parameters."""
-        for values in parameters:
-            self.execute(sql, values)
+        """Run one statement once per set of parameters; `rowcount` is of all of them."""
+        counts = [self.execute(sql, values).rowcount for values in parameters]
+        self.rowcount = -1 if not counts or min(counts) < 0 else sum(counts)
         return self
 
     def fetchone(self) -> tuple[Any, ...] | None:

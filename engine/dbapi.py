@@ -153,14 +153,21 @@ class Connection:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        if not self._closed:
+            self.close()
 
     def close(self) -> None:
-        """Close the connection and the label store; closing twice does nothing."""
-        if not self._closed:
-            self._closed = True
-            self._beneath.close()
-            self._store.close()
+        """Close the connection and the label store.
+
+        Raises
+        ------
+        InterfaceError
+            They are closed, as PEP 249 has it. A ``with`` block may end with a closed connection.
+        """
+        self._check()
+        self._closed = True
+        self._beneath.close()
+        self._store.close()
 
     def cursor(self) -> Cursor:
         """Return a cursor; all cursors share this connection, its temporary tables included."""

@@ -25,6 +25,7 @@ from thresher.progress import ProgressSink
 from thresher.settings import Settings
 from thresher.showing import describe, set_setting, show, show_setting
 from thresher.sql import parse
+from thresher.sql.tokens import tokenize
 from thresher.store_tables import offer_store
 from thresher.stored_proxies import forget_trained
 from thresher.transactions import in_transaction
@@ -221,8 +222,8 @@ class Session:
                 self.connection.execute(how)
 
     def _duckdb(self, sql: str, parameters: Parameters) -> Outcome:
-        kinds = [statement.type for statement in self.connection.extract_statements(sql)]
-        if kinds == [duckdb.StatementType.SELECT]:
+        statements = self.connection.extract_statements(sql)
+        if [one.type for one in statements] == [duckdb.StatementType.SELECT]:
             relation = self.connection.sql(sql, params=parameters)
             if relation is not None:
                 relation.execute()
@@ -231,9 +232,13 @@ class Session:
         if done.description is None:
             return Outcome(None)
         table = done.to_arrow_table()
-        counted = table.column_names == ["Count"] and table.num_rows == 1
-        count = int(table.column(0)[0].as_py()) if counted else -1
-        return Outcome(self.connection.from_arrow(table), rowcount=count)
+        kinds = set(statements[-1].expected_result_type)  # a PIVOT begins with others
+        if duckdb.ExpectedResultType.CHANGED_ROWS in kinds and not _returning(sql):
+            count = int(table.column(0)[0].as_py()) if table.num_rows else -1
+            return Outcome(None, rowcount=count)
+        if kinds == {duckdb.ExpectedResultType.NOTHING}:
+            return Outcome(None)
+        return Outcome(self.connection.from_arrow(table))
 
     def _explain(self, statement: plan.Explain) -> duckdb.DuckDBPyRelation:
         from thresher.explain import written  # brings scipy, which plain SQL does not need
@@ -250,6 +255,12 @@ class Session:
     def _rows(self, columns: Mapping[str, Sequence[str | None]]) -> duckdb.DuckDBPyRelation:
         arrays = {name: pa.array(values, pa.string()) for name, values in columns.items()}
         return self.connection.from_arrow(pa.table(arrays))
+
+
+def _returning(sql: str) -> bool:
+    """Whether a statement that changes rows gives them back."""
+    words = (token.text.lower() for token in tokenize(sql) if token.kind == "word")
+    return "returning" in words
 
 
 def _parts_of(

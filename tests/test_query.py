@@ -540,8 +540,19 @@ def test_a_statement_without_rows_says_so_when_they_are_fetched(films: Films) ->
     for fetch in (cur.fetchone, cur.fetchmany, cur.fetchall, cur.fetch_arrow_table, cur.fetchdf):
         with pytest.raises(thresher.InterfaceError, match="SET thresher_seed = 3 returns none"):
             fetch()
-    assert con.execute("CREATE TABLE fresh (i INTEGER)").fetchall() == []
-    assert con.execute("INSERT INTO fresh VALUES (1), (2)").fetchall() == [(2,)]
+    for sql, count in (
+        ("CREATE TABLE fresh (i INTEGER)", -1),
+        ("INSERT INTO fresh VALUES (1), (2)", 2),
+        ("UPDATE fresh SET i = 3 WHERE i = 2", 1),
+        ("SET threads = 1", -1),
+    ):
+        cur.execute(sql)
+        assert (cur.description, cur.rowcount) == (None, count)
+        with pytest.raises(thresher.InterfaceError, match="returns none"):
+            cur.fetchall()
+    assert cur.execute("DELETE FROM fresh RETURNING i").fetchall() == [(1,), (3,)]
+    cur.executemany("INSERT INTO fresh VALUES (?)", [(1,), (2,), (3,)])
+    assert cur.rowcount == 3
 
 
 def test_rowcount_and_rows_once(films: Films) -> None:
