@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from thresher.candidates import FloatArray
 from thresher.errors import DataError, OperationalError
 from thresher.running import Running
 from thresher.sampling import (
@@ -24,7 +25,6 @@ from thresher.sampling import (
     select_recall_proxy_quality,
     select_within,
 )
-from thresher.scoring import FloatArray
 from thresher.shortfalls import again
 from thresher.targets import CALIBRATION_WITHIN, Assumption, QueryKind
 

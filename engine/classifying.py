@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from thresher import proxy_scores
+from thresher.candidates import Trainable
 from thresher.certificate import Bounds, Certificate, ProxyReport
 from thresher.certifying import certify, finite
 from thresher.errors import ShortfallError
@@ -21,7 +23,7 @@ from thresher.sampling import (
     Step,
     select_accuracy,
 )
-from thresher.scoring import Trainable, n_fit, pilot
+from thresher.scoring import n_fit, pilot
 from thresher.shortfalls import again, kept
 
 __all__ = ["classify"]
@@ -209,7 +211,7 @@ class _Classifying:
             run.reports += (ProxyReport(run.query.proxies[0].text, used=True),)
             return np.maximum(self.source.codes(given), 0), np.nan_to_num(confidence, nan=-np.inf)
         if self.boolean:
-            scores = np.asarray(run.scores(), dtype=np.float64)
+            scores = np.asarray(proxy_scores.scores(run), dtype=np.float64)
             middle = self._middle(scores)
             return (scores > middle).astype(np.int64), np.abs(scores - middle)
         return self._one_each()

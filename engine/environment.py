@@ -10,11 +10,11 @@ import duckdb
 
 from thresher.bound_oracles import BoundOracle
 from thresher.budgets import SessionBudget
+from thresher.candidates import Candidate
 from thresher.labels import LabelStore
 from thresher.plan import SelectionQuery
 from thresher.population import Population
 from thresher.progress import ProgressSink
-from thresher.scoring import Candidate
 from thresher.settings import Settings
 
 __all__ = ["Environment"]

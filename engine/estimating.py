@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from thresher import proxy_scores
 from thresher.certificate import Certificate, Interval
 from thresher.certifying import certify, finite
 from thresher.errors import DataError, NotSupportedError, ShortfallError, UnansweredError
@@ -152,10 +153,10 @@ class _Estimating:
         if normal:
             self._check_normal(aggregates)
         scores = np.ones(population.n_rows)
-        predictions = run.predictions()
+        predictions = proxy_scores.predictions(run)
         run.probe()
         if self.estimands.decides:
-            scores = np.asarray(run.scores(), dtype=np.float64)
+            scores = np.asarray(proxy_scores.scores(run), dtype=np.float64)
         run.enter("estimate")
         known = run.known >= 0
         fitted = np.flatnonzero(known & (population.known < 0))

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from thresher import proxy_scores
+from thresher.candidates import Candidate
 from thresher.certificate import Bounds, Certificate, ProxyReport
 from thresher.certifying import certify
 from thresher.errors import ProgrammingError, ShortfallError
@@ -15,7 +17,7 @@ from thresher.fitting import believed_of
 from thresher.plan import Sought
 from thresher.running import Running
 from thresher.sampling import OutOfLabelsError, Step, Walk
-from thresher.scoring import Candidate, Fitter
+from thresher.scoring import Fitter
 from thresher.shortfalls import kept
 
 __all__ = ["find"]
@@ -137,8 +139,8 @@ class _Finding:
         if self.target.ordered:
             return population.in_order()
         self.n_known = int(np.count_nonzero((run.known >= 0) & (population.free < 0)))
-        with run.scoring():
-            candidates = run.candidates()
+        with proxy_scores.placed(run):
+            candidates = proxy_scores.candidates(run)
             scores = None
             for candidate in candidates if run.query.proxies else ():
                 if (scores := candidate.fixed(population)) is not None:
@@ -180,7 +182,7 @@ class _Finding:
                 self.shuffled = True
             return
         run.enter("fit proxies")
-        with run.scoring():
+        with proxy_scores.placed(run):
             scores, run.reports = self.fitter.fit(rows, truth, run.rng, self.believed(rows, truth))
         self.next_fit, run.used = _REFIT * len(rows), scores
         walk.reorder(_best_first(np.asarray(scores, dtype=np.float64), walk.known))

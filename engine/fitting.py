@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from thresher.candidates import FloatArray
 from thresher.certificate import ProxyReport
 from thresher.environment import Environment
 from thresher.labelling import Labeller
 from thresher.plan import SelectionQuery
 from thresher.population import Population
-from thresher.scoring import Fitter, FloatArray, pilot
+from thresher.scoring import Fitter, pilot
 
 __all__ = [
     "Believed",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from thresher.candidates import Candidate, FloatArray
 from thresher.environment import Environment
 from thresher.estimands import group_codes
 from thresher.labelling import learn
@@ -21,7 +22,6 @@ from thresher.rehearsing import basis_of, rehearsed
 from thresher.reserving import most_shown, sample_limit
 from thresher.sampling import LabelForecast, excludable_rows, sufficient_labels
 from thresher.sampling.bounds import Share
-from thresher.scoring import Candidate, FloatArray
 from thresher.targets import CALIBRATION_WITHIN, Targets
 
 __all__ = ["forecast", "helps"]

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
+from thresher.candidates import FloatArray
 from thresher.progress import Indication
-from thresher.scoring import FloatArray
+from thresher.sampling.ranking import rank_rows
 from thresher.targets import Targets
 
 __all__ = ["Indicating", "Indicator"]
@@ -36,8 +37,7 @@ class Indicator:
     """
 
     def __init__(self, scores: FloatArray, targets: Targets) -> None:
-        value = np.asarray(scores, dtype=np.float64)
-        order = np.argsort(-np.where(np.isnan(value), -np.inf, value), kind="stable")
+        order = rank_rows(np.asarray(scores), np.random.default_rng(0))
         self._rank = np.empty(len(order), dtype=np.int64)
         self._rank[order] = np.arange(len(order))
         self._targets = targets

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from thresher.candidates import Candidate, Trainable
 from thresher.drift import Ranked, histogram_of, ranked
 from thresher.environment import Environment
 from thresher.errors import InterfaceError
 from thresher.oracles.versions import digest
 from thresher.plan import OracleCall, SelectionQuery
 from thresher.population import Population
-from thresher.scoring import Candidate, Learnt, Trainable
+from thresher.scoring import Learnt
 from thresher.stored_proxies import TrainedRecord, find_trained
 from thresher.trained import Kept, Trained, inputs_of, numbers_of, sha256_of
 

@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from thresher import plan
+from thresher.candidates import Candidate, Expression, Scorer, Trainable
 from thresher.catalog import Catalog, OracleEntry, ProxyEntry
 from thresher.errors import Error, ProgrammingError, nearest
 from thresher.labelling import BoundOracle
@@ -21,7 +22,6 @@ from thresher.oracles.context import Context
 from thresher.oracles.options import OptionError
 from thresher.oracles.registry import create_oracle, create_proxy
 from thresher.population import Population
-from thresher.scoring import Candidate, Expression, Scorer, Trainable
 from thresher.settings import Settings
 from thresher.sql.tokens import quoted
 from thresher.trained import Kept, Trained, sha256_of

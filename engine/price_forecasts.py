@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from thresher.candidates import Candidate, Scorer
 from thresher.environment import Environment
 from thresher.labels import Pace
 from thresher.outlook import ScoreForecast, TokenForecast
 from thresher.plan import SelectionQuery
 from thresher.population import Population
-from thresher.scoring import Candidate, Scorer
 
 __all__ = ["label_tokens", "score_forecasts"]
 

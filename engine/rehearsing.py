@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit, ndtri
 
+from thresher.candidates import Candidate, Expression, Scorer, Trainable
 from thresher.environment import Environment
 from thresher.estimands import Estimands, error_of, group_codes
 from thresher.fitting import checking_labels, first_fit
@@ -17,7 +18,7 @@ from thresher.plan import SelectionQuery
 from thresher.population import Population
 from thresher.sampling import LabelForecast
 from thresher.sampling.error_forecasts import forecast_error_labels
-from thresher.scoring import Candidate, Expression, Scorer, Trainable, n_fit
+from thresher.scoring import n_fit
 from thresher.targets import Targets
 from thresher.trained import Kept
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thresher.auditing import keys_sha256
+from thresher.candidates import FloatArray
 from thresher.certificate import Certificate
 from thresher.certifying import with_outputs
 from thresher.classifying import classify
@@ -22,7 +23,6 @@ from thresher.outputs import check_outputs, show_outputs
 from thresher.plan import SelectionQuery
 from thresher.population import Population
 from thresher.running import Running
-from thresher.scoring import FloatArray
 from thresher.selecting import select
 from thresher.watching import keep_learnt, watched
 

@@ -1,4 +1,4 @@
-"""What every query needs while it runs: its seed, its facts, its limit, its labels, its scores."""
+"""What every query needs while it runs: its seed, its facts, its limit, its labels."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from thresher.candidates import FloatArray
 from thresher.certificate import ProxyReport
 from thresher.environment import Environment
 from thresher.errors import BudgetError, Error, ProgrammingError
 from thresher.failures import bears_failures
-from thresher.fitting import Fit, Start, believed_of, fit_growing, fit_once
 from thresher.indicating import Indicating
-from thresher.keeping import kept_candidates
 from thresher.labelling import Labeller, learn
 from thresher.labels import Run
 from thresher.paces import paces_of, taking
@@ -28,18 +26,16 @@ from thresher.population import Population
 from thresher.progress import Limits, ProgressEvent, Pulse, Silent
 from thresher.reserving import sample_limit
 from thresher.run_identity import run_identity
-from thresher.sampling import Step, sufficient_labels
-from thresher.score_costs import ScoreMeter
-from thresher.scoring import Candidate, Fitter, FloatArray, Scorer, n_fit, pilot
+from thresher.sampling import Step
+from thresher.scoring import Fitter, pilot
 from thresher.targets import Targets
 from thresher.trained import Kept
 
-__all__ = ["Running", "targets_of"]
+__all__ = ["FRUGAL", "Running", "targets_of"]
 
-_LEAST_TO_FIT = 80  # labels: a smaller budget is better spent on the sample alone
-_LEAST_OF_A_KIND = 5  # positive and negative labels, to learn from what is in the store
 _PROBED = 16  # rows that tell what a label takes
-_FRUGAL = ("joint", "accuracy", "rows")  # kinds that stop by themselves, as early as they can
+FRUGAL = ("joint", "accuracy", "rows")
+"""Kinds of queries that stop by themselves, as early as they can."""
 
 
 class Running:
@@ -82,6 +78,8 @@ class Running:
         What fitted proxies inside the run.
     kept : tuple of Kept
         Proxies that were trained before, among those it began with.
+    trained_until : int
+        Last sequence number of a proxy, trained by another query, that it may begin with.
     uniform_rows : ndarray of int64, shape (k,)
         Rows among those that proxies were fitted on that were drawn uniformly.
     seconds : dict of str to float
@@ -129,7 +127,7 @@ class Running:
         self.fitter: Fitter | None = None
         self.kept: tuple[Kept, ...] = ()
         self.uniform_rows = np.zeros(0, dtype=np.int64)
-        self._trained_until, self._mixed = place.trained_until if reuse else 0, mixed
+        self.trained_until, self._mixed = place.trained_until if reuse else 0, mixed
         self.report()
 
     @property
@@ -202,6 +200,10 @@ class Running:
         self.fit_steps += (Step("probe", rows, answers),)
         self.known = self.known_after(self.fit_steps)
 
+    def draw_apart(self, hashes: Sequence[str]) -> None:
+        """Draw other rows than a run with this seed that began without what has these hashes."""
+        self.rng = np.random.default_rng([*self._mixed, *(int(one, 16) for one in hashes)])
+
     def _take_facts(self, place: Run) -> int:
         """Rows whose labels were in the store when this run first began are known at once."""
         before = self.population.known
@@ -224,7 +226,7 @@ class Running:
         budget, n_rows = self.env.settings.count("default_budget"), self.population.n_rows
         if asked is None:
             sampled = min(budget, sample_limit(self.query, n_rows, cap, budget))
-            return cap if kind in (*_FRUGAL, "estimate") else sampled
+            return cap if kind in (*FRUGAL, "estimate") else sampled
         if min(asked, n_most) > cap:
             error = BudgetError(
                 f"ORACLE LIMIT {asked} is above thresher_oracle_limit ({cap}). "
@@ -300,7 +302,7 @@ class Running:
             raise
 
     def _tell(self) -> None:
-        limit = None if self.targets.kind in _FRUGAL or self.targets.error else self.limit
+        limit = None if self.targets.kind in FRUGAL or self.targets.error else self.limit
         labeller = self.labeller
         event = ProgressEvent(
             self.stage, labeller.n_labels, limit, time.perf_counter() - self.began,
@@ -347,116 +349,6 @@ class Running:
         self.labeller.raise_limit(needed)
         self.fit_steps += tuple(steps)
         self.known = known
-
-    def scores(self) -> FloatArray:
-        """Scores of all rows; proxies that learn are fitted on the first labels."""
-        self.probe()
-        with self.scoring():
-            self.used = self._computed_or_fitted(self.candidates())
-            return self.used
-
-    def candidates(self) -> list[Candidate]:
-        """Return the proxies that the query may use; what their scores take is counted."""
-        candidates = self._metered(self.env.candidates(self.population))
-        before = kept_candidates(
-            self.env, self.query, candidates, self.population, self._trained_until
-        )
-        self.kept = (*(one for one in candidates if isinstance(one, Kept)), *before)
-        if self.kept:
-            # What they have learnt may hang on draws of a run with this seed: draw others.
-            apart = [int(one.sha256, 16) for one in self.kept]
-            self.rng = np.random.default_rng([*self._mixed, *apart])
-        return [*candidates, *before]
-
-    def _metered(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Put a meter on every proxy that asks a model."""
-        return [
-            replace(one, meter=self._meter(one)) if isinstance(one, Scorer) and one.metered else one
-            for one in candidates
-        ]
-
-    def _meter(self, scorer: Scorer) -> ScoreMeter:
-        return ScoreMeter(
-            scorer.name, scorer.proxy.version, self.labeller.scores, self.permits, self.labeller,
-            self.env.store, self.report,
-        )  # fmt: skip
-
-    @contextmanager
-    def scoring(self) -> Iterator[None]:
-        """Show an error of a proxy at its place in USING."""
-        try:
-            yield
-        except Error as error:
-            if error.offset is None and self.query.proxies:
-                terms = [t for t in self.query.proxies if t.text in error.message]
-                place = (terms or self.query.proxies)[0].place
-                raise error.at(self.query.sql, place.offset, place.length) from error
-            raise
-
-    def _fit_facts(self) -> npt.NDArray[np.int64]:
-        """Known rows to fit proxies on.
-
-        Of several calls those are none: which rows are decided hangs on what was answered, as
-        where all that is known of an OR are rows that one call makes true.
-        """
-        bought = np.flatnonzero((self.known >= 0) & (self.population.free < 0))
-        n_positive = int(np.count_nonzero(self.known[bought] > 0))
-        one_sided = min(n_positive, len(bought) - n_positive) < _LEAST_OF_A_KIND
-        return bought[:0] if len(self.query.calls) > 1 or one_sided else bought
-
-    def predictions(self) -> npt.NDArray[np.float64] | None:
-        """Values that a proxy predicts for an aggregate's oracle: shape (n_rows,), or None."""
-        for candidate in self._metered(self.env.predictors(self.population)):
-            fixed = candidate.fixed(self.population)
-            if fixed is not None:
-                self.reports += (ProxyReport(candidate.name, used=True),)
-                return np.asarray(fixed, dtype=np.float64)
-        return None
-
-    def _computed_or_fitted(self, candidates: Sequence[Candidate]) -> FloatArray:
-        if len(candidates) == 1:
-            fixed = candidates[0].fixed(self.population)
-            if fixed is not None:
-                self.reports += (ProxyReport(candidates[0].name, used=True),)
-                return fixed
-        budgeted = self.targets.kind not in _FRUGAL
-        fitter = Fitter(candidates, self.population)
-        if not candidates or (budgeted and self.labeller.remaining < _LEAST_TO_FIT):
-            if not fitter.can_begin:
-                return np.zeros(self.population.n_rows, dtype=np.float32)
-            scores, reports = fitter.begin()
-            self.reports += reports
-            return scores
-        self.stage, self.fitter = "fit proxies", fitter
-        fit = self._fit(fitter, budgeted=budgeted)
-        self.uniform_rows = fit.rows[: fit.n_uniform]
-        if len(fit.rows):
-            self.fit_steps += (Step("fit", fit.rows, fit.answers),)
-            self.known = self.known_after(self.fit_steps)
-        self.reports += fit.reports
-        self.report()
-        return fit.scores
-
-    def _fit(self, fitter: Fitter, *, budgeted: bool) -> Fit:
-        """Fit proxies: on more and more labels where a forecast can say what they save."""
-        facts, targets = self._fit_facts(), self.targets
-        believed = believed_of(self.env, self.query, self.population)
-        start = Start(*fitter.begin(), fitter.stands) if fitter.can_begin else None
-        if targets.kind != "joint":
-            count = n_fit(self.population.n_rows, self.labeller.remaining, budgeted=budgeted)
-            return fit_once(
-                fitter, self.labeller, self.known, facts, believed, count, self.rng, start
-            )
-
-        def forecast(scores: FloatArray, known: npt.NDArray[np.int8]) -> int:
-            return sufficient_labels(
-                "joint", scores, delta=targets.delta, target=targets.recall or 1.0,
-                precision=targets.precision or 1.0, known=known,
-            ).expected  # fmt: skip
-
-        return fit_growing(
-            fitter, self.labeller, self.known, facts, believed, forecast, self.rng, start
-        )
 
 
 def _instead(query: SelectionQuery) -> str:

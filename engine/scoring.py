@@ -1,4 +1,4 @@
-"""Proxy scores for a population: computed, or fitted on the first labels of the query.
+"""Proxies fitted on the first labels of a query, and the best of them.
 
 Nothing here can break a guarantee: whatever is done with the labels bought so far happens before
 the certifying sample is drawn, and that sample is drawn from the rows still unlabelled.
@@ -8,136 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
+from thresher.candidates import Candidate, FloatArray, Trainable
 from thresher.certificate import ProxyReport
 from thresher.drift import ranked
-from thresher.errors import DataError
 from thresher.labelling import Labeller
-from thresher.oracles import FittedProxy, Meter, Proxy, TrainableProxy
+from thresher.oracles import FittedProxy
 from thresher.population import Population
 from thresher.sampling import OutOfLabelsError
 from thresher.trained import Kept
 
-__all__ = [
-    "Candidate",
-    "Expression",
-    "Fitter",
-    "Learnt",
-    "Scorer",
-    "Trainable",
-    "n_fit",
-    "pilot",
-]
+__all__ = ["Fitter", "Learnt", "n_fit", "pilot"]
 
-FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 _LEAST_TO_STACK = 10  # labels of either kind
 _REFUTED = 1.64  # standard errors below its AUC when trained: no more than one in twenty by chance
-_SCORE_CHUNK = 65_536  # rows whose inputs are in memory at once while a proxy scores them
-
-
-class Candidate(Protocol):
-    """A proxy that this query may use."""
-
-    @property
-    def name(self) -> str:
-        """For the certificate."""
-
-    def fixed(self, population: Population) -> FloatArray | None:
-        """Scores of all rows if they need no labels, else None."""
-
-
-@dataclass(frozen=True, slots=True)
-class Expression:
-    """A SQL expression of USING, already computed with the population."""
-
-    name: str
-    scores: npt.NDArray[np.float64]
-
-    def fixed(self, population: Population) -> FloatArray | None:  # noqa: ARG002 - the protocol
-        """Return the scores."""
-        return self.scores
-
-
-@dataclass(frozen=True, slots=True)
-class Scorer:
-    """A proxy model that needs no training, with the columns of its inputs.
-
-    `flip` says that a higher score makes the formula less likely; `meter` permits and counts what
-    scores take of a proxy that is metered.
-    """
-
-    name: str
-    proxy: Proxy
-    inputs: tuple[str, ...]
-    arguments: tuple[str, ...]
-    flip: bool = False
-    meter: Meter | None = None
-
-    def fixed(self, population: Population) -> FloatArray | None:
-        """Score all rows, a chunk at a time; rows with a NULL input get NaN."""
-        scores = np.full(population.n_rows, np.nan)
-        for start in range(0, population.n_rows, _SCORE_CHUNK):
-            rows = np.arange(start, min(start + _SCORE_CHUNK, population.n_rows))
-            table = population.inputs(rows).select(list(self.inputs))
-            table = table.rename_columns(list(self.arguments))
-            whole = np.flatnonzero(_complete(table))
-            if len(whole):
-                scores[rows[whole]] = self._score(table.take(pa.array(whole)))
-        return -scores if self.flip else scores
-
-    @property
-    def metered(self) -> bool:
-        """Whether what its scores take is counted."""
-        return bool(getattr(self.proxy, "metered", False))
-
-    def _score(self, table: pa.Table) -> npt.NDArray[np.float64]:
-        given: Any = self.proxy
-        found = given.score(table, self.meter) if self.metered else given.score(table)
-        scores = np.asarray(found, dtype=np.float64)
-        if self.meter is not None and self.meter.refused:
-            return scores
-        n_bad = int(np.count_nonzero(~np.isfinite(scores)))
-        if scores.shape != (table.num_rows,) or n_bad:
-            raise DataError(
-                f"proxy {self.name} gave {len(scores)} scores for {table.num_rows} rows, {n_bad} "
-                "of them NaN or infinite: return one finite number for each row."
-            )
-        return scores
-
-
-def _complete(table: pa.Table) -> npt.NDArray[np.bool_]:
-    valid = np.ones(table.num_rows, dtype=np.bool_)
-    for column in table.columns:
-        valid &= np.asarray(column.is_valid().to_numpy(), dtype=np.bool_)
-    return valid
-
-
-@dataclass(frozen=True, slots=True)
-class Trainable:
-    """A proxy that is trained on labels of this query."""
-
-    proxy: TrainableProxy
-    inputs: tuple[str, ...]
-    declared: str = ""  # its name, where it has been declared
-
-    @property
-    def name(self) -> str:
-        """For the certificate."""
-        return self.proxy.name
-
-    @property
-    def quick(self) -> bool:
-        """Whether a forecast may fit it: the kind of the proxy says so."""
-        return bool(getattr(self.proxy, "quick", False))
-
-    def fixed(self, population: Population) -> FloatArray | None:  # noqa: ARG002 - the protocol
-        """Return None: labels come first."""
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +90,8 @@ class Fitter:
     on the scores of all candidates and on their products, two by two.
 
     Proxies that were trained before the query stand until labels refute them: an AUC below that of
-    their training by 1.64 standard errors. With fewer than ten labels of either kind one that stands
-    is taken as it is.
+    their training by 1.64 standard errors. With fewer than ten labels of either kind one that
+    stands is taken as it is.
     """
 
     def __init__(self, candidates: Sequence[Candidate], population: Population) -> None:

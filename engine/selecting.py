@@ -7,7 +7,9 @@ from dataclasses import asdict
 import numpy as np
 import numpy.typing as npt
 
+from thresher import proxy_scores
 from thresher.assuming import select_assuming
+from thresher.candidates import FloatArray
 from thresher.certificate import Bounds, Certificate
 from thresher.certifying import certify, finite
 from thresher.errors import ShortfallError
@@ -25,7 +27,6 @@ from thresher.sampling import (
     select_precision,
     select_recall,
 )
-from thresher.scoring import FloatArray
 from thresher.shortfalls import again, bought, kept
 
 __all__ = ["select"]
@@ -81,7 +82,7 @@ def _selection(run: Running) -> tuple[Selection, str | None]:
     affordable &= not run.interruptible
     if kind == "exact" or affordable:
         return _exact(run), None
-    scores = run.scores()
+    scores = proxy_scores.scores(run)
     run.stage = "select"
     selection = _select(run, scores)
     nothing_gained = selection.vacuous and kind == "recall"

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from thresher import plan
+from thresher.candidates import Trainable
 from thresher.catalog import Catalog, OracleEntry
 from thresher.errors import NotSupportedError, ProgrammingError
 from thresher.keeping import trained_of
@@ -18,7 +19,7 @@ from thresher.labels import LabelStore
 from thresher.models import Models
 from thresher.oracles import TrainableProxy
 from thresher.population import Population
-from thresher.scoring import Learnt, Trainable
+from thresher.scoring import Learnt
 from thresher.sql import parse
 from thresher.sql.tokens import quoted
 from thresher.trained import Trained

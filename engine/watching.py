@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from thresher.candidates import FloatArray
 from thresher.certificate import Certificate
 from thresher.drift import Drift, Ranked, ranked, shift_of
 from thresher.keeping import conditions_of, record_of, trained_of
 from thresher.reports import TrainedReport
 from thresher.running import Running
-from thresher.scoring import FloatArray
 from thresher.stored_proxies import Check, keep_check, keep_trained
 from thresher.trained import Kept
 
