@@ -281,7 +281,8 @@ class ShellSession:
 
     def _answer(self, part: Part, asked: Asked, rows: FedRows) -> Answered:
         """Answer one query of a statement."""
-        answered = self._session.executor.answer_fed(asked.sent, rows, asked.among, self._left(part))
+        executor, left = self._session.executor, self._left(part)
+        answered = executor.answer_fed(asked.sent, rows, asked.among, left)
         self._charged[part.sql][part.number] = answered.charged
         if part.number == 0:
             self.certificates = []
