@@ -26,6 +26,7 @@ from benchmarks import (  # noqa: E402
     images,
     picture,
     report,
+    shell,
     speed,
     statements,
     store,
@@ -45,6 +46,7 @@ PARTS = (
     "coverage",
     "fitting",
     "images",
+    "shell",
     "http",
 )
 KINDS = ("recall", "precision", "both")
@@ -242,6 +244,8 @@ def main(words: Sequence[str] | None = None) -> None:
     if arguments.only in (None, "images"):
         few = {"n_seeds": 2, "n_files": 400, "n_live": 0} if arguments.quick else {}
         images.run(arguments.out, **few)
+    if arguments.only in (None, "shell"):
+        shell.run(arguments.out.resolve(), n_rows=200_000 if arguments.quick else 10_000_000)
     if arguments.only in (None, "http"):
         http_client.run(arguments.out, n_rows=400 if arguments.quick else 3200)
 
