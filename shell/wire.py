@@ -233,7 +233,7 @@ def encode_rows(rows: Iterable[Sequence[str | None]]) -> bytes:
 
     Examples
     --------
-    >>> encode_rows([["a"], [None]]).hex(" ", 4)
+    >>> encode_rows([["a"], [None]]).hex(" ", -4)
     '02000000 01000000 01000000 61010000 00ffffff ff'
     """
     parts = [encode_texts(row) for row in rows]
@@ -250,7 +250,7 @@ def encode_bits(mask: npt.NDArray[np.bool_]) -> bytes:
 
     Examples
     --------
-    >>> encode_bits(np.array([True, False, True])).hex(" ", 8)
+    >>> encode_bits(np.array([True, False, True])).hex(" ", -8)
     '0300000000000000 05'
     """
     return struct.pack("<Q", len(mask)) + np.packbits(mask, bitorder="little").tobytes()
