@@ -45,7 +45,8 @@ class Worker:
         self._path, self._idle = Path(path), idle
         self._sessions: dict[str, ShellSession] = {}
         self._feeds: dict[int, Fed] = {}
-        self._lock, self._next = threading.Lock(), 0
+        # No other worker has given these numbers: what is kept of its runs is not taken for ours.
+        self._lock, self._next = threading.Lock(), time.time_ns()
 
     def serve(self) -> None:
         """Listen until no shell has been alive for a while."""
