@@ -115,7 +115,7 @@ class _Fitting:
     @property
     def stands(self) -> bool:
         """Whether rows drawn uniformly leave the start standing; facts, where there are none."""
-        drawn = self.rows[: self.n_uniform] if self.n_uniform > 0 else self.used
+        drawn = self._answered(self.rows[: self.n_uniform] if self.n_uniform > 0 else self.used)
         return self.start is not None and self.start.stands(drawn, self.known[drawn] == 1)
 
     def buy(self, count: int) -> bool:
@@ -132,10 +132,15 @@ class _Fitting:
         return len(new) == count
 
     def fit(self) -> None:
-        if len(self.used):
-            truth = self.known[self.used] == 1
-            belief = self.believed(self.used, truth)
-            self.scores, self.reports = self.fitter.fit(self.used, truth, self.rng, belief)
+        used = self._answered(self.used)
+        if len(used):
+            truth = self.known[used] == 1
+            belief = self.believed(used, truth)
+            self.scores, self.reports = self.fitter.fit(used, truth, self.rng, belief)
+
+    def _answered(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Leave out rows that were asked without an answer: they teach nothing."""
+        return rows[~np.isin(rows, self.labeller.failed)]
 
     def done(self) -> Fit:
         n_uniform = max(self.n_uniform, 0)

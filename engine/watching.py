@@ -99,7 +99,7 @@ def _sample(run: Running, certificate: Certificate) -> _Sample:
             drawn &= steps < last
             truth = np.asarray(log.column("truth").fill_null(fill_value=False), dtype=np.bool_)
             return _weighted(candidates, rows, truth, whole & (steps < first), drawn & whole)
-    rows = run.uniform_rows
+    rows = run.uniform_rows[~np.isin(run.uniform_rows, run.labeller.failed)]
     known = np.flatnonzero((run.population.known >= 0) & candidates)
     rows = np.concatenate([known, rows])
     before = np.arange(len(rows)) < len(known)

@@ -41,6 +41,12 @@ class Learner:
         return sure * self.truth + (1 - sure) * self.noise, (ProxyReport("learner", used=True),)
 
 
+class Labels(CountedLabels):
+    """Labels of rows, some of which have no answer."""
+
+    failed = np.zeros(0, dtype=np.int64)
+
+
 def grow(
     learner: Learner, labels: Any, known: npt.NDArray[np.int8] | None = None, left: Any = None
 ) -> Fit:
@@ -66,7 +72,7 @@ def truth_of(share: float = 0.1) -> npt.NDArray[np.bool_]:
 def test_fitting_goes_on_while_it_saves_labels_and_then_ends() -> None:
     truth = truth_of()
     slow, fast = Learner(truth, 400.0), Learner(truth, 30.0)
-    fits = [grow(learner, CountedLabels(truth.__getitem__, N_ROWS)) for learner in (slow, fast)]
+    fits = [grow(learner, Labels(truth.__getitem__, N_ROWS)) for learner in (slow, fast)]
     assert 100 < len(fits[1].rows) < len(fits[0].rows) < N_ROWS // 2
     for fit, learner in zip(fits, (slow, fast), strict=True):
         assert len(np.unique(fit.rows)) == len(fit.rows)
@@ -75,23 +81,36 @@ def test_fitting_goes_on_while_it_saves_labels_and_then_ends() -> None:
         assert fit.reports == (ProxyReport("learner", used=True),)
 
 
+def test_rows_without_an_answer_teach_nothing() -> None:
+    truth = truth_of()
+    answers = truth.copy()
+    labels = Labels(answers.__getitem__, N_ROWS)
+    labels.failed = np.flatnonzero(truth)[::5]
+    answers[labels.failed] = False  # as they are sold
+    learner = Learner(truth, 100.0)
+    fit = grow(learner, labels)
+    assert np.isin(labels.failed, fit.rows).any()
+    for rows in learner.fitted_on:
+        assert not np.isin(labels.failed, rows).any()
+
+
 def test_likely_positives_are_drawn_more_often() -> None:
     truth = truth_of()
-    fit = grow(Learner(truth, 100.0), CountedLabels(truth.__getitem__, N_ROWS))
+    fit = grow(Learner(truth, 100.0), Labels(truth.__getitem__, N_ROWS))
     assert truth[fit.rows[:100]].mean() < 0.2
     assert truth[fit.rows[100:]].mean() > 0.3
 
 
 def test_a_proxy_that_learns_nothing_is_given_up_after_a_share_of_the_rows() -> None:
     truth = truth_of()
-    fit = grow(Learner(truth, np.inf), CountedLabels(truth.__getitem__, N_ROWS))
+    fit = grow(Learner(truth, np.inf), Labels(truth.__getitem__, N_ROWS))
     assert 0.15 * N_ROWS <= len(fit.rows) < 0.15 * N_ROWS * 1.5
 
 
 @pytest.mark.parametrize("budget", [0, 1, 30, 299, 1000])
 def test_a_third_of_the_labels_is_the_most_that_goes_into_fitting(budget: int) -> None:
     truth = truth_of()
-    labels = CountedLabels(truth.__getitem__, budget)
+    labels = Labels(truth.__getitem__, budget)
     fit = grow(Learner(truth, np.inf), labels)
     assert labels.spent == len(fit.rows) <= max(budget // 3, 0)
 
@@ -102,13 +121,13 @@ def test_facts_are_fitted_on_and_not_bought_again() -> None:
     known[:600] = truth[:600]
     learner = Learner(truth, 30.0)
     before = known.copy()
-    fit = grow(learner, CountedLabels(truth.__getitem__, N_ROWS), known)
+    fit = grow(learner, Labels(truth.__getitem__, N_ROWS), known)
     assert learner.fitted_on[0].tolist() == list(range(600))
     assert (fit.rows >= 600).all()
     assert (known == before).all()
 
 
-class Stopping(CountedLabels):
+class Stopping(Labels):
     """Labels that end with an interruption."""
 
     def __call__(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -124,7 +143,7 @@ def test_an_interruption_keeps_what_was_labelled_and_fits_on_it() -> None:
     fit = grow(learner, Stopping(truth.__getitem__, N_ROWS))
     assert len(fit.rows) == len(learner.fitted_on[-1]) == 120
     assert fit.answers.tolist() == truth[fit.rows].tolist()
-    nothing = grow(Learner(truth, 400.0), CountedLabels(truth.__getitem__, 0))
+    nothing = grow(Learner(truth, 400.0), Labels(truth.__getitem__, 0))
     assert not len(nothing.rows)
     assert not nothing.scores.any()
     assert nothing.reports == ()
@@ -134,7 +153,7 @@ def test_a_fixed_number_of_labels_counts_the_facts() -> None:
     truth = truth_of()
     known = np.full(N_ROWS, -1, dtype=np.int8)
     known[:50] = truth[:50]
-    labels, rng = CountedLabels(truth.__getitem__, N_ROWS), np.random.default_rng(0)
+    labels, rng = Labels(truth.__getitem__, N_ROWS), np.random.default_rng(0)
     learner = cast("Any", Learner(truth, 30.0))
     fit = fit_once(learner, cast("Any", labels), known, np.arange(50), sure, 80, rng)
     assert len(fit.rows) == labels.spent == 30
