@@ -94,19 +94,8 @@ class Running:
         self.seconds: dict[str, float] = {}
         self._stage = "read"
         self.targets = targets_of(env, query)
-        seed = query.tail.seed if query.tail.seed is not None else env.settings.get("seed")
         reuse = bool(env.settings.get("reuse_labels"))
-        first_seed = secrets.randbits(32) if seed is None else int(str(seed))
-        place = Run(first_seed, env.store.last(), self._prices() if reuse else {})
-        apart = [int.from_bytes(purpose.encode())] if purpose else []
-        mixed = [place.seed, *apart]
-        if reuse:
-            identity = run_identity(env, population, self.targets, seed, purpose)
-            place = env.store.begin(identity, place.seed, place.prices)
-            # The facts may come from a query with the same seed: its draws must not come again.
-            mixed = [place.seed, int(identity, 16)]
-            if place.stream:
-                mixed.append(int(place.stream, 16))
+        place, mixed = self._begin(purpose, reuse=reuse)
         self.seed, self.rng = place.seed, np.random.default_rng(mixed)
         self.n_facts = self._take_facts(place) if reuse else 0
         self.known = population.known
@@ -129,6 +118,20 @@ class Running:
         self.uniform_rows = np.zeros(0, dtype=np.int64)
         self.trained_until, self._mixed = place.trained_until if reuse else 0, mixed
         self.report()
+
+    def _begin(self, purpose: str, *, reuse: bool) -> tuple[Run, list[int]]:
+        """Return the run's place in the store, and what its draws are seeded with."""
+        env, asked = self.env, self.query.tail.seed
+        seed = asked if asked is not None else env.settings.get("seed")
+        first_seed = secrets.randbits(32) if seed is None else int(str(seed))
+        place = Run(first_seed, env.store.last(), self._prices() if reuse else {})
+        if not reuse:
+            return place, [place.seed, *([int.from_bytes(purpose.encode())] if purpose else [])]
+        identity = run_identity(env, self.population, self.targets, seed, purpose)
+        place = env.store.begin(identity, place.seed, place.prices)
+        # The facts may come from a query with the same seed: its draws must not come again.
+        mixed = [place.seed, int(identity, 16)]
+        return place, [*mixed, int(place.stream, 16)] if place.stream else mixed
 
     @property
     def stage(self) -> str:
