@@ -74,7 +74,22 @@ class Executor:
         reader: Reader | None = None,
         oracle_limit: int | None = None,
     ) -> Iterator[Callable[[plan.SelectionQuery, str], Answered]]:
-        """Hand out what answers the queries of one statement, under one limit of labels."""
+        """Hand out what answers the queries of one statement, under one limit of labels.
+
+        Parameters
+        ----------
+        queries : sequence of SelectionQuery
+            All of the statement: they share its failure probability and one transaction.
+        reader : callable, optional
+            Returns the rows of a query; None reads them from the connection.
+        oracle_limit : int or None
+            Most labels of all; None is what ``thresher_oracle_limit`` says.
+
+        Yields
+        ------
+        callable
+            Takes a query and the name of the table that its rows go into, or an empty string.
+        """
         from thresher.run import run  # brings scipy, which plain SQL does not need
         from thresher.running import targets_of
 
@@ -106,7 +121,19 @@ class Executor:
         reader: Reader | None = None,
         read: plan.SelectionQuery | None = None,
     ) -> Explanation:
-        """Say how a query will be answered, without buying a label; `read` is what reads it."""
+        """Say how a query will be answered, without buying a label.
+
+        Parameters
+        ----------
+        query : SelectionQuery
+            As it was asked.
+        parts : sequence of SelectionQuery
+            All queries of the statement.
+        reader : callable, optional
+            As for `answering`.
+        read : SelectionQuery, optional
+            What the reader takes in place of the query.
+        """
         from thresher.explain import Explanation
         from thresher.forecasting import forecast
         from thresher.plan_tree import levels_of, most_labels, plan_of
