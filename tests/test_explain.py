@@ -312,8 +312,7 @@ def test_tokens_are_counted_without_asking(con: thresher.Connection) -> None:
     sql = "SELECT id FROM t WHERE judge(repeat('x', 26)) USING s RECALL TARGET .9 ORACLE LIMIT 100"
     found = lines(con, f"EXPLAIN {sql}")
     assert of(found, "tokens") == (
-        "tokens     about 10 for each label of judge, reckoned from inputs: 1,000 for "
-        "100 labels"
+        "tokens     about 10 for each label of judge, reckoned from inputs: 1,000 for 100 labels"
     )
     (block,) = json.loads("\n".join(lines(con, f"EXPLAIN (FORMAT json) {sql}")))["blocks"]
     assert block["outlook"]["about_tokens_per_label"] == {"judge": 10.0}
