@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,11 @@ import pytest
 
 import thresher
 from thresher.dbapi import Connection
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As where a shell has begun the tests in the background: the processes that they start, and
+    # interrupt, would ignore it too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 sys.path.append(str(Path(__file__).parent))
 

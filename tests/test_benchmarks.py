@@ -826,6 +826,7 @@ def test_the_picture_is_drawn_with_and_without_figures(tmp_path: Path) -> None:
         assert (tmp_path / f"{k}.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.full
 def test_the_command_goes_on_where_it_was(tmp_path: Path) -> None:
     words = [sys.executable, "-P", str(FOLDER / "guarantee.py"), "--grid", "short"]
     words += ["--data", "just-above-1", "--kinds", "precision", "--workers", "1"]

@@ -286,7 +286,9 @@ class Fickle(CountedLabels):
 
 
 @pytest.mark.parametrize("trials", [12, pytest.param(300, marks=pytest.mark.full)])
-@pytest.mark.parametrize("kind", ["recall", "precision", "joint"])
+@pytest.mark.parametrize(
+    "kind", ["recall", "precision", pytest.param("joint", marks=pytest.mark.full)]
+)
 def test_stopped_queries(kind: str, trials: int) -> None:
     delta, failed, stopped, useful = 0.2, 0, 0, 0
     n, budget = 2000, 1500 if kind == "joint" else 500
