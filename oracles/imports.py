@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 from thresher.oracles.context import Context
 from thresher.oracles.options import Options
@@ -14,14 +13,31 @@ from thresher.oracles.options import Options
 __all__ = ["imported"]
 
 
-@contextmanager
-def _searched(folder: Path) -> Iterator[None]:
-    """Let imports look into a folder, after all other places."""
+_homes: dict[str, Path] = {}  # modules that were found in a folder of a session, and in which
+
+
+def _module(name: str, folder: Path) -> ModuleType:
+    """Import a module; a folder is searched after all other places.
+
+    One process may serve several folders, each with a module of the same name: what was found in
+    another folder does not count here, and stays with those who have it.
+    """
+    others = [key for key, home in _homes.items() if home != folder and key in sys.modules]
+    aside = {key: sys.modules.pop(key) for key in others}
+    before = set(sys.modules)
     sys.path.append(str(folder))
+    importlib.invalidate_caches()
     try:
-        yield
+        found = importlib.import_module(name)
+    except BaseException:
+        sys.modules.update(aside)
+        raise
     finally:
         sys.path.remove(str(folder))
+    for key in set(sys.modules) - before:
+        if str(getattr(sys.modules[key], "__file__", "")).startswith(f"{folder}/"):
+            _homes[key] = folder
+    return found
 
 
 def imported(place: str, option: str, options: Options, context: Context) -> object:
@@ -51,8 +67,7 @@ def imported(place: str, option: str, options: Options, context: Context) -> obj
         )
     folder = context.base or Path.cwd()
     try:
-        with _searched(folder):
-            found: object = importlib.import_module(module_name)
+        found: object = _module(module_name, folder)
     except Exception as error:
         raise options.error(
             f"cannot import {module_name!r} ({type(error).__name__}: {error}). It is looked for on"

@@ -395,3 +395,27 @@ def test_a_version_told_sets_apart_no_two_models() -> None:
         for name, found in (("is_even", [0, 2, 4]), ("is_big", [3, 4]), ("is_even", [0, 2, 4])):
             rows = con.execute(f"SELECT i FROM range(5) r(i) WHERE {name}(i)").fetchall()
             assert [i for (i,) in rows] == found
+
+
+def test_modules_of_one_name_in_two_folders_are_two(tmp_path: Path) -> None:
+    signature = Signature((Argument("n", "BIGINT"),), "BIGINT")
+
+    def made(folder: str) -> Oracle:
+        options = {"function": "scaling:times"}
+        return create_oracle("python", "f", signature, options, Context(base=tmp_path / folder))
+
+    for folder, factor in (("one", 1), ("two", 2)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "factors.py").write_text(f"FACTOR = {factor}\n")
+        (tmp_path / folder / "scaling.py").write_text(
+            "from factors import FACTOR\n\n\ndef times(n):\n    return [FACTOR * x for x in n]\n"
+        )
+    (tmp_path / "three").mkdir()
+    first, second = made("one"), made("two")
+    with pytest.raises(OptionError, match="cannot import 'scaling'"):
+        made("three")
+    again = made("one")
+    found = [oracle.answer(BATCH).values.to_pylist() for oracle in (first, second, again)]
+    assert found == [[1, 2, 3], [2, 4, 6], [1, 2, 3]]
+    assert first.version != second.version
+    assert first.version == again.version
