@@ -91,7 +91,8 @@ class Fitter:
 
     Proxies that were trained before the query stand until labels refute them: an AUC below that of
     their training by 1.64 standard errors. With fewer than ten labels of either kind one that
-    stands is taken as it is.
+    stands is taken as it is. One that an earlier query trained on no more labels than there are
+    now gives way to those that are fitted.
     """
 
     def __init__(self, candidates: Sequence[Candidate], population: Population) -> None:
@@ -184,7 +185,8 @@ class Fitter:
 
         enough = min(truth.sum(), len(truth) - truth.sum()) >= _LEAST_TO_STACK
         standing = [] if enough else self._standing(rows, truth)
-        numbers = standing or range(len(self._candidates))
+        outdone = self._outdone(len(rows)) if enough else set()
+        numbers = standing or [i for i in range(len(self._candidates)) if i not in outdone]
         candidates = [self._candidates[i] for i in numbers]
         fitted = [self._fit(i, rows, truth, rng, belief) for i in numbers]
         self._fitted, self._labelled = dict(zip(numbers, fitted, strict=True)), (rows, truth)
@@ -201,6 +203,19 @@ class Fitter:
             for i, (name, f) in enumerate(zip(names, fitted, strict=True))
         )
         return fitted[best].scores, reports
+
+    def _outdone(self, n_labels: int) -> set[int]:
+        """Proxies of earlier queries that saw no more labels than there are to fit on now.
+
+        Those labels may be among the ones they would be judged by.
+        """
+        if not any(isinstance(one, Trainable) for one in self._candidates):
+            return set()
+        return {
+            i
+            for i, one in self._kept.items()
+            if not one.declared and one.trained.n_labels <= n_labels
+        }
 
     def _fit(
         self,
