@@ -34,10 +34,15 @@ def _module(name: str, folder: Path) -> ModuleType:
         raise
     finally:
         sys.path.remove(str(folder))
-    for key in set(sys.modules) - before:
-        if str(getattr(sys.modules[key], "__file__", "")).startswith(f"{folder}/"):
-            _homes[key] = folder
+    _homes.update((key, folder) for key in set(sys.modules) - before if _lies_in(key, folder))
     return found
+
+
+def _lies_in(name: str, folder: Path) -> bool:
+    """Whether a module, or the package around it, lies in a folder itself: not in its `.venv`."""
+    outer = sys.modules[name.partition(".")[0]]
+    places = [*getattr(outer, "__path__", ()), getattr(outer, "__file__", None) or ""]
+    return any(Path(place).parent == folder for place in places)
 
 
 def imported(place: str, option: str, options: Options, context: Context) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -397,7 +398,9 @@ def test_a_version_told_sets_apart_no_two_models() -> None:
             assert [i for (i,) in rows] == found
 
 
-def test_modules_of_one_name_in_two_folders_are_two(tmp_path: Path) -> None:
+def test_modules_of_one_name_in_two_folders_are_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     signature = Signature((Argument("n", "BIGINT"),), "BIGINT")
 
     def made(folder: str) -> Oracle:
@@ -406,12 +409,20 @@ def test_modules_of_one_name_in_two_folders_are_two(tmp_path: Path) -> None:
 
     for folder, factor in (("one", 1), ("two", 2)):
         (tmp_path / folder).mkdir()
+        library = tmp_path / folder / ".venv" / f"library_{folder}.py"
+        library.parent.mkdir()
+        library.write_text("")
+        monkeypatch.syspath_prepend(library.parent)
         (tmp_path / folder / "factors.py").write_text(f"FACTOR = {factor}\n")
         (tmp_path / folder / "scaling.py").write_text(
-            "from factors import FACTOR\n\n\ndef times(n):\n    return [FACTOR * x for x in n]\n"
+            f"import library_{folder}\nfrom factors import FACTOR\n\n\n"
+            "def times(n):\n    return [FACTOR * x for x in n]\n"
         )
     (tmp_path / "three").mkdir()
-    first, second = made("one"), made("two")
+    first = made("one")
+    library = sys.modules["library_one"]  # is installed, and not set aside
+    second = made("two")
+    assert sys.modules["library_one"] is library
     with pytest.raises(OptionError, match="cannot import 'scaling'"):
         made("three")
     again = made("one")
