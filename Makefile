@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade "pip>=25.1"
 	$(PIP) --constraint constraints.txt "$$(grep ^torch== constraints.txt)"
-	$(PIP) --constraint constraints.txt --group dev --editable ".[models,demo,shell,bench]"
+	$(PIP) --constraint constraints.txt --group dev --editable ".[all,bench]"
 	$(PY) -m compileall -qq -j 0 $(VENV)/lib || true  # by all cores, where pip takes one
 	touch $(STAMP)
 

@@ -1,0 +1,1 @@
+"""The notebook: magics, live progress, people's labels in a cell."""

@@ -1,0 +1,1 @@
+"""What people look at as HTML: results, certificates, plans and reports, without any server."""
