@@ -16,6 +16,8 @@ FOLDERS = {
     "thresher.sql": "sql",
     "thresher.sampling": "sampling",
     "thresher.oracles": "oracles",
+    "thresher.notebook": "notebook",
+    "thresher.pages": "pages",
     "thresher.shell": "shell",
 }
 
