@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "console_for",
     "folded",
+    "texts",
     "write_box",
     "write_csv",
     "write_json",
@@ -83,6 +84,7 @@ def write_box(
     *,
     types: Sequence[str] | None = None,
     max_rows: int = 40,
+    more: bool = False,
 ) -> int:
     """Print a table with box lines and return the number of rows of the result.
 
@@ -97,6 +99,8 @@ def write_box(
         is left out.
     max_rows : int
         Rows to show, half from the start and half from the end; 0 shows all.
+    more : bool
+        Whether the result has rows after those of the reader.
     """
     ends, n_rows = _ends(reader, max_rows)
     columns = _columns(ends, types)
@@ -114,7 +118,7 @@ def write_box(
         table.add_row(*["…" if i is None else _cell(columns[i].cells[r]) for i in shown])
     console.print(table)
     n_columns_shown = sum(i is not None for i in shown)
-    console.print(_footer(n_rows, n_shown, len(columns), n_columns_shown), style="dim")
+    console.print(_footer(n_rows, n_shown, len(columns), n_columns_shown, more=more), style="dim")
     return n_rows
 
 
@@ -272,13 +276,19 @@ class _Column:
         return min(self.width, max(len(self.name), _NARROWEST if self.width < 60 else 24))
 
 
+def texts(table: pa.Table) -> list[list[str | None]]:
+    """Return the values of each column as DuckDB writes them; None is NULL."""
+    reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches())
+    items = [f"c{i}::VARCHAR" for i in range(table.num_columns)]
+    parts = [part for part in _selected(reader, items) if part.num_rows] if items else []
+    if not parts:
+        return [[] for _ in range(table.num_columns)]
+    return [column.to_pylist() for column in pa.concat_tables(parts).columns]
+
+
 def _columns(table: pa.Table, types: Sequence[str] | None) -> list[_Column]:
     """Return the columns as text, with long values cut short when there are several rows."""
-    n = table.num_columns
-    reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches())
-    items = [f"c{i}::VARCHAR" for i in range(n)]
-    parts = [part for part in _selected(reader, items) if part.num_rows]
-    text = pa.concat_tables(parts) if parts else None
+    cells = texts(table)
     types = types or _types(table.schema)
     keep = _LONGEST_CELL if table.num_rows > 1 else None
     return [
@@ -286,7 +296,7 @@ def _columns(table: pa.Table, types: Sequence[str] | None) -> list[_Column]:
             _clean(name),
             _short_type(type_name),
             _is_number(table.schema.field(i).type),
-            [_shorten(v, keep) for v in (text.column(i).to_pylist() if text else ())],
+            [_shorten(value, keep) for value in cells[i]],
         )
         for i, (name, type_name) in enumerate(zip(table.column_names, types, strict=True))
     ]
@@ -340,8 +350,10 @@ def _fitting(widths: Sequence[int], room: int) -> list[int | None]:
     return [*left, None, *right]
 
 
-def _footer(n_rows: int, n_shown: int, n_columns: int, n_columns_shown: int) -> str:
-    rows = counted(n_rows, "row")
+def _footer(
+    n_rows: int, n_shown: int, n_columns: int, n_columns_shown: int, *, more: bool = False
+) -> str:
+    rows = f"the first {counted(n_rows, 'row')}, there are more" if more else counted(n_rows, "row")
     rows += f" ({n_shown:,} shown)" if n_shown < n_rows else ""
     hidden = n_columns_shown < n_columns
     return rows + (f", {n_columns} columns ({n_columns_shown} shown)" if hidden else "")

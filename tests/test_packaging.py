@@ -67,7 +67,7 @@ def test_connecting_loads_no_model_library() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("folder", ["engine", "sql", "sampling", "oracles", "shell"])
+@pytest.mark.parametrize("folder", ["engine", "sql", "sampling", "oracles", "shell", "pages"])
 def test_the_architecture_says_what_every_module_is_for(folder: str) -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
     modules = [path.stem for path in (ROOT / folder).glob("*.py") if path.stem[0] != "_"]
