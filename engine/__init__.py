@@ -42,6 +42,8 @@ from thresher.typeobjects import (
 )
 
 if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
     from thresher.certificate import Certificate
     from thresher.cursor import Cursor
     from thresher.dbapi import Connection, connect
@@ -113,3 +115,13 @@ def __getattr__(name: str) -> object:
 
         return version("thresher")
     raise AttributeError(f"module 'thresher' has no attribute '{name}'")
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Load the notebook's part, as ``%load_ext thresher`` asks."""
+    import_module("thresher.notebook").load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Undo it, as ``%unload_ext thresher`` asks."""
+    import_module("thresher.notebook").unload(shell)

@@ -1,0 +1,111 @@
+"""The connections that magics use: the user's own, and those that they open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from IPython.core.error import UsageError
+
+import thresher
+from thresher.dbapi import Connection
+
+__all__ = ["Connections"]
+
+_SUFFIXES = (".duckdb", ".ddb", ".db")
+
+
+class Connections:
+    """The current connection, and every connection that a magic opened.
+
+    Examples
+    --------
+    >>> connections = Connections()
+    >>> con = connections.named(":memory:", {})
+    >>> con is connections.named(":memory:", {}), con is connections.current
+    (True, True)
+    >>> connections.close()
+    """
+
+    def __init__(self) -> None:
+        self._current: Connection | None = None
+        self._opened: dict[str, Connection] = {}
+
+    @property
+    def current(self) -> Connection:
+        """The connection in use; one in memory where none was named, or it was closed."""
+        if self._current is None or _is_closed(self._current):
+            self._current = self._open(":memory:")
+        return self._current
+
+    @property
+    def in_use(self) -> Connection | None:
+        """The connection in use, None before the first."""
+        return None if self._current is None or _is_closed(self._current) else self._current
+
+    def use(self, connection: Connection) -> None:
+        """Make a connection the current one."""
+        self._current = connection
+
+    def named(self, text: str, namespace: Mapping[str, object]) -> Connection:
+        """Return the connection of a variable, or of a database file, which is opened once.
+
+        Parameters
+        ----------
+        text : str
+            What the user wrote after ``--connection``.
+        namespace : mapping of str to object
+            The user's variables.
+
+        Raises
+        ------
+        UsageError
+            It is neither a connection nor looks like a database file.
+        OperationalError
+            The file cannot be opened.
+        """
+        value = namespace.get(text)
+        if isinstance(value, Connection):
+            if _is_closed(value):
+                raise UsageError(f"connection {text} is closed; open another with connect()")
+            return value
+        if value is not None and not isinstance(value, str | Path):
+            kind = type(value)
+            written = f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
+            raise UsageError(
+                f"{text} is a {written.removeprefix('builtins.')}, no connection of thresher. "
+                f"Make one: {text} = thresher.connect('films.duckdb')"
+            )
+        path = text if value is None else str(value)
+        if value is None and not _is_database(path):
+            raise UsageError(
+                f"there is no variable {path} and no such file. Name a connection, or a database "
+                "file: --connection films.duckdb"
+            )
+        return self._open(path)
+
+    def _open(self, path: str) -> Connection:
+        key = path if path.startswith(":memory:") else str(Path(path).expanduser().resolve())
+        found = self._opened.get(key)
+        if found is None or _is_closed(found):
+            found = thresher.connect(key, config={"progress": "auto"})
+            self._opened[key] = found
+        return found
+
+    def close(self) -> None:
+        """Close every connection that a magic opened."""
+        for connection in self._opened.values():
+            if not _is_closed(connection):
+                connection.close()
+        self._opened.clear()
+        self._current = None
+
+
+def _is_database(text: str) -> bool:
+    """Whether a text that names no variable can be meant as a database."""
+    path = Path(text).expanduser()
+    return text.startswith(":memory:") or path.suffix.lower() in _SUFFIXES or path.is_file()
+
+
+def _is_closed(connection: Connection) -> bool:
+    return connection._closed

@@ -1,0 +1,112 @@
+"""``%thresher`` and ``%%thresher``: SQL in a cell."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from typing import TYPE_CHECKING
+
+from IPython.core.error import UsageError
+
+from thresher.cursor import Cursor
+from thresher.dbapi import Connection
+from thresher.errors import Error
+from thresher.notebook.arguments import Arguments, read
+from thresher.notebook.connections import Connections
+from thresher.notebook.failures import Bought, shortened
+from thresher.notebook.variables import parameters_of, values_of
+from thresher.sql import split
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+__all__ = ["Magics"]
+
+_WIDTH = 60  # of a statement in the line that says what became of it
+
+
+class Magics:
+    """The magics of one shell.
+
+    Parameters
+    ----------
+    shell : InteractiveShell
+        Whose variables the statements see.
+    """
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._shell = shell
+        self.connections = Connections()
+
+    def run(
+        self, line: str, cell: str | None = None, local: dict[str, object] | None = None
+    ) -> Cursor | Connection | None:
+        """Run what a magic holds.
+
+        Parameters
+        ----------
+        line : str
+            What follows the name of the magic.
+        cell : str, optional
+            The lines below it.
+        local : dict, optional
+            Variables of the function that holds the magic.
+
+        Returns
+        -------
+        Cursor, Connection or None
+            The last result, or without SQL the current connection; None where the result went into
+            a variable, or the last statement returns nothing.
+
+        Raises
+        ------
+        UsageError
+            The options are wrong.
+        Error
+            A statement has failed.
+        """
+        asked = read(line, cell)
+        namespace = {**self._shell.user_ns, **(local or {})}
+        connection = self._connection(asked, namespace)
+        if not asked.sql.strip():
+            if asked.into or asked.params:
+                raise UsageError("there is no SQL to run")
+            self.connections.use(connection)
+            return connection
+        bought = Bought()
+        with shortened(bought):
+            cursor = self._execute(connection, asked, namespace, bought)
+        if asked.into:
+            self._shell.user_ns[asked.into] = cursor
+            return None
+        return cursor if cursor.description is not None else None
+
+    def _connection(self, asked: Arguments, namespace: dict[str, object]) -> Connection:
+        if asked.connection is None:
+            return self.connections.current
+        return self.connections.named(asked.connection, namespace)
+
+    def _execute(
+        self, connection: Connection, asked: Arguments, namespace: dict[str, object], bought: Bought
+    ) -> Cursor:
+        """Run the statements one by one; each takes the parameters that stand in it."""
+        values = None if asked.params is None else values_of(asked.params, namespace)
+        fragments = split(asked.sql)
+        cursor = connection.cursor()
+        for fragment in fragments:
+            try:
+                parameters = parameters_of(fragment.text, values, namespace)
+                cursor.execute(fragment.text, parameters, on_progress=bought.take)
+            except Error as error:
+                raise error.within(asked.sql, fragment.text, fragment.offset) from error.__cause__
+        if not fragments:
+            raise UsageError("there is no SQL to run")
+        if cursor.description is None and not asked.into:
+            sys.stdout.write(f"{_done(fragments[-1].text, cursor.rowcount)}\n")
+        return cursor
+
+
+def _done(sql: str, n_rows: int) -> str:
+    """Say what became of a statement without a result."""
+    said = "done" if n_rows < 0 else f"{n_rows:,} row{'s' * (n_rows != 1)}"
+    return f"{textwrap.shorten(sql, _WIDTH, placeholder=' ...')}: {said}"

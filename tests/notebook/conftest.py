@@ -1,0 +1,25 @@
+"""A shell of IPython for each test file; each test loads the extension anew."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Iterator
+
+import pytest
+from tests_support_notebook import Shell
+
+
+@pytest.fixture(scope="module")
+def one_shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    shell = Shell(str(tmp_path_factory.mktemp("ipython")))
+    yield shell
+    shell.ip.atexit_operations()
+    atexit.unregister(shell.ip.atexit_operations)
+
+
+@pytest.fixture
+def shell(one_shell: Shell) -> Iterator[Shell]:
+    one_shell.ran("%load_ext thresher")
+    yield one_shell
+    one_shell.ran("%unload_ext thresher")
+    one_shell.ip.reset()

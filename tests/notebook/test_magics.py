@@ -1,0 +1,207 @@
+"""``%thresher`` and ``%%thresher`` in a shell: options, variables, results and errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from IPython.core.error import UsageError
+from tests_support_notebook import Shell
+
+import thresher
+from thresher.cursor import Cursor
+from thresher.dbapi import Connection
+from thresher.notebook import arguments, variables
+
+
+def rows(result: object) -> list[tuple[object, ...]]:
+    assert isinstance(result, Cursor)
+    return result.fetchall()
+
+
+HOSTILE = (
+    "SELECT '{n}', '%s', ':n', '?', '$n', $$it's {n} $n$$, 7 % 4, 5::BIGINT, {'a': 1}, 'a' || 'b'"
+)
+HOSTILE_ROW = ("{n}", "%s", ":n", "?", "$n", "it's {n} $n", 3, 5, {"a": 1}, "ab")
+
+
+@pytest.mark.parametrize("form", ["%thresher {}", "%%thresher\n{}", "%%thresher {}\n-- that is it"])
+def test_sql_reaches_the_engine_as_it_is_written(shell: Shell, form: str) -> None:
+    shell.names["n"] = "replaced"
+    assert rows(shell.ran(form.replace("{}", HOSTILE)).result) == [HOSTILE_ROW]
+
+
+def test_a_cell_of_several_statements_shows_the_last(shell: Shell) -> None:
+    cell = "%%thresher\nCREATE TABLE t AS SELECT 1 AS x; -- a ; comment\nSELECT ';';\nFROM t;\n"
+    assert rows(shell.ran(cell).result) == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("%thresher SET thresher_seed = 3", "SET thresher_seed = 3: done\n"),
+        (
+            "%%thresher\nCREATE TABLE t(x INT);\nINSERT INTO t VALUES (1), (2);",
+            "(1), (2): 2 rows\n",
+        ),
+        ("%thresher INSERT INTO t VALUES (1)", "VALUES (1): 1 row\n"),
+    ],
+)
+def test_a_statement_that_returns_nothing_says_so_in_a_line(
+    shell: Shell, capsys: pytest.CaptureFixture[str], cell: str, said: str
+) -> None:
+    shell.ran("%thresher create or replace table t(x INT)")
+    capsys.readouterr()
+    if "CREATE" in cell:
+        shell.ran("%thresher DROP TABLE t")
+        capsys.readouterr()
+    assert shell.ran(cell).result is None
+    out = capsys.readouterr().out
+    assert out.endswith(said)
+    assert out.count("\n") == 1
+
+
+def test_a_result_goes_into_a_variable(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shell.ran("%%thresher found << SELECT 1\nUNION ALL SELECT 2").result is None
+    assert rows(shell.names["found"]) == [(1,), (2,)]
+    assert shell.ran("%thresher none << SET thresher_seed = 3").result is None
+    assert shell.names["none"].description is None
+    assert capsys.readouterr().out == ""
+    shell.ran("again = %thresher SELECT 3")
+    assert rows(shell.names["again"]) == [(3,)]
+
+
+def test_variables_are_parameters(shell: Shell) -> None:
+    shell.names.update(n=5, text="it's", values={"n": 6, "more": 1}, ordered=[7, 8])
+    assert rows(shell.ran("%thresher SELECT $n, $text").result) == [(5, "it's")]
+    cell = "%%thresher {}\nCREATE OR REPLACE TABLE p AS SELECT $n AS x;\nFROM p"
+    assert rows(shell.ran(cell.format("")).result) == [(5,)]
+    assert rows(shell.ran(cell.format("--params values")).result) == [(6,)]
+    assert rows(shell.ran("%thresher --params ordered SELECT $2, $1").result) == [(8, 7)]
+    assert rows(shell.ran("%%thresher --params ordered\nSELECT ?, ?\n").result) == [(7, 8)]
+    shell.ran("def inner(n):\n    %thresher got << SELECT $n\n    return got.fetchall()")
+    assert shell.ran("inner(9)").result == [(9,)]
+    cell = "%%thresher\nPREPARE p AS SELECT $n + 1;\nEXECUTE p(n := 1)"
+    assert rows(shell.ran(cell).result) == [(2,)]
+
+
+def test_variables_stand_in_oracle_queries(shell: Shell) -> None:
+    con = shell.ran("con = %thresher\ncon").result
+    con.create_oracle("is_even", lambda xs: [x % 2 == 0 for x in xs], args=["BIGINT"])
+    shell.names["most"] = 5
+    found = shell.ran(
+        "%thresher SELECT i FROM range(10) r(i) WHERE is_even(i) AND i < $most"
+    ).result
+    assert rows(found) == [(0,), (2,), (4,)]
+    assert found.certificate.grade == "exact"
+
+
+def test_connections_by_variable_and_by_file(shell: Shell, tmp_path: Path) -> None:
+    with thresher.connect() as mine:
+        mine.execute("CREATE TABLE only_here AS SELECT 42 AS x")
+        shell.names["mine"] = mine
+        assert rows(shell.ran("%thresher --connection mine FROM only_here").result) == [(42,)]
+        failed = shell.ip.run_cell("%thresher FROM only_here")  # for that statement alone
+        assert isinstance(failed.error_in_exec, thresher.ProgrammingError)
+        assert shell.ran("%thresher --connection mine").result is mine
+        assert rows(shell.ran("%thresher FROM only_here").result) == [(42,)]
+    assert isinstance(shell.ran("%thresher").result, Connection)  # another, where it was closed
+    path = tmp_path / "my films.duckdb"
+    shell.ran(f'%thresher --connection="{path}"')
+    shell.ran("%%thresher\nCREATE TABLE t AS SELECT 7 AS x")
+    assert path.exists()
+    shell.names["path"] = path
+    assert rows(shell.ran("%thresher --connection path FROM t").result) == [(7,)]
+    first = shell.ran("%thresher").result
+    shell.ran("%reload_ext thresher")
+    assert first._closed
+    with thresher.connect(path) as again:  # nobody holds it
+        assert again.execute("FROM t").fetchall() == [(7,)]
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("%thresher --conection c SELECT 1", "no option --conection. Did you mean 'connection'?"),
+        ("%thresher --connection", "--connection needs a value"),
+        ("%thresher --connection a --connection b", "--connection stands there twice"),
+        ("%thresher --connection nothing", "there is no variable nothing and no such file"),
+        ("%thresher --connection five", "five is a int, no connection of thresher"),
+        ("%thresher --params nothing SELECT ?", "there is no variable nothing"),
+        (
+            "%thresher --params five SELECT ?",
+            "five must be a mapping of names to values, or a list",
+        ),
+        ("%thresher x <<", "there is no SQL to run"),
+        ("%thresher -- only a comment", "there is no SQL to run"),
+    ],
+)
+def test_wrong_use_is_told_in_a_line(
+    shell: Shell, capsys: pytest.CaptureFixture[str], cell: str, said: str
+) -> None:
+    shell.names["five"] = 5
+    result = shell.ip.run_cell(cell)
+    assert isinstance(result.error_in_exec, UsageError)
+    out, err = capsys.readouterr()
+    assert said in err
+    assert "Traceback" not in out + err
+
+
+def test_a_closed_connection_is_told(shell: Shell) -> None:
+    shell.names["mine"] = thresher.connect()
+    shell.names["mine"].close()
+    result = shell.ip.run_cell("%thresher --connection mine SELECT 1")
+    with pytest.raises(UsageError, match="connection mine is closed"):
+        result.raise_error()
+
+
+def test_errors_are_short_and_point_into_the_cell(
+    shell: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = shell.ip.run_cell("%%thresher\nSELECT 1;\n\nSELECT 2\n  RECALL TARGET 95\n")
+    assert isinstance(result.error_in_exec, thresher.ProgrammingError)
+    out, err = capsys.readouterr()
+    assert "LINE 4:   RECALL TARGET 95" in out
+    assert "magics.py" not in out + err
+    result = shell.ip.run_cell("%thresher SELECT $lenght, $length", store_history=False)
+    out, _ = capsys.readouterr()
+    assert "there is no variable lenght for parameter $lenght" in out
+    assert out.count("\n") < 6
+
+
+def test_an_oracle_that_raises_shows_the_users_lines(
+    shell: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell.ran("con = %thresher\ndef judge(xs):\n    return [60 / (x - 30) > 1 for x in xs]\n")
+    shell.ran("con.create_oracle('judge', judge, args=['BIGINT'], batch_size=10)")
+    capsys.readouterr()
+    result = shell.ip.run_cell("%thresher SELECT i FROM range(100) r(i) WHERE judge(i) ORDER BY i")
+    assert isinstance(result.error_in_exec, thresher.OracleError)
+    out, _ = capsys.readouterr()
+    assert "return [60 / (x - 30) > 1 for x in xs]" in out
+    assert "ZeroDivisionError: division by zero" in out
+    assert "oracles/function.py" not in out
+    bought = shell.names["con"].execute("SELECT count(*) FROM thresher_labels()").fetchone()[0]
+    assert (f"{bought} labels were bought and are kept" in out) == (bought > 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "cell", "found"),
+    [
+        ("", "SELECT 1\n", ("SELECT 1\n", None, None, None)),
+        ("a << --params=p SELECT 1 << 2", None, ("SELECT 1 << 2", "a", None, "p")),
+        ("--connection 'a b.duckdb' é<<", "SELECT 1", ("SELECT 1", "é", "a b.duckdb", None)),
+        ("SELECT --connection c\n", None, ("SELECT --connection c\n", None, None, None)),
+        ("-- remark\t", "SELECT 1", ("-- remark\t\nSELECT 1", None, None, None)),
+    ],
+)
+def test_arguments(line: str, cell: str | None, found: tuple[str | None, ...]) -> None:
+    assert arguments.read(line, cell) == arguments.Arguments(*found)  # type: ignore[arg-type]
+
+
+def test_parameters_come_from_outside_strings_and_comments() -> None:
+    sql = "SELECT $a /* $b */, '$c', $$ $d $$, \"$e\" -- $f"
+    assert variables.parameters_of(sql, None, {"a": 1}) == {"a": 1}
+    assert variables.parameters_of("SELECT ?", None, {}) is None
+    with pytest.raises(thresher.ProgrammingError, match="Did you mean 'limit'"):
+        variables.parameters_of("SELECT $limti", None, {"limit": 1})
