@@ -46,8 +46,9 @@ if TYPE_CHECKING:
 
     from thresher.certificate import Certificate
     from thresher.cursor import Cursor
-    from thresher.dbapi import Connection, connect
+    from thresher.dbapi import Connection
     from thresher.given_answers import audit
+    from thresher.opening import connect
     from thresher.verdicts import Finding
     from thresher.verify import Verification
 
@@ -102,7 +103,7 @@ _LAZY = {
     "Finding": "thresher.verdicts",
     "Verification": "thresher.verify",
     "audit": "thresher.given_answers",
-    "connect": "thresher.dbapi",
+    "connect": "thresher.opening",
 }
 
 

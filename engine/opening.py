@@ -1,0 +1,93 @@
+"""Databases opened for approximate queries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import duckdb
+
+from thresher import errors, plan
+from thresher.dbapi import Connection
+from thresher.duckdb_errors import translated
+from thresher.labels import LabelStore
+from thresher.progress import ProgressSink
+from thresher.settings import SETTINGS, Settings
+
+__all__ = ["BESIDE", "connect"]
+
+BESIDE = "beside the database"
+_Config = Mapping[str, plan.OptionValue | ProgressSink]
+
+
+def connect(
+    database: str | Path = ":memory:",
+    labels: str | Path | None = BESIDE,
+    *,
+    read_only: bool = False,
+    config: _Config | None = None,
+) -> Connection:
+    """Open a DuckDB database for approximate queries.
+
+    Parameters
+    ----------
+    database : str or path
+        A DuckDB file, made when absent, or ``':memory:'``.
+    labels : str, path or None
+        Where labels are kept. By default in ``<database>.labels`` (in memory when the database
+        is); None keeps them in memory.
+    read_only : bool
+        Open the database without the right to change it.
+    config : mapping, optional
+        Session settings by name (with or without ``thresher_``); ``progress`` may also be a
+        `thresher.progress.ProgressSink`. Other names go to DuckDB.
+
+    Returns
+    -------
+    Connection
+
+    Raises
+    ------
+    OperationalError
+        The database or the label store cannot be opened, for instance because another process
+        holds it.
+    ProgrammingError
+        A setting has a wrong value.
+    """
+    ours: dict[str, plan.OptionValue] = {}
+    theirs: dict[str, Any] = {}
+    sink: ProgressSink | None = None
+    for name, value in (config or {}).items():
+        short = name.removeprefix("thresher_")
+        if short == "progress" and hasattr(value, "update") and hasattr(value, "close"):
+            sink = cast("ProgressSink", value)
+        elif name.startswith("thresher_") or short in SETTINGS:
+            ours[short] = cast("plan.OptionValue", value)
+        else:
+            theirs[name] = value
+    settings = Settings(ours)
+    beneath = _open(str(database), read_only, theirs)
+    if labels == BESIDE:
+        memory = str(database) in (":memory:", "") or str(database).startswith(":memory:")
+        labels = None if memory else f"{database}.labels"
+    try:
+        made = Connection(beneath, LabelStore(labels), settings, sink)
+        made._session.take_declarations(keep=not read_only)
+        return made
+    except BaseException:
+        beneath.close()
+        raise
+
+
+def _open(database: str, read_only: bool, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    try:
+        with translated():
+            return duckdb.connect(database, read_only=read_only, config=config)
+    except errors.OperationalError as error:
+        if "lock" not in error.message:
+            raise
+        raise errors.OperationalError(
+            f"{error.message} Another process has it open: close it there, or copy the file. "
+            "Several processes can read one file with connect(read_only=True)."
+        ) from error
