@@ -28,7 +28,7 @@ from thresher.sql import parse
 from thresher.sql.tokens import tokenize
 from thresher.store_tables import offer_store
 from thresher.stored_proxies import forget_trained
-from thresher.transactions import in_transaction
+from thresher.transactions import begun
 
 if TYPE_CHECKING:
     from thresher.run import Answered
@@ -218,7 +218,7 @@ class Session:
     def end_transaction(self, how: str) -> None:
         """COMMIT or ROLLBACK if a transaction was begun."""
         with translated():
-            if in_transaction(self.connection):
+            if begun(self.connection):
                 self.connection.execute(how)
 
     def _duckdb(self, sql: str, parameters: Parameters) -> Outcome:

@@ -7,13 +7,21 @@ from contextlib import contextmanager
 
 import duckdb
 
-__all__ = ["in_transaction", "transaction"]
+__all__ = ["begun", "in_transaction", "transaction"]
 
 
 def in_transaction(connection: duckdb.DuckDBPyConnection) -> bool:
     """Whether a transaction was begun: outside one every statement has an id of its own."""
     ids = [connection.execute("SELECT txid_current()").fetchone() for _ in range(2)]
     return ids[0] == ids[1]
+
+
+def begun(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether a transaction was begun and not ended yet, be it aborted by an error."""
+    try:
+        return in_transaction(connection)
+    except duckdb.TransactionException:
+        return True
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def test_import_loads_nothing_heavy() -> None:
 def test_connecting_loads_no_model_library() -> None:
     script = (
         "import sys, thresher; thresher.connect().execute('SELECT 1').fetchall(); "
-        "print([m for m in ('torch', 'transformers', 'sklearn', 'pandas') if m in sys.modules])"
+        "print([m for m in ('torch', 'transformers', 'sklearn', 'pandas', 'sqlalchemy') if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True
