@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import html
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,8 @@ from thresher.reports import (
     StageReport,
     TrainedReport,
 )
-from thresher.targets import Targets
+from thresher.targets import ErrorTarget, RowsTarget, Targets
+from thresher.traces import Trace
 
 if TYPE_CHECKING:
     from thresher.verify import Verification
@@ -116,6 +116,8 @@ class Certificate:
         Proxies that were trained before, and how they did on these rows.
     log : pyarrow.Table or None
         The label log, where it is at hand; it is no part of the certificate's text or identity.
+    trace : Trace or None
+        What its pictures need, where it is at hand; like the log, no part of it.
     """
 
     sql: str
@@ -153,6 +155,40 @@ class Certificate:
     budget: str | None = None
     trained: tuple[TrainedReport, ...] = ()
     log: pa.Table | None = field(default=None, compare=False, repr=False)
+    trace: Trace | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def from_dict(
+        cls,
+        facts: Mapping[str, Any],
+        log: pa.Table | None = None,
+        trace: Mapping[str, Any] | None = None,
+    ) -> Certificate:
+        """Return the certificate that `to_dict` wrote, as from a label store or from JSON.
+
+        Parameters
+        ----------
+        facts : mapping
+            What `to_dict` returned, also of an earlier version.
+        log : pyarrow.Table, optional
+            Its label log.
+        trace : mapping, optional
+            What ``Trace.to_dict`` returned.
+
+        Raises
+        ------
+        ValueError
+            The facts are of no certificate.
+        """
+        try:
+            found = {name: value for name, value in facts.items() if name not in _DERIVED}
+            return cls(
+                **{**found, **{name: read(found[name]) for name, read in _READ if name in found}},
+                log=log,
+                trace=None if trace is None else Trace.from_dict(trace),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"these are no facts of a certificate: {error}") from error
 
     @property
     def delta(self) -> float:
@@ -182,8 +218,8 @@ class Certificate:
 
     def _fields(self) -> dict[str, Any]:
         """Every field but the log, as plain values; what few statements need only where it is."""
-        fields = asdict(replace(self, log=None))
-        spared = {"log", *(name for name in _SPARED if not fields[name])}
+        fields = asdict(replace(self, log=None, trace=None))
+        spared = {"log", "trace", *(name for name in _SPARED if not fields[name])}
         return {name: value for name, value in fields.items() if name not in spared}
 
     def verify(self, log: pa.Table | None = None) -> Verification:
@@ -218,12 +254,45 @@ class Certificate:
         return "\n".join(f"{name:<12} {text}" for name, text in certificate_texts.facts(self))
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
-            for name, text in certificate_texts.facts(self)
-        )
-        return f"<table>{rows}</table>"
+        from thresher.pages import cards  # what shows things is loaded when they are shown
+
+        return cards.html(self)
+
+
+def _targets(found: Mapping[str, Any]) -> Targets:
+    """Return the targets that were written as plain values."""
+    error, rows = found.get("error"), found.get("rows")
+    return Targets(
+        **{
+            **found,
+            "error": None if error is None else ErrorTarget(**error),
+            "rows": None if rows is None else RowsTarget(**rows),
+        }
+    )
+
+
+def _several(kind: Callable[..., Any]) -> Callable[[Sequence[Mapping[str, Any]]], tuple[Any, ...]]:
+    """Return what reads a list of one kind of report."""
+    return lambda found: tuple(kind(**one) for one in found)
+
+
+def _interval(**found: Any) -> Interval:
+    return Interval(**{**found, "group": tuple(found["group"])})
+
+
+_DERIVED = ("id", "statement", "delta")
+_READ: tuple[tuple[str, Callable[[Any], Any]], ...] = (
+    ("targets", _targets),
+    ("bounds", lambda found: Bounds(**found)),
+    ("tests", tuple),
+    ("stages", _several(StageReport)),
+    ("proxies", _several(ProxyReport)),
+    ("intervals", _several(_interval)),
+    ("outputs", _several(OutputReport)),
+    ("understood", tuple),
+    ("proxy_cost", lambda found: None if found is None else ProxyCost(**found)),
+    ("trained", _several(TrainedReport)),
+)
 
 
 def _identity(fields: Mapping[str, Any]) -> str:

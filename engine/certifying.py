@@ -12,17 +12,21 @@ from typing import Any
 import duckdb
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from thresher.certificate import Bounds, Certificate, Interval, OutputReport, StageReport
-from thresher.label_log import LabelledStep, log_sha256, make_log
+from thresher.label_log import KNOWN, SAME_INPUT, LabelledStep, log_sha256, make_log
+from thresher.recounts import FACTS
 from thresher.run_identity import VERSION
 from thresher.running import Running
 from thresher.sampling import Grade, Step
+from thresher.traces import ScoreTrace, Trace, trace_scores
 
-__all__ = ["certify", "finite", "with_outputs"]
+__all__ = ["certify", "finite", "traced", "with_outputs"]
 
 _SEVERAL = re.compile(r"\b(?:unnest|unlist|generate_subscripts)\s*\(", re.IGNORECASE)
 _CLAUSES = re.compile(r"\b(?:GROUP BY|HAVING|QUALIFY|LIMIT|OFFSET|FETCH)\b")
+_FITTED = ("fit", "probe")  # stages of rows that were not drawn by the scores of a run
 _DISTINCT = re.compile(r"SELECT\s+DISTINCT\b", re.IGNORECASE)
 
 
@@ -164,6 +168,37 @@ def with_outputs(
 ) -> Certificate:
     """Return the certificate of a run once its rows were given what they show."""
     return replace(certificate, outputs=outputs, **_spent(run))
+
+
+def traced(run: Running, certificate: Certificate) -> Certificate:
+    """Return the certificate of a run with what pictures of it need."""
+    scores = None if certificate.log is None else _scores(run, certificate.log)
+    return replace(certificate, trace=Trace(scores, run.spending.points))
+
+
+def _scores(run: Running, log: pa.Table) -> ScoreTrace | None:
+    """Put the scores of a run, and the labels of the rows that they chose, into bins."""
+    kind, used = run.targets.kind, run.used
+    scores, of = (run.sureness, "agrees") if kind == "accuracy" else (used, "positive")
+    if scores is None:
+        return None
+    stages = log.column("stage").combine_chunks().dictionary_encode()
+    codes, rows = np.asarray(stages.indices), np.asarray(log.column("row"), dtype=np.int64)
+    answered = np.asarray(log.column("truth").is_valid())
+    truth = np.asarray(log.column("truth").fill_null(False))
+    counts = np.asarray(log.column("value").is_valid())
+    labelled = []
+    for code, stage in enumerate(stages.dictionary.to_pylist()):
+        here, column = codes == code, stage.rpartition("[")[2]
+        if kind == "estimate" and stage.endswith("]") and not answered[here].any():
+            # Every row stands there once for each column; a row that does not count has no value.
+            if column == "0]" and not stage.startswith(FACTS):
+                labelled.append((rows[here], counts[here], True))
+            continue
+        there = here & answered
+        drawn = stage not in (KNOWN, SAME_INPUT, *_FITTED)
+        labelled.append((rows[there], truth[there], drawn))
+    return trace_scores(scores, labelled, "counts" if kind == "estimate" else of)
 
 
 def finite(value: float | None) -> float | None:

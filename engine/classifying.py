@@ -134,6 +134,7 @@ class _Classifying:
     def classify(self) -> tuple[npt.NDArray[np.bool_], pa.Array | None, Certificate]:
         run = self.run
         predictions, confidence = self._predictions()
+        run.sureness = confidence
         run.enter("select")
         known_first, known = self._codes_of(run.population.known), self._codes_of(run.known)
         result = select_accuracy(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from thresher.auditing import keys_sha256
 from thresher.candidates import FloatArray
 from thresher.certificate import Certificate
-from thresher.certifying import with_outputs
+from thresher.certifying import traced, with_outputs
 from thresher.classifying import classify
 from thresher.environment import Environment
 from thresher.errors import NotSupportedError
@@ -95,12 +95,16 @@ def run(env: Environment, query: SelectionQuery) -> Answered:
                     running
                 )
                 relation, certificate = _shown(running, returned, certificate)
-            certificate = watched(running, certificate)
+            certificate = traced(running, watched(running, certificate))
             keep_learnt(running, certificate)
         answer = None if returned is None else StoredAnswer(keys_sha256(population), returned)
     identity = certificate.id
     env.store.keep_certificate(
-        identity, certificate.summary, certificate.to_dict(), certificate.log
+        identity,
+        certificate.summary,
+        certificate.to_dict(),
+        certificate.log,
+        None if certificate.trace is None else certificate.trace.to_dict(),
     )
     if answer is not None:
         env.store.keep_answer(identity, answer)

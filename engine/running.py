@@ -29,6 +29,7 @@ from thresher.run_identity import run_identity
 from thresher.sampling import Step
 from thresher.scoring import Fitter, pilot
 from thresher.targets import Targets
+from thresher.traces import Spending
 from thresher.trained import Kept
 
 __all__ = ["FRUGAL", "Running", "targets_of"]
@@ -74,6 +75,8 @@ class Running:
         Proxies that were considered.
     used : ndarray of float, shape (n_rows,), or None
         The scores that rows were chosen by.
+    sureness : ndarray of float, shape (n_rows,), or None
+        How sure the proxy is of its class of each row, where every row is to have a label.
     fitter : Fitter or None
         What fitted proxies inside the run.
     kept : tuple of Kept
@@ -84,6 +87,8 @@ class Running:
         Rows among those that proxies were fitted on that were drawn uniformly.
     seconds : dict of str to float
         Time of each stage that has ended.
+    spending : Spending
+        Where it stood when, for pictures.
     """
 
     def __init__(
@@ -92,6 +97,7 @@ class Running:
         self.env, self.query, self.population = env, query, population
         self.began = self._entered = time.perf_counter()
         self.seconds: dict[str, float] = {}
+        self.spending = Spending()
         self._stage = "read"
         self.targets = targets_of(env, query)
         reuse = bool(env.settings.get("reuse_labels"))
@@ -113,6 +119,7 @@ class Running:
         self.fit_steps: tuple[Step, ...] = ()
         self.reports: tuple[ProxyReport, ...] = ()
         self.used: FloatArray | None = None
+        self.sureness: FloatArray | None = None
         self.fitter: Fitter | None = None
         self.kept: tuple[Kept, ...] = ()
         self.uniform_rows = np.zeros(0, dtype=np.int64)
@@ -143,6 +150,7 @@ class Running:
         now = time.perf_counter()
         self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._entered
         self._stage, self._entered = stage, now
+        self._note()
 
     @property
     def interruptible(self) -> bool:
@@ -285,6 +293,7 @@ class Running:
 
     def report(self) -> None:
         """Tell the progress sink where the run stands, unless the run was cancelled."""
+        self._note()
         try:
             self.env.check()
         except Error as error:
@@ -292,6 +301,12 @@ class Running:
             raise
         if self.labeller.counts and self._pulse.due(self.stage):
             self._tell()
+
+    def _note(self) -> None:
+        """Keep where the run stands."""
+        labeller, elapsed = self.labeller, time.perf_counter() - self.began
+        cost = labeller.cost_usd + labeller.scores.cost_usd
+        self.spending.note(self._stage, elapsed, labeller.n_labels, cost)
 
     @contextmanager
     def told(self) -> Iterator[None]:

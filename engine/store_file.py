@@ -53,6 +53,8 @@ CREATE TABLE IF NOT EXISTS certificates (
 CREATE TABLE IF NOT EXISTS certificate_labels (
     certificate TEXT NOT NULL, step INTEGER NOT NULL, stage TEXT NOT NULL,
     rows BLOB NOT NULL, truth BLOB, value BLOB, PRIMARY KEY (certificate, step));
+CREATE TABLE IF NOT EXISTS certificate_traces (
+    certificate TEXT PRIMARY KEY, json TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (
     certificate TEXT PRIMARY KEY, n_rows INTEGER NOT NULL, keys_sha256 TEXT NOT NULL,
     returned BLOB NOT NULL);
@@ -76,7 +78,7 @@ _ADDED = (
     ("runs", "stream", "TEXT NOT NULL DEFAULT ''"),  # what sets its draws apart besides its seed
     ("runs", "trained_until", "INTEGER NOT NULL DEFAULT 0"),  # proxies that it may begin with
 )
-_FORM = 4  # of the tables: count it up with every change of `_TABLES` or `_ADDED`
+_FORM = 5  # of the tables: count it up with every change of `_TABLES` or `_ADDED`
 _BUSY_S = 60.0  # wait so long for other processes
 _CACHE_KIB = 65_536  # of SQLite: keys come in random order, and so do the pages of their index
 

@@ -59,8 +59,9 @@ class StoredCertificates:
         summary: str,
         facts: Mapping[str, object],
         log: pa.Table | None = None,
+        trace: Mapping[str, object] | None = None,
     ) -> None:
-        """Store one certificate, and the log of its labels, in one transaction."""
+        """Store one certificate, the log of its labels and its trace, in one transaction."""
         packed = [] if log is None else pack_log(log)
         text = json.dumps(facts, default=str)
         with self.file.writing() as db:
@@ -75,6 +76,10 @@ class StoredCertificates:
                 "VALUES (?, ?, ?, ?, ?, ?)",
                 [(identity, *record) for record in packed],
             )
+            db.execute(
+                "INSERT OR REPLACE INTO certificate_traces (certificate, json) VALUES (?, ?)",
+                (identity, json.dumps(trace)),
+            )
 
     def certificate_labels(self, identity: str) -> pa.Table:
         """Return the log of a certificate (`label_log.LOG_SCHEMA`), empty if there is none."""
@@ -85,6 +90,15 @@ class StoredCertificates:
                 (identity,),
             ).fetchall()
         return unpack_log(packed)
+
+    def certificate_trace(self, identity: str) -> dict[str, Any] | None:
+        """Return what a certificate's pictures need (`thresher.traces`), None without."""
+        with self.file.using() as db:
+            row = db.execute(
+                "SELECT json FROM certificate_traces WHERE certificate = ?", (identity,)
+            ).fetchone()
+        found = None if row is None else json.loads(row[0])
+        return None if found is None else dict(found)
 
     def certificate(self, identity: str) -> dict[str, Any] | None:
         """Return the facts of a certificate, None where there is no such."""
