@@ -121,6 +121,8 @@ class Permits:
     ----------
     stopped : str
         Why the run stopped before it was done; empty where it did not.
+    usd_limit : float or None
+        Dollars that the budgets left for the run when it began; None where they name none.
 
     Notes
     -----
@@ -144,6 +146,9 @@ class Permits:
         self._instead, self._interrupted, self._check = instead, interrupted, check
         self._refused = session is not None and bool(session.exhausted)
         self._began = time.perf_counter()
+        left = () if session is None else session.left
+        dollars = [amount for amount, unit in (*budget, *left) if unit == "USD"]
+        self.usd_limit = min(dollars, default=None)
         self._fresh = False  # whether the budgets were looked at since the last purchase
         self.stopped = ""
 

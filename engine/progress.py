@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from thresher.cell_progress import Cell, display_of_cell
 from thresher.reports import Interval
 
 if TYPE_CHECKING:
@@ -146,6 +147,8 @@ class ProgressEvent:
         Limits of aggregates, which hold; None where nothing is estimated, or not by bets.
     indication : Indication or None
         What the labels suggest, which is no promise; None where they are too few for that.
+    usd_limit : float or None
+        Most dollars that the query may spend; None where no budget says.
     """
 
     stage: str
@@ -160,6 +163,7 @@ class ProgressEvent:
     left_s: float | None = None
     limits: Limits | None = None
     indication: Indication | None = None
+    usd_limit: float | None = None
 
 
 class Pulse:
@@ -293,6 +297,10 @@ def sink_of(mode: object) -> ProgressSink:
     """Return the sink of a value of the setting ``progress``."""
     if mode == "terminal":
         return Terminal(sys.stderr)
+    if mode == "none":
+        return Silent()
+    if (display := display_of_cell()) is not None:
+        return Cell(display)
     return terminal_or_silent() if mode == "auto" else Silent()
 
 

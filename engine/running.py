@@ -321,12 +321,13 @@ class Running:
 
     def _tell(self) -> None:
         limit = None if self.targets.kind in FRUGAL or self.targets.error else self.limit
-        labeller = self.labeller
+        labeller, n_calls = self.labeller, len(self.query.all_calls)
+        most = None if limit is None else min(limit, self.population.n_rows * n_calls)
         event = ProgressEvent(
-            self.stage, labeller.n_labels, limit, time.perf_counter() - self.began,
+            self.stage, labeller.n_labels, most, time.perf_counter() - self.began,
             labeller.cost_usd, labeller.n_tokens, labeller.n_reused + self.n_facts, labeller.found,
             labeller.scores.cost_usd, self._left_s(limit), self.limits,
-            self._indicator.of(self.used, labeller.truth, self.targets),
+            self._indicator.of(self.used, labeller.truth, self.targets), self.permits.usd_limit,
         )  # fmt: skip
         self.env.progress.update(event)
 

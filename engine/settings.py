@@ -35,7 +35,11 @@ SETTINGS: Mapping[str, _Setting] = {
     "reuse_labels": _Setting(True, "use labels that are already in the store", "flag"),
     "seed": _Setting(None, "seed where a statement names none", "seed"),
     "encoder": _Setting(None, "model folder or hub name for embedding proxies", "name"),
-    "progress": _Setting("none", "none, auto or terminal", "word none|auto|terminal"),
+    "progress": _Setting(
+        "notebook",
+        "none, notebook, terminal, or auto for either",
+        "word none|notebook|terminal|auto",
+    ),
     "on_shortfall": _Setting(None, "FAIL, RETURN or EXACT", "word FAIL|RETURN|EXACT"),
     "on_interrupt": _Setting(
         "RAISE", "RAISE, or ANSWER with what is proved by then", "word RAISE|ANSWER"

@@ -59,7 +59,8 @@ def test_import_loads_nothing_heavy() -> None:
 def test_connecting_loads_no_model_library() -> None:
     script = (
         "import sys, thresher; thresher.connect().execute('SELECT 1').fetchall(); "
-        "print([m for m in ('torch', 'transformers', 'sklearn', 'pandas', 'sqlalchemy') if m in sys.modules])"
+        "heavy = ('torch', 'transformers', 'sklearn', 'pandas', 'sqlalchemy', 'IPython'); "
+        "print([m for m in heavy if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True
@@ -67,7 +68,9 @@ def test_connecting_loads_no_model_library() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("folder", ["engine", "sql", "sampling", "oracles", "shell", "pages"])
+@pytest.mark.parametrize(
+    "folder", ["engine", "sql", "sampling", "oracles", "shell", "pages", "notebook"]
+)
 def test_the_architecture_says_what_every_module_is_for(folder: str) -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
     modules = [path.stem for path in (ROOT / folder).glob("*.py") if path.stem[0] != "_"]

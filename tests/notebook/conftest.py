@@ -6,7 +6,7 @@ import atexit
 from collections.abc import Iterator
 
 import pytest
-from tests_support_notebook import Shell
+from tests_support_notebook import Kernel, Shell
 
 
 @pytest.fixture(scope="module")
@@ -23,3 +23,10 @@ def shell(one_shell: Shell) -> Iterator[Shell]:
     yield one_shell
     one_shell.ran("%unload_ext thresher")
     one_shell.ip.reset()
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    kernel = Kernel(tmp_path_factory.mktemp("k"))
+    yield kernel
+    kernel.close()
