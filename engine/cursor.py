@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from thresher.dbapi import Connection
+    from thresher.pages.plans import Plan
 
 __all__ = ["Cursor"]
 
@@ -42,6 +43,8 @@ class Cursor:
     certificates : tuple of Certificate
         What the last answer promises: one for each query block of thresher in the statement, the
         outermost last; empty when the statement was plain SQL.
+    plan : Plan or None
+        What EXPLAIN says of a statement, as notebooks show it (`thresher.pages.plans`).
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -52,6 +55,7 @@ class Cursor:
         self.rowcount = -1
         self.arraysize = 1
         self.certificates: tuple[Certificate, ...] = ()
+        self.plan: Plan | None = None
 
     @property
     def connection(self) -> Connection:
@@ -122,10 +126,11 @@ class Cursor:
         """
         self._check()
         self._relation, self.certificates, self.rowcount = None, (), -1
+        self.plan = None
         self._last = textwrap.shorten(sql, 40, placeholder=" ...")
         outcome = self._connection._run(sql, parameters, on_progress)
         self._relation, self.certificates = outcome.relation, outcome.certificates
-        self._fetched, self.rowcount = False, outcome.rowcount
+        self._fetched, self.rowcount, self.plan = False, outcome.rowcount, outcome.plan
         return self
 
     def cancel(self) -> None:

@@ -11,12 +11,13 @@ import numpy as np
 from scipy.stats import rankdata
 
 from thresher.outlook import Outlook
+from thresher.pages.plans import Plan, PlanPart
 from thresher.plan import Composed, Explain, InnerBlock, SelectionQuery
 from thresher.plan_tree import Node, named, wrapped
 from thresher.run import Answered
 from thresher.sampling.levels import Level
 
-__all__ = ["Explanation", "ProxyQuality", "ScoreBin", "written"]
+__all__ = ["Explanation", "ProxyQuality", "ScoreBin", "drawn", "written"]
 
 _BINS = 5
 _WIDTH = 78  # columns of the text, so that a terminal of 80 does not break it
@@ -59,10 +60,7 @@ class Explanation:
             lines += _laid("understood", note, _NAMES)
         drawn = self.plan.lines(_WIDTH - _NAMES)
         lines += [f"{'' if i else 'plan':<{_NAMES}}{line}" for i, line in enumerate(drawn)]
-        found = [] if self.outlook is None else self.outlook.lines()
-        if self.outlook is None and self.answered is None:
-            found = [("rows", "known once the blocks before are answered")]
-        for name, text in found:
+        for name, text in self._foreseen():
             lines += _laid(name, text, _NAMES)
         if self.answered is not None:
             facts = (line for line in str(self.answered.certificate).splitlines())
@@ -71,6 +69,24 @@ class Explanation:
             for name, text in self._measured():
                 lines += _laid(name, text, _FACTS)
         return lines
+
+    def part(self, name: str) -> PlanPart:
+        """Return it as a page shows it, under a name."""
+        return PlanPart(
+            name,
+            named(self.query.canonical),
+            tuple(self.query.understood),
+            self.plan.to_dict(),
+            tuple(self._foreseen()),
+            tuple(self._measured()),
+            None if self.answered is None else self.answered.certificate,
+        )
+
+    def _foreseen(self) -> list[tuple[str, str]]:
+        """Say what is known before it runs."""
+        if self.outlook is None and self.answered is None:
+            return [("rows", "known once the blocks before are answered")]
+        return [] if self.outlook is None else self.outlook.lines()
 
     def _measured(self) -> list[tuple[str, str]]:
         """Say how long each stage took, and how well the scores told the labels."""
@@ -137,20 +153,42 @@ def written(statement: Explain, explained: Sequence[Explanation]) -> list[str]:
     asked = statement.query
     blocks = asked.blocks if isinstance(asked, Composed) else ()
     names = [_name(asked.sql, block) for block in blocks]
-    then = asked.outer if isinstance(asked, Composed) and isinstance(asked.outer, str) else None
+    then = _then(asked)
     if statement.as_json:
         each = [one.to_dict() for one in explained]
         each[: len(names)] = [{"name": n} | one for n, one in zip(names, each, strict=False)]
         found: dict[str, object] = {"blocks": each}
-        found |= {"then": named(then)} if then is not None else {}
+        found |= {"then": then} if then is not None else {}
         return [json.dumps(found, indent=2, allow_nan=False)]
     lines: list[str] = []
     for i, one in enumerate(explained):
         if blocks:
-            name = names[i] if i < len(blocks) else "the statement round it"
-            lines.append(f"block {i + 1}{f', {name}' if name else ''}")
+            lines.append(_title(asked, i))
         lines += one.lines()
-    return lines if then is None else [*lines, *_laid("then", named(then), _NAMES)]
+    return lines if then is None else [*lines, *_laid("then", then, _NAMES)]
+
+
+def drawn(statement: Explain, explained: Sequence[Explanation]) -> Plan:
+    """Return what EXPLAIN says of a statement, for a page."""
+    asked = statement.query
+    parts = tuple(one.part(_title(asked, i)) for i, one in enumerate(explained))
+    return Plan(parts, _then(asked))
+
+
+def _then(asked: SelectionQuery | Composed) -> str | None:
+    """Return what DuckDB does with the rows of the blocks, as people may read it."""
+    if isinstance(asked, Composed) and isinstance(asked.outer, str):
+        return named(asked.outer)
+    return None
+
+
+def _title(asked: SelectionQuery | Composed, number: int) -> str:
+    """Name a block of a statement; empty where it is the whole."""
+    if not isinstance(asked, Composed):
+        return ""
+    inner = number < len(asked.blocks)
+    name = _name(asked.sql, asked.blocks[number]) if inner else "the statement round it"
+    return f"block {number + 1}{f', {name}' if name else ''}"
 
 
 def _name(sql: str, block: InnerBlock) -> str | None:

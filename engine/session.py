@@ -31,6 +31,7 @@ from thresher.stored_proxies import forget_trained
 from thresher.transactions import begun
 
 if TYPE_CHECKING:
+    from thresher.pages.plans import Plan
     from thresher.run import Answered
 
 __all__ = ["Outcome", "Session"]
@@ -50,11 +51,14 @@ class Outcome:
         One for each query of ours in the statement, the last one of the outermost.
     rowcount : int
         Rows inserted, updated or deleted; -1 for everything else.
+    plan : Plan or None
+        What EXPLAIN says, for a page.
     """
 
     relation: duckdb.DuckDBPyRelation | None
     answered: tuple[Answered, ...] = ()
     rowcount: int = -1
+    plan: Plan | None = None
 
     @property
     def certificates(self) -> tuple[Certificate, ...]:
@@ -126,7 +130,7 @@ class Session:
         if isinstance(statement, plan.Audit):
             return self.audit(statement)
         if isinstance(statement, plan.Explain):
-            return Outcome(self._explain(statement))
+            return self._explain(statement)
         if isinstance(statement, plan.CreateOracle | plan.CreateProxy):
             return self.create(statement)
         if isinstance(statement, plan.Drop):
@@ -240,8 +244,8 @@ class Session:
             return Outcome(None)
         return Outcome(self.connection.from_arrow(table))
 
-    def _explain(self, statement: plan.Explain) -> duckdb.DuckDBPyRelation:
-        from thresher.explain import written  # brings scipy, which plain SQL does not need
+    def _explain(self, statement: plan.Explain) -> Outcome:
+        from thresher.explain import drawn, written  # brings scipy, which plain SQL does not need
 
         parts = _parts_of(statement.query)
         explained = [self.executor.explained(query, parts) for query in parts]
@@ -250,7 +254,8 @@ class Session:
             explained = [
                 replace(one, answered=gave) for one, gave in zip(explained, answered, strict=True)
             ]
-        return self._rows({"explain": written(statement, explained)})
+        rows = self._rows({"explain": written(statement, explained)})
+        return Outcome(rows, plan=None if statement.as_json else drawn(statement, explained))
 
     def _rows(self, columns: Mapping[str, Sequence[str | None]]) -> duckdb.DuckDBPyRelation:
         arrays = {name: pa.array(values, pa.string()) for name, values in columns.items()}

@@ -84,6 +84,8 @@ font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 .thresher audio{display:block;height:32px;width:240px}
 .thresher details>summary{cursor:pointer}
 .thresher summary:focus-visible{outline:2px solid var(--th-accent);outline-offset:2px}
+.thresher caption{text-align:left;font-weight:600;padding:6px 0 2px;caption-side:top;\
+color:var(--th-fg)}
 .thresher code,.thresher pre{font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;\
 font-size:12.5px;color:var(--th-fg);background:var(--th-soft)}
 .thresher pre{padding:10px 12px;border-radius:6px;overflow-x:auto;white-space:pre-wrap;\
