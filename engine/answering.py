@@ -16,12 +16,14 @@ from thresher.errors import NotSupportedError
 from thresher.oracles.answers import arrow_type
 from thresher.plan import SelectionQuery
 from thresher.sql import lowering
+from thresher.sql.lowering import BITS, BLOCK
 from thresher.sql.ordering import order_sql
 
 __all__ = ["Answering", "empty_keep", "fresh"]
 
 Keys = Sequence[npt.NDArray[np.int64]]
 
+_DENSE = 4  # rows in a block of 64 from which on a bit for each is less work than a hash
 _names = itertools.count()
 _CALLED = re.compile(r'([^\W\d][\w$]*|"(?:[^"]|"")+")\s*\(')
 _SEVERAL = re.compile(r"\bover\b|\bunnest\b|\bunlist\b|\bgenerate_subscripts\b", re.IGNORECASE)
@@ -45,6 +47,16 @@ def _keep(query: SelectionQuery, keys: Keys, labels: Mapping[str, pa.Array]) -> 
         none = pa.nulls(len(keys[0]), arrow_type(kind))
         table[name] = labels.get(name, none)
     return pa.table(table)
+
+
+def _as_bits(keys: npt.NDArray[np.int64]) -> pa.Table | None:
+    """Return ascending keys as bits, 64 of them in a row; None where that would not be shorter."""
+    blocks = keys >> 6
+    first = np.flatnonzero(np.diff(blocks, prepend=-1))
+    if len(keys) < _DENSE * len(first) or not len(keys):
+        return None
+    bits = np.left_shift(np.uint64(1), (keys & 63).astype(np.uint64))
+    return pa.table({BLOCK: blocks[first], BITS: np.bitwise_or.reduceat(bits, first)})
 
 
 def _unquoted(name: str) -> str:
@@ -95,8 +107,11 @@ class Answering:
         into : str
             Table that is to hold the rows, which must exist; empty where there is none.
         """
-        with self._kept(_keep(self._query, keys, labels)) as keep:
-            return self._materialised(self._bound(keep), into)
+        query, bits = self._query, None
+        if len(keys) == 1 and not lowering.kept_columns(query)[1]:
+            bits = _as_bits(keys[0])
+        with self._kept(_keep(query, keys, labels) if bits is None else bits) as keep:
+            return self._materialised(self._bound(keep, bits=bits is not None), into)
 
     def estimates(self, table: pa.Table, into: str) -> duckdb.DuckDBPyRelation:
         """Run the user's SELECT list, ORDER BY and LIMIT over estimates; see `rows`."""
@@ -151,17 +166,17 @@ class Answering:
         relation.execute()
         return relation
 
-    def _bound(self, keep: str) -> str:
+    def _bound(self, keep: str, *, bits: bool = False) -> str:
         """Bind the answer; an aggregate hidden in a macro cannot be sorted by row."""
         query, sources = self._query, self._sources
-        sql = lowering.answer_sql(query, sources, keep)
+        sql = lowering.answer_sql(query, sources, keep, bits=bits)
         try:
             self._connection.sql(sql)
             return sql
         except duckdb.BinderException as error:
             if "GROUP BY" not in str(error) or not query.answer.by_row:
                 raise
-        sql = lowering.answer_sql(query, sources, keep, by_row=False)
+        sql = lowering.answer_sql(query, sources, keep, by_row=False, bits=bits)
         self._connection.sql(sql)
         self.by_row = False
         if query.tail.recall is not None or query.tail.precision is not None:

@@ -115,7 +115,7 @@ class Labeller(Purchases):
         super().__init__(query, oracles, store, run, permits, on_batch, shielded)
         self._population, self._limit, self._prices = population, limit, prices or {}
         self._asked = {call.value: [0, 0] for call in self._conditions}  # answered, decided alone
-        self._seen: list[pa.Table] = []
+        self._seen: list[tuple[npt.NDArray[np.int64], pa.Table]] = []  # rows and their inputs
         self._broken: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._truth: npt.NDArray[np.int8] | None = None
         self._n_known = self._n_positive = 0
@@ -241,8 +241,9 @@ class Labeller(Purchases):
     ) -> tuple[pa.Table, dict[str, pa.Array], npt.NDArray[np.int8]]:
         """Ask the calls of rows, in turn and only where they matter: inputs, answers, truth."""
         began = time.perf_counter()
-        table = self._population.inputs(np.asarray(rows, dtype=np.int64))
-        self._seen.append(table)
+        rows = np.asarray(rows, dtype=np.int64)
+        table = self._population.inputs(rows)
+        self._seen.append((rows, table))
         conditions = self._in_order()
         n_conditions = len(conditions)
         truth: npt.NDArray[np.int8] = np.full(len(rows), -1 if n_conditions else 1, dtype=np.int8)
@@ -271,7 +272,7 @@ class Labeller(Purchases):
         if broken.any():
             self._broken = np.union1d(self._broken, rows[broken])
             truth[broken] = 0
-        self._find(np.asarray(rows, dtype=np.int64), np.where(broken, -1, truth).astype(np.int8))
+        self._find(rows, np.where(broken, -1, truth).astype(np.int8))
         self.n_asked += len(rows)
         self.asked_s += time.perf_counter() - began
         return table, values, truth
@@ -319,14 +320,14 @@ class Labeller(Purchases):
         """
         if not self._seen:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int8)
-        seen = pa.concat_tables(self._seen)
+        seen = pa.concat_tables([table for _, table in self._seen])
         asked = []
         for call in self._query.calls:
             memory = self._memory(call)
             known = pa.array([key in memory for key in seen.column(call.key).to_pylist()])
             asked.append(seen.filter(known).select(list(call.inputs)))
         rows = self._population.matching(asked)
-        table = self._population.inputs(rows)
+        table = self._keyed(rows)
         values, settled = {}, np.ones(len(rows), dtype=np.bool_)
         for call in self._query.calls:
             memory, keys = self._memory(call), table.column(call.key).to_pylist()
@@ -337,3 +338,16 @@ class Labeller(Purchases):
         if not self._query.monotone:
             truth[~settled] = -1
         return rows, truth
+
+    def _keyed(self, rows: npt.NDArray[np.int64]) -> pa.Table:
+        """Return keys and parts of ascending rows; those asked for before are not read again."""
+        names = [call.key for call in self._query.calls] + [name for name, _ in self._query.parts]
+        asked, first = np.unique(np.concatenate([r for r, _ in self._seen]), return_index=True)
+        known = np.isin(rows, asked, assume_unique=True)
+        old, new = rows[known], rows[~known]
+        seen = pa.concat_tables([table.select(names) for _, table in self._seen])
+        tables = [seen.take(pa.array(first[np.searchsorted(asked, old)]))]
+        if len(new):
+            tables.append(self._population.inputs(new).select(names))
+        order = np.argsort(np.concatenate([old, new]), kind="stable")
+        return pa.concat_tables(tables).take(pa.array(order))

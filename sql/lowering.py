@@ -13,6 +13,8 @@ from thresher.plan import Aggregate, Leaf, OracleCall, SelectionQuery
 from thresher.sql.tokens import identifier
 
 __all__ = [
+    "BITS",
+    "BLOCK",
     "answer_sql",
     "answered_sql",
     "estimate_type",
@@ -28,6 +30,9 @@ __all__ = [
     "typed_estimates_sql",
     "values_sql",
 ]
+
+BLOCK, BITS = "__thresher_block", "__thresher_bits"
+"""Columns of rows as bits: 64 row numbers from 64 times the first, as a UBIGINT, lowest first."""
 
 
 def population_sql(
@@ -257,7 +262,12 @@ def estimates_sql(query: SelectionQuery, relation: str) -> str:
 
 
 def answer_sql(
-    query: SelectionQuery, sources: Sequence[str], keep: str, by_row: bool | None = None
+    query: SelectionQuery,
+    sources: Sequence[str],
+    keep: str,
+    by_row: bool | None = None,
+    *,
+    bits: bool = False,
 ) -> str:
     """Return the user's query over the rows that are returned.
 
@@ -270,13 +280,15 @@ def answer_sql(
     by_row : bool, optional
         Whether to order by the row columns, instead of `Answer.by_row`. Text alone does not tell
         that a macro aggregates; DuckDB then asks for GROUP BY, and False does without the order.
+    bits : bool
+        Whether `keep` has the columns `BLOCK` and `BITS` instead: of one relation, without labels.
 
     Notes
     -----
     Rows come in the order of the user's ORDER BY and, within it, of the row columns, so that the
     same rows give the same result.
     """
-    return answered_sql(query, kept_sql(query, sources, keep), by_row)
+    return answered_sql(query, kept_sql(query, sources, keep, bits=bits), by_row)
 
 
 def answered_sql(query: SelectionQuery, relation: str, by_row: bool | None = None) -> str:
@@ -305,11 +317,13 @@ def order_by_row(query: SelectionQuery) -> str:
     return f"{query.answer.order}, {rows}" if query.answer.order else f"ORDER BY {rows}"
 
 
-def kept_sql(query: SelectionQuery, sources: Sequence[str], keep: str) -> str:
-    """Write FROM and WHERE for the rows of a relation with `kept_columns`."""
+def kept_sql(
+    query: SelectionQuery, sources: Sequence[str], keep: str, *, bits: bool = False
+) -> str:
+    """Write FROM and WHERE for the rows of a relation with `kept_columns`, or as bits."""
     names, labels = kept_columns(query)
     if not labels:
-        return _rows_of(query, sources, keep, hidden=query.answer.hidden)
+        return _rows_of(query, sources, keep, hidden=query.answer.hidden, bits=bits)
     equal = [
         f"coalesce({leaf.row}, -1) = {name}" for leaf, name in zip(query.leaves, names, strict=True)
     ]
@@ -317,14 +331,19 @@ def kept_sql(query: SelectionQuery, sources: Sequence[str], keep: str) -> str:
 
 
 def _rows_of(
-    query: SelectionQuery, sources: Sequence[str], wanted: str, *, hidden: bool = False
+    query: SelectionQuery,
+    sources: Sequence[str],
+    wanted: str,
+    *,
+    hidden: bool = False,
+    bits: bool = False,
 ) -> str:
     """Write FROM and WHERE for exactly the rows whose row columns stand in a relation."""
     # Each source is first cut down to rows that occur in it. That keeps a row of an outer join
     # that found no partner: it has none in fewer rows either. Rows that lost their partner by the
     # cut differ in their row columns and go with the last condition.
     cut = [
-        source if leaf.lateral else _cut(leaf, source, wanted, hidden=hidden)
+        source if leaf.lateral else _cut(leaf, source, wanted, hidden=hidden, bits=bits)
         for leaf, source in zip(query.leaves, sources, strict=True)
     ]
     relation = from_sql(query, cut)
@@ -335,14 +354,16 @@ def _rows_of(
     return f"{relation} WHERE ({found}) IN (SELECT {rows} FROM {wanted})"
 
 
-def _cut(leaf: Leaf, source: str, wanted: str, *, hidden: bool) -> str:
-    columns, order = "*", ""
-    if hidden:
-        columns, order = f"* EXCLUDE ({leaf.row})", f" ORDER BY {leaf.row}"
-    return (
-        f"(SELECT {columns} FROM {source} "
-        f"WHERE {leaf.row} IN (SELECT {leaf.row} FROM {wanted}){order}) AS {identifier(leaf.alias)}"
-    )
+def _cut(leaf: Leaf, source: str, wanted: str, *, hidden: bool, bits: bool) -> str:
+    excluded = [leaf.row] if hidden else []
+    found = f"{source} WHERE {leaf.row} IN (SELECT {leaf.row} FROM {wanted})"
+    if bits:
+        excluded += [BLOCK, BITS]
+        inside = f"({BITS} >> CAST({leaf.row} & 63 AS UBIGINT)) & 1 = 1"
+        found = f"{source} JOIN {wanted} ON {leaf.row} >> 6 = {BLOCK} WHERE {inside}"
+    columns = f"* EXCLUDE ({', '.join(excluded)})" if excluded else "*"
+    order = f" ORDER BY {leaf.row}" if hidden else ""
+    return f"(SELECT {columns} FROM {found}{order}) AS {identifier(leaf.alias)}"
 
 
 def from_sql(query: SelectionQuery, sources: Sequence[str]) -> str:

@@ -136,6 +136,28 @@ def test_lowered_query_gives_the_result_of_the_original(
     assert lowered.count("inputs") == lowered.count("population")
     again = con.sql(lowering.answer_sql(query, lowered.sources, "keep")).fetchall()
     assert not query.answer.by_row or repr(again) == repr(relation.fetchall())
+    check_bits(lowered, found, ordered=ordered)
+
+
+def check_bits(lowered: Lowered, wanted: list[object], *, ordered: bool) -> None:
+    """Rows to return are the same where they are given as bits."""
+    query = lowered.query
+    if len(query.leaves) > 1 or lowering.kept_columns(query)[1]:
+        return
+    row = lowered.rows[0]
+    lowered.make(
+        "bits",
+        f"SELECT {row} >> 6 AS {lowering.BLOCK}, bit_or(CAST(1 AS UBIGINT) << "
+        f"CAST({row} & 63 AS UBIGINT)) AS {lowering.BITS} FROM keep GROUP BY ALL",
+    )
+    sql = lowering.answer_sql(query, lowered.sources, "bits", bits=True)
+    found = lowered.con.sql(sql)
+    rows = found.fetchall()
+    assert (
+        found.columns
+        == lowered.con.sql(lowering.answer_sql(query, lowered.sources, "keep")).columns
+    )
+    assert (rows if ordered else sorted(map(repr, rows))) == wanted
 
 
 NUMBERS = st.sampled_from(
@@ -373,6 +395,7 @@ def test_lowered_text(sql: str, wanted: dict[str, str]) -> None:
         "inputs": lowering.inputs_sql(query, sources, "sample"),
         "truths": lowering.formula_sql(query, "labelled", [leaf.row for leaf in query.leaves]),
         "answer": lowering.answer_sql(query, sources, "keep"),
+        "bits": lowering.answer_sql(query, sources, "keep", bits=True),
     }
     for name, text in wanted.items():
         assert found[name] == " ".join(text.split()), name

@@ -20,6 +20,11 @@ AS reviews WHERE __thresher_r0 IN (SELECT __thresher_r0 FROM sample)) AS reviews
 SELECT * EXCLUDE (__thresher_r0) FROM (SELECT * FROM (SELECT *, rowid AS __thresher_r0 FROM
 reviews) AS reviews WHERE __thresher_r0 IN (SELECT __thresher_r0 FROM keep)) AS reviews ORDER BY
 __thresher_r0
+-- bits
+SELECT * EXCLUDE (__thresher_r0) FROM (SELECT * EXCLUDE (__thresher_block, __thresher_bits) FROM
+(SELECT *, rowid AS __thresher_r0 FROM reviews) AS reviews JOIN keep ON __thresher_r0 >> 6 =
+__thresher_block WHERE (__thresher_bits >> CAST(__thresher_r0 & 63 AS UBIGINT)) & 1 = 1) AS reviews
+ORDER BY __thresher_r0
 
 -- input
 SELECT text FROM reviews WHERE is_good(text) OR n > 5 ORDER BY n LIMIT 3
@@ -83,6 +88,11 @@ SELECT COLUMNS('t.*') FROM reviews WHERE is_good(text)
 SELECT COLUMNS('t.*') FROM (SELECT * EXCLUDE (__thresher_r0) FROM (SELECT *, rowid AS
 __thresher_r0 FROM reviews) AS reviews WHERE __thresher_r0 IN (SELECT __thresher_r0 FROM keep)
 ORDER BY __thresher_r0) AS reviews
+-- bits
+SELECT COLUMNS('t.*') FROM (SELECT * EXCLUDE (__thresher_r0, __thresher_block, __thresher_bits)
+FROM (SELECT *, rowid AS __thresher_r0 FROM reviews) AS reviews JOIN keep ON __thresher_r0 >> 6 =
+__thresher_block WHERE (__thresher_bits >> CAST(__thresher_r0 & 63 AS UBIGINT)) & 1 = 1 ORDER BY
+__thresher_r0) AS reviews
 
 -- input
 SELECT n, count(*) FROM reviews WHERE is_good(text) GROUP BY n
