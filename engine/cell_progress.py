@@ -155,10 +155,15 @@ class Cell:
         if failure is None:
             line = f"done: {said}"
         else:
-            stopped = isinstance(failure, KeyboardInterrupt | InterruptedQueryError)
-            line = f"{'stopped' if stopped else 'failed'} after {said}"
+            line = f"{'stopped' if _is_stop(failure) else 'failed'} after {said}"
             line += ". What was bought is kept: run it again to go on from there." * bool(n_labels)
         return line, _boxed(element("small", line))
+
+
+def _is_stop(failure: BaseException) -> bool:
+    """Whether a person ended the statement; where DuckDB was at work, Ctrl-C is its own error."""
+    stopped = isinstance(failure, KeyboardInterrupt | InterruptedQueryError)
+    return stopped or str(failure) in ("Query interrupted", "INTERRUPT Error: Interrupted!")
 
 
 def _boxed(*parts: Markup) -> Markup:

@@ -86,6 +86,7 @@ def test_what_ends_at_once_shows_nothing(page: Page, monkeypatch: pytest.MonkeyP
     [
         (KeyboardInterrupt(), "stopped after 7 labels, "),
         (thresher.InterruptedQueryError("cancelled"), "stopped after 7 labels, "),
+        (RuntimeError("Query interrupted"), "stopped after 7 labels, "),  # of DuckDB
         (thresher.BudgetError("spent"), "failed after 7 labels, "),
     ],
 )
