@@ -350,7 +350,9 @@ class Population:
                     sql=self._query.sql, offset=term.place.offset, length=term.place.length,
                 )  # fmt: skip
 
-    def _run_population(self, facts: Sequence[pa.Table | None]) -> pa.Table:
+    def _run_population(
+        self, facts: Sequence[pa.Table | None], null_inputs: bool | None = None
+    ) -> pa.Table:
         names: list[str | None] = []
         for table in facts:
             names.append(None if table is None else fresh("facts"))
@@ -358,7 +360,7 @@ class Population:
                 self._connection.register(names[-1], table)
         try:
             stores = names if any(names) else None
-            sql = lowering.population_sql(self._query, self._sources, stores)
+            sql = lowering.population_sql(self._query, self._sources, stores, null_inputs)
             return self._connection.execute(sql).to_arrow_table()
         finally:
             for name in names:
@@ -366,14 +368,19 @@ class Population:
                     self._connection.unregister(name)
 
     def _read(self, facts: Sequence[pa.Table | None]) -> None:
-        table = self._run_population(facts)
-        keys = [_integers(table, leaf.row) for leaf in self._query.leaves]
+        leaves, calls = self._query.leaves, self._query.calls
+        apart = bool(calls) and len(leaves) == 1 and all(fact is None for fact in facts)
+        table = self._run_population(facts, null_inputs=False if apart else None)
+        keys = [_integers(table, leaf.row) for leaf in leaves]
         order = self._order(keys)
         self._keys = [column[order] for column in keys]
-        self.known = self.free = _known(table)[order]
+        self.known = _known(table)[order]
         terms = [term for term in self._query.proxies if term.name is None]
         self.scores = [_scores(table, term, self._query)[order] for term in terms]
         self.values = self._values(table)[order]
+        if apart:
+            self._read_nulls(facts)
+        self.free = self.known
         if self._query.labelled is not None and self._query.labelled.prediction is not None:
             column = table.column("__thresher_prediction").combine_chunks()
             self.predictions = column if isinstance(order, slice) else column.take(pa.array(order))
@@ -385,6 +392,15 @@ class Population:
             names = [name for name, _ in estimation.groups]
             groups = table.select(names)
             self.groups = groups if isinstance(order, slice) else groups.take(pa.array(order))
+
+    def _read_nulls(self, facts: Sequence[pa.Table | None]) -> None:
+        """Put right what is known of rows with a NULL input, which DuckDB often finds unread."""
+        table = self._run_population(facts, null_inputs=True)
+        if not table.num_rows:
+            return
+        rows, self.known = self._numbers(table), self.known.copy()
+        self.known[rows] = _known(table)
+        self.values[rows] = self._values(table)
 
     @staticmethod
     def _order(keys: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64] | slice:
@@ -403,14 +419,17 @@ def _doubles(table: pa.Table, column: str) -> npt.NDArray[np.float64]:
 
 
 def _known(table: pa.Table) -> npt.NDArray[np.int8]:
-    column = table.column("__thresher_known").combine_chunks()
+    column = table.column("__thresher_known")
+    if column.null_count == len(column):
+        return np.full(len(column), -1, dtype=np.int8)
+    column = column.combine_chunks()
     return np.asarray(column.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int8)
 
 
 def _scores(table: pa.Table, term: ProxyTerm, query: SelectionQuery) -> npt.NDArray[np.float64]:
     column = table.column(term.column)
     values = np.asarray(column.to_numpy(), dtype=np.float64)
-    n_bad = int(np.count_nonzero(~np.isfinite(values))) - column.null_count
+    n_bad = len(values) - int(np.count_nonzero(np.isfinite(values))) - column.null_count
     if n_bad:
         raise DataError(
             f"the proxy score {term.text} is NaN or infinite on {n_bad:,} of {len(values):,} rows. "

@@ -39,6 +39,7 @@ def population_sql(
     query: SelectionQuery,
     sources: Sequence[str],
     stores: Sequence[str | None] | None = None,
+    null_inputs: bool | None = None,
 ) -> str:
     """Return the statement that lists the population.
 
@@ -52,6 +53,9 @@ def population_sql(
         One relation per call with the columns ``key`` (SHA-256, hex) and ``value`` of answers
         that are known, each key once; None for a call of which nothing is known. Without stores
         no key is computed, and the statement stays a plain scan.
+    null_inputs : bool, optional
+        True lists the rows alone in which an input of a call is NULL; False takes no input to be
+        NULL, and reads none. By default every row is looked at.
 
     Returns
     -------
@@ -75,7 +79,7 @@ def population_sql(
             key = f"__thresher_rows.{call.key}"
             joins.append(f" LEFT JOIN {store} AS {joined} ON {joined}.key = {key}")
     columns.append(f"{' AND '.join(settled) or 'TRUE'} AS __thresher_settled")
-    rows = _candidates(query, sources, calls)
+    rows = _candidates(query, sources, calls, null_inputs)
     answered = f"SELECT {', '.join(columns)} FROM ({rows}) AS __thresher_rows{''.join(joins)}"
     outer = [leaf.row for leaf in query.leaves]
     outer.append(f"CAST({_known(query)} AS TINYINT) AS __thresher_known")
@@ -95,12 +99,16 @@ def scores_sql(query: SelectionQuery, sources: Sequence[str]) -> str:
 
 
 def _candidates(
-    query: SelectionQuery, sources: Sequence[str], calls: Sequence[tuple[OracleCall, str | None]]
+    query: SelectionQuery,
+    sources: Sequence[str],
+    calls: Sequence[tuple[OracleCall, str | None]],
+    null_inputs: bool | None,
 ) -> str:
     """Select the population: row columns, parts, NULL inputs, keys where wanted, scores."""
     columns = [f"coalesce({leaf.row}, -1) AS {leaf.row}" for leaf in query.leaves]
     columns += [f"({sql}) AS {column}" for column, sql in query.parts]
-    columns += [f"{_is_null(call)} AS {call.value}_n" for call, _ in calls]
+    nulls = [(call.value, _is_null(call)) for call, _ in calls]
+    columns += [f"{'FALSE' if null_inputs is False else n} AS {name}_n" for name, n in nulls]
     columns += [f"{_key(call)} AS {call.key}" for call, store in calls if store is not None]
     columns += [
         f"CAST(({term.sql or term.text}) AS DOUBLE) AS {term.column}"
@@ -111,6 +119,9 @@ def _candidates(
     if query.labelled and query.labelled.prediction:
         columns.append(f"{query.labelled.prediction} AS __thresher_prediction")
     where = f" WHERE {query.plain}" if query.plain else ""
+    if null_inputs:
+        some = " OR ".join(n for _, n in nulls)
+        where = f" WHERE ({query.plain}) AND ({some})" if query.plain else f" WHERE {some}"
     return f"SELECT {', '.join(columns)} FROM {from_sql(query, sources)}{where}"
 
 

@@ -254,9 +254,22 @@ def check_known(lowered: Lowered, split_at: int) -> None:
         ).fetchall()
         assert wrong == [], query
         assert lowered.count("known") == lowered.count("truths")
+    check_nulls(lowered)
     if split_at == 0:
         left = con.execute("SELECT count(*) FROM known WHERE __thresher_known IS NULL").fetchone()
         assert left == (0,), query
+
+
+def check_nulls(lowered: Lowered) -> None:
+    """Rows with a NULL input, listed apart, and the others, read without inputs, are all rows."""
+    con, query, sources = lowered.con, lowered.query, lowered.sources
+    whole = con.execute(lowering.population_sql(query, sources)).fetchall()
+    apart: dict[int, tuple[object, ...]] = {}
+    for null_inputs in (False, True):
+        sql = lowering.population_sql(query, sources, null_inputs=null_inputs)
+        for row in con.execute(sql).fetchall():
+            apart[row[0]] = row
+    assert [apart[row[0]] for row in whole] == whole
 
 
 @pytest.mark.parametrize("split_at", [0, 50, 100])
