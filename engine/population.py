@@ -15,6 +15,7 @@ import pyarrow as pa
 from thresher.answering import Answering, fresh
 from thresher.errors import DataError, ProgrammingError
 from thresher.plan import Leaf, OracleCall, ProxyTerm, SelectionQuery
+from thresher.sparse_reads import sparse
 from thresher.sql import lowering, matching
 from thresher.sql.aggregate_numbers import is_numeric
 from thresher.sql.ordering import column_sql
@@ -160,7 +161,8 @@ class Population:
         try:
             query = self._query if calls is None else replace(self._query, calls=calls, parts=())
             sql = lowering.inputs_sql(query, self._sources, name)
-            table = self._connection.execute(sql).to_arrow_table()
+            with sparse(self._connection, len(rows), self.n_rows):
+                table = self._connection.execute(sql).to_arrow_table()
         finally:
             self._connection.unregister(name)
         if table.num_rows != len(rows):
