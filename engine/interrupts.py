@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import duckdb
 
@@ -37,6 +39,12 @@ class Interrupts:
         self._asked, self._cancelled = threading.Event(), threading.Event()
         self._depth, self._shields, self._pending = 0, 0, False
         self._thread = 0
+        self._waiter: ThreadPoolExecutor | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether a statement runs."""
+        return self._depth > 0
 
     def asked(self) -> bool:
         """Whether what runs now is to stop by itself."""
@@ -117,6 +125,23 @@ class Interrupts:
             self._depth = 0
             if ours:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def apart(self, job: Callable[[], Any]) -> Any:
+        """Return what a function returns that waits for DuckDB and does not hear of Ctrl-C itself.
+
+        The main thread, which is told of signals, waits for another that runs it.
+        """
+        if signal.getsignal(signal.SIGINT) != self._on_interrupt:
+            return job()
+        if self._waiter is None:
+            self._waiter = ThreadPoolExecutor(1, "thresher")
+        done = self._waiter.submit(job)
+        try:
+            return done.result()
+        except KeyboardInterrupt:
+            self._connection.interrupt()
+            wait([done])
+            raise
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
         if self.answers_early and not self._asked.is_set():

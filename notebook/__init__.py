@@ -12,6 +12,7 @@ from IPython.core.magic import needs_local_scope, no_var_expand
 from thresher.cursor import Cursor
 from thresher.dbapi import Connection
 from thresher.notebook.magics import Magics
+from thresher.notebook.matchers import matcher_of
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -56,6 +57,9 @@ def load(shell: InteractiveShell) -> None:
         """
         return magics.run(line, cell, local_ns)
 
+    if shell.Completer is not None:
+        magics.matcher = matcher_of(shell, magics.connections)
+        shell.Completer.custom_matchers.append(magics.matcher)
     no_var_expand(thresher)
     needs_local_scope(thresher)
     shell.magics_manager.register_function(thresher, magic_kind="line_cell", magic_name=_NAME)
@@ -74,4 +78,6 @@ def unload(shell: InteractiveShell) -> None:
         return
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop(_NAME, None)
+    if magics.matcher is not None and shell.Completer is not None:
+        shell.Completer.custom_matchers.remove(magics.matcher)
     magics.connections.close()

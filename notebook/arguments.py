@@ -9,7 +9,7 @@ from IPython.core.error import UsageError
 
 from thresher.errors import nearest
 
-__all__ = ["OPTIONS", "Arguments", "read"]
+__all__ = ["OPTIONS", "Arguments", "read", "read_begun"]
 
 OPTIONS = {
     "connection": "a Connection by the name of its variable, or a database file",
@@ -65,27 +65,46 @@ def read(line: str, cell: str | None = None) -> Arguments:
     >>> read("--params=values", "SELECT $n;\n").params
     'values'
     """
-    found: dict[str, str] = {}
-    at = len(line) - len(line.lstrip())
-    while True:
-        if option := _OPTION.match(line, at):
-            name, value = _checked(option[1], option[2])
-        elif into := _INTO.match(line, at):
-            name, value = "into", into[1]
-        else:
-            break
-        if name in found:
-            raise UsageError(f"{_written(name)} stands there twice")
-        found[name] = value
-        at = (option or into).end()  # type: ignore[union-attr]
-        at += len(line[at:]) - len(line[at:].lstrip())
+    found, at = _options(line)
+    for name, value in found:
+        _check(name, value)
+    names = [name for name, _ in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{'name <<' if name == 'into' else f'--{name}'} stands there twice")
     rest = line[at:]
     sql = rest if cell is None else f"{rest}\n{cell}" if rest.strip() else cell
-    return Arguments(sql, found.get("into"), found.get("connection"), found.get("params"))
+    return _arguments(sql, found)
 
 
-def _checked(name: str, value: str | None) -> tuple[str, str]:
-    if name not in OPTIONS:
+def read_begun(line: str) -> tuple[Arguments, int]:
+    """Read a line that is being written: what is there by now, and where its SQL begins."""
+    found, at = _options(line)
+    return _arguments(line[at:], found), at
+
+
+def _options(line: str) -> tuple[list[tuple[str, str | None]], int]:
+    """Return the options and ``name <<`` in front of SQL, and where that begins."""
+    found: list[tuple[str, str | None]] = []
+    at = len(line) - len(line.lstrip())
+    while option := _OPTION.match(line, at) or _INTO.match(line, at):
+        if option.re is _OPTION:
+            value = option[2]
+            found.append((option[1], value[1:-1] if value and value[0] in "'\"" else value))
+        else:
+            found.append(("into", option[1]))
+        at = option.end()
+        at += len(line[at:]) - len(line[at:].lstrip())
+    return found, at
+
+
+def _arguments(sql: str, found: list[tuple[str, str | None]]) -> Arguments:
+    given = dict(found)
+    return Arguments(sql, given.get("into"), given.get("connection"), given.get("params"))
+
+
+def _check(name: str, value: str | None) -> None:
+    if name != "into" and name not in OPTIONS:
         known = " and ".join(f"--{option}" for option in OPTIONS)
         raise UsageError(
             f"there is no option --{name}.{nearest(name, OPTIONS)} The options are {known}; "
@@ -93,8 +112,3 @@ def _checked(name: str, value: str | None) -> tuple[str, str]:
         )
     if not value:
         raise UsageError(f"--{name} needs a value: {OPTIONS[name]}")
-    return name, value[1:-1] if value[0] in "'\"" else value
-
-
-def _written(name: str) -> str:
-    return "name <<" if name == "into" else f"--{name}"

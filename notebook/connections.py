@@ -84,11 +84,17 @@ class Connections:
             )
         return self._open(path)
 
+    def opened(self, text: str, namespace: Mapping[str, object]) -> Connection | None:
+        """Return what `named` would, if it is open; opens nothing."""
+        value = namespace.get(text, text)
+        return value if isinstance(value, Connection) else self._opened.get(_key(str(value)))
+
     def _open(self, path: str) -> Connection:
-        key = path if path.startswith(":memory:") else str(Path(path).expanduser().resolve())
+        key = _key(path)
         found = self._opened.get(key)
         if found is None or _is_closed(found):
             found = thresher.connect(key, config={"progress": "auto"})
+            found._session.catalog.refresh()  # completion shows what the database declares
             self._opened[key] = found
         return found
 
@@ -99,6 +105,10 @@ class Connections:
                 connection.close()
         self._opened.clear()
         self._current = None
+
+
+def _key(path: str) -> str:
+    return path if path.startswith(":memory:") else str(Path(path).expanduser().resolve())
 
 
 def _is_database(text: str) -> bool:

@@ -18,6 +18,7 @@ from thresher.notebook.variables import parameters_of, values_of
 from thresher.sql import split
 
 if TYPE_CHECKING:
+    from IPython.core.completer import MatcherAPIv2
     from IPython.core.interactiveshell import InteractiveShell
 
 __all__ = ["Magics"]
@@ -37,6 +38,7 @@ class Magics:
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
         self.connections = Connections()
+        self.matcher: MatcherAPIv2 | None = None
 
     def run(
         self, line: str, cell: str | None = None, local: dict[str, object] | None = None

@@ -15,7 +15,7 @@ from thresher.oracles.context import Context
 from thresher.oracles.options import Option, Options, Value, check_options
 from thresher.oracles.protocols import Oracle, Proxy, Signature, TrainableProxy
 
-__all__ = ["PROVIDERS", "create_oracle", "create_proxy"]
+__all__ = ["PROVIDERS", "create_oracle", "create_proxy", "option_names"]
 
 # provider -> module; none of them imports anything heavy before a model is used
 _ORACLES = {
@@ -46,6 +46,30 @@ PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "oracle": tuple(sorted(_ORACLES)),
     "proxy": tuple(sorted(_PROXIES)),
 }
+
+
+def option_names(kind: str, provider: str) -> tuple[str, ...]:
+    """Return the names of the options that a provider takes in ``WITH (...)``.
+
+    Parameters
+    ----------
+    kind : str
+        ``oracle`` or ``proxy``.
+    provider : str
+        One of ``PROVIDERS[kind]``, in any case.
+
+    Raises
+    ------
+    ProgrammingError
+        There is no such provider.
+
+    Examples
+    --------
+    >>> option_names("proxy", "keywords")
+    ('words', 'patterns', 'weights', 'column')
+    """
+    module = _module(kind, kind, provider)
+    return (*module.OPTIONS, *(_COMMON if kind == "oracle" else ()))
 
 
 def _module(kind: str, who: str, provider: str) -> ModuleType:
