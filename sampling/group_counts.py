@@ -178,22 +178,36 @@ def plan_parts(
         In the order of the groups, best scores first.
     """
     rows = ledger.unknown()
-    rows = rows[rank_rows(np.asarray(scores)[rows], rng)]
-    chance, z = balance * forecast(np.asarray(scores)[rows]), -float(ndtri(level / 2))
-    of = groups[rows]
-    order = np.argsort(of, kind="stable")
-    rows, chance = rows[order], chance[order]
-    spread = np.bincount(of[order], weights=np.sqrt(chance * (1 - chance)), minlength=len(sizes))
-    marked = np.bincount(of[order], weights=chance, minlength=len(sizes))
-    unit = np.where(sizes > 0, marked, 1.0) ** (2 * averages)
-    variance = np.asarray((2 * z * spread) ** 2 / unit, dtype=np.float64)
-    costs = Costs(variance, np.asarray((z * z * sizes) ** 2.0 / unit, dtype=np.float64))
+    score = np.asarray(scores)[rows]
+    ranked = rank_rows(score, rng).astype(np.int64)
+    chance = forecast(score[ranked])
+    rows = rows[ranked] if len(rows) < len(scores) else ranked
+    del score, ranked
+    z = -float(ndtri(level / 2))
+    if balance != 1.0:
+        chance *= balance
+    if len(sizes) > 1:
+        of = groups[rows]
+        order = np.argsort(of, kind="stable")
+        of, rows, chance = of[order], rows[order], chance[order]
+        costs = _costs(chance, of, sizes, z, averages)
+    else:  # one group gets all the labels, whatever they are worth there
+        costs = Costs(np.ones(1), np.ones(1))
     samples = allocate(costs, sizes, ledger.remaining, np.minimum(sizes, 1))
     parts, ends = [], np.cumsum(sizes)
     for g in np.flatnonzero(sizes):
         mine = slice(ends[g] - sizes[g], ends[g])
         parts += _cut(int(g), rows[mine], chance[mine], int(samples[g]), z, most, rng)
     return parts
+
+
+def _costs(chance: Floats, of: Integers, sizes: Integers, z: float, averages: float) -> Costs:
+    """Predict what labels are worth in every group."""
+    spread = np.bincount(of, weights=np.sqrt(chance * (1 - chance)), minlength=len(sizes))
+    marked = np.bincount(of, weights=chance, minlength=len(sizes))
+    unit = np.where(sizes > 0, marked, 1.0) ** (2 * averages)
+    variance = np.asarray((2 * z * spread) ** 2 / unit, dtype=np.float64)
+    return Costs(variance, np.asarray((z * z * sizes) ** 2.0 / unit, dtype=np.float64))
 
 
 def _cut(

@@ -54,7 +54,7 @@ def forecast(scores: npt.NDArray[np.floating]) -> Floats:
     """
     value = np.asarray(scores, dtype=np.float64)
     missing = np.isnan(value)
-    seen = value[~missing]
+    seen = value[~missing] if missing.any() else value
     if not len(seen):
         return np.full(len(value), 0.5)
     if seen.min() < 0.0 or seen.max() > 1.0:
@@ -62,6 +62,8 @@ def forecast(scores: npt.NDArray[np.floating]) -> Floats:
         spread = max(float(finite.std()), 1e-300)
         seen = expit(2.0 * (finite - finite.mean()) / spread - 2.0)
     seen = np.clip(seen, _CLIP, 1 - _CLIP)
+    if len(seen) == len(value):
+        return seen
     out = np.full(len(value), seen.mean())
     out[~missing] = seen
     return out
