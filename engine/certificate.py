@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -25,6 +26,8 @@ from thresher.targets import ErrorTarget, RowsTarget, Targets
 from thresher.traces import Trace
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from thresher.verify import Verification
 
 __all__ = ["Bounds", "Certificate", "Interval", "OutputReport", "ProxyReport", "StageReport"]
@@ -249,6 +252,45 @@ class Certificate:
     def to_json(self, indent: int | None = None) -> str:
         """Return `to_dict` as JSON; NaN never occurs in it."""
         return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
+
+    def plot(self) -> Figure:
+        """Return pictures of what was done, as a matplotlib figure.
+
+        The scores of all rows with those that have a label, what the scores were worth, the labels
+        that other targets are forecast to take, and labels and money over time; for aggregates also
+        the estimates with their limits. What does not apply, or was not kept by the version that
+        made the certificate, is left out, with a line that says why.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Notebooks show it; ``savefig`` writes it.
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed; it comes with ``thresher[jupyter]``.
+        """
+        from thresher.pages import plots
+
+        return plots.figure(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write a report as one HTML file that needs nothing else.
+
+        Parameters
+        ----------
+        path : path
+            File to write, such as ``report.html``; one that is there is replaced.
+
+        Notes
+        -----
+        Pictures are in it where matplotlib is installed, and the result of `verify` where the
+        certificate carries its label log.
+        """
+        from thresher.pages import report
+
+        Path(path).write_text(report.html(self, self.log), encoding="utf-8")
 
     def __str__(self) -> str:
         return "\n".join(f"{name:<12} {text}" for name, text in certificate_texts.facts(self))

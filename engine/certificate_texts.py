@@ -12,7 +12,7 @@ from thresher.reports import Interval, OutputReport, ProxyReport, StageReport, c
 if TYPE_CHECKING:
     from thresher.certificate import Certificate
 
-__all__ = ["facts", "statement", "summary"]
+__all__ = ["facts", "interval_name", "statement", "summary"]
 
 
 def _percent(share: float | None) -> str:
@@ -206,7 +206,7 @@ def _bound_facts(certificate: Certificate) -> list[tuple[str, str]]:
     if certificate.algorithm == "plain":
         return []
     if certificate.targets.estimated:
-        return [(f"  {_interval_name(i)}", _interval_text(i)) for i in certificate.intervals[:20]]
+        return [(f"  {interval_name(i)}", _interval_text(i)) for i in certificate.intervals[:20]]
     if certificate.targets.accuracy is not None:
         return [("accuracy", _bound(bounds.accuracy, bounds.accuracy_estimate))]
     facts = [
@@ -230,7 +230,8 @@ def _stage_texts(stages: Sequence[StageReport]) -> list[str]:
     return texts
 
 
-def _interval_name(interval: Interval) -> str:
+def interval_name(interval: Interval) -> str:
+    """Return the name of an estimate, with its group."""
     group = f" [{', '.join(interval.group)}]" if interval.group else ""
     return f"{interval.name}{group}"
 

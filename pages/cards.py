@@ -184,8 +184,7 @@ def _scale(intervals: Sequence[Interval]) -> tuple[float, float]:
 
 
 def _estimate(one: Interval, scale: tuple[float, float]) -> Markup:
-    group = f" [{', '.join(one.group)}]" if one.group else ""
-    name, value, low, high = f"{one.name}{group}", "no value", "", ""
+    name, value, low, high = certificate_texts.interval_name(one), "no value", "", ""
     if one.estimate is not None:
         value = f"{one.estimate:,.6g}"
         low = "no limit" if one.low is None else f"{one.low:,.6g}"

@@ -46,7 +46,7 @@ def joined(parts: Iterable[str]) -> Markup:
     return Markup("".join(map(_written, parts)))
 
 
-def element(name: str, *content: str, **attributes: str | int | float | bool | None) -> Markup:
+def element(name: str, /, *content: str, **attributes: str | int | float | bool | None) -> Markup:
     """Return one element.
 
     Parameters

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from thresher import render
-from thresher.pages import cards
+from thresher.pages import cards, plans
 from thresher.pages.markup import Markup, element, joined
 from thresher.pages.media import Media
 from thresher.pages.style import sheet
@@ -18,6 +18,7 @@ from thresher.reports import counted
 
 if TYPE_CHECKING:
     from thresher.certificate import Certificate
+    from thresher.pages.plans import Plan
 
 __all__ = ["html", "text"]
 
@@ -30,7 +31,11 @@ _NUMBER = re.compile(
 
 
 def html(
-    table: pa.Table, more: bool, types: Sequence[str], certificates: Sequence[Certificate] = ()
+    table: pa.Table,
+    more: bool,
+    types: Sequence[str],
+    certificates: Sequence[Certificate] = (),
+    plan: Plan | None = None,
 ) -> str:
     """Return rows as HTML, and below them what is promised of them.
 
@@ -44,12 +49,16 @@ def html(
         DuckDB's name of each column's type.
     certificates : sequence of Certificate
         What the answer promises, the outermost query last.
+    plan : Plan, optional
+        What EXPLAIN says, which is shown in place of its lines.
 
     Returns
     -------
     str
         It holds everything that it shows and runs no script.
     """
+    if plan is not None:
+        return plans.html(plan)
     shown = table.slice(0, _ROWS)
     return element(
         "div",

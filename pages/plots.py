@@ -1,0 +1,440 @@
+"""Pictures of a certificate by matplotlib: what its scores were worth, what it took."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from thresher.certificate_texts import interval_name
+from thresher.pages.markup import Markup, element, plain
+from thresher.pages.panels import Curve, label_curve, observed
+from thresher.pages.style import PALETTES
+from thresher.reports import counted
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from thresher.certificate import Certificate
+    from thresher.traces import ScoreTrace
+
+__all__ = ["Panel", "figure", "panels", "svg"]
+
+_MOST = 16  # estimates that are drawn
+_NAME = 30  # characters of a name that are drawn
+_WORDS = {
+    "positive": ("positive", "negative"),
+    "agrees": ("right", "wrong"),
+    "counts": ("counts", "does not"),
+}
+Colours = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One picture, or why there is none.
+
+    Parameters
+    ----------
+    title : str
+        What it shows.
+    text : str
+        What there is to see, for people who do not see it; or why there is no picture.
+    draw : callable or None
+        Draws it on axes in some colours; None where there is no picture.
+    """
+
+    title: str
+    text: str
+    draw: Callable[[Axes, Colours], None] | None = None
+
+
+def panels(certificate: Certificate) -> list[Panel]:
+    """Return the pictures that make sense for a certificate, and why others do not.
+
+    Parameters
+    ----------
+    certificate : Certificate
+        With its trace, where it is at hand.
+    """
+    found = [_estimates(certificate)] if certificate.targets.estimated else []
+    if certificate.algorithm != "plain":
+        found += [_scores(certificate), _calibration(certificate), _labels(certificate)]
+    return [*found, _spending(certificate)]
+
+
+def _scores(certificate: Certificate) -> Panel:
+    title = "Scores of all rows, and which of them have a label"
+    trace = _scored(certificate)
+    if isinstance(trace, str):
+        return Panel(title, trace)
+    n_labelled = sum(trace.positive) + sum(trace.negative)
+    yes, no = _WORDS[trace.of]
+    text = (
+        f"Histogram of the scores of {counted(certificate.n_rows, 'row')} from {trace.low:.3g} to "
+        f"{trace.high:.3g}; {n_labelled:,} of them have a label, {sum(trace.positive):,} {yes}."
+    )
+    if certificate.cut is not None:
+        text += f" Rows above the cut at {certificate.cut:.4g} come back without a label."
+    times = certificate.n_rows / max(1, trace.n_counted)
+    edges = np.linspace(trace.low, trace.high, len(trace.counts) + 1)
+    known = np.array(trace.positive) + np.array(trace.negative)
+
+    def draw(axes: Axes, colours: Colours) -> None:
+        every = np.maximum(np.array(trace.counts) * times, known)
+        layers = (
+            (every, "soft-band", "all rows"),
+            (known, "band", f"labelled: {no}"),
+            (np.array(trace.positive), "accent", f"labelled: {yes}"),
+        )
+        for heights, colour, label in layers:
+            axes.stairs(heights, edges, fill=True, color=colours[colour], label=label)
+        if certificate.cut is not None:
+            cut = min(max(certificate.cut, trace.low), trace.high)
+            axes.axvline(cut, color=colours["fg"], linewidth=1.5, linestyle="--", label="cut")
+        axes.set_yscale("symlog", linthresh=1)
+        axes.set_ylim(0, None)
+        _whole_numbers(axes)
+        axes.set_xlabel("how sure the proxy is" if trace.of == "agrees" else "proxy score")
+        axes.set_ylabel("rows")
+        _legend(axes, colours)
+
+    return Panel(title, text, draw)
+
+
+def _scored(certificate: Certificate) -> ScoreTrace | str:
+    """Return the scores of a certificate, or why there are none."""
+    if certificate.trace is None:
+        return "Nothing is kept of its scores: it was made before they were, or without a store."
+    if certificate.trace.scores is None:
+        return "No row was chosen by a score."
+    return certificate.trace.scores
+
+
+def _calibration(certificate: Certificate) -> Panel:
+    title = "What the scores were worth"
+    trace = _scored(certificate)
+    if isinstance(trace, str):
+        return Panel(title, trace)
+    shares = observed(trace.bins)
+    if len(shares) < 2:
+        return Panel(title, "Too few rows were labelled to say.")
+    yes, _ = _WORDS[trace.of]
+    first, last = shares[0], shares[-1]
+    n_rows = sum(one.n_rows for one in shares)
+    text = (
+        f"Share of rows that are {yes} by score, among {n_rows:,} rows that this query labelled "
+        f"and no proxy was fitted on: {first.share:.0%} near {first.score:.3g}, {last.share:.0%} "
+        f"near {last.score:.3g}. Each bar is a 95 % interval of Clopper and Pearson for itself."
+    )
+
+    def draw(axes: Axes, colours: Colours) -> None:
+        x, y = [one.score for one in shares], [one.share for one in shares]
+        below = [one.share - one.low for one in shares]
+        above = [one.high - one.share for one in shares]
+        if trace.of != "agrees" and trace.low >= 0 and trace.high <= 1:
+            axes.plot([0, 1], [0, 1], color=colours["muted"], linewidth=1, linestyle=":",
+                      label="if scores were probabilities")  # fmt: skip
+        axes.errorbar(
+            x, y, yerr=[below, above], fmt="o", markersize=4, capsize=2, color=colours["accent"],
+            ecolor=colours["muted"], label="labelled rows",
+        )  # fmt: skip
+        axes.set_ylim(-0.03, 1.03)
+        axes.set_xlabel("how sure the proxy is" if trace.of == "agrees" else "proxy score")
+        axes.set_ylabel(f"share that is {yes}" if trace.of != "counts" else "share that counts")
+        _legend(axes, colours)
+
+    return Panel(title, text, draw)
+
+
+def _labels(certificate: Certificate) -> Panel:
+    title = "Labels that other targets would take: a forecast"
+    curve = label_curve(certificate)
+    if isinstance(curve, str):
+        return Panel(title, f"There is no forecast: {curve}.")
+    at = dict(zip(curve.targets, curve.labels, strict=True))
+    points = ", ".join(f"{target:.4g}: {n:,}" for target, n in at.items())
+    bought = certificate.n_labels + certificate.n_reused
+    text = (
+        f"Labels forecast {curve.goal}, by {curve.what}: {points}. This query used {bought:,}. "
+        "A forecast after the fact, with no guarantee."
+    )
+
+    def draw(axes: Axes, colours: Colours) -> None:
+        low, high = zip(*curve.ranges, strict=True)
+        axes.fill_between(curve.targets, low, high, color=colours["soft-band"], linewidth=0)
+        axes.plot(curve.targets, curve.labels, color=colours["accent"], marker="o", markersize=3,
+                  linestyle="--", label="forecast")  # fmt: skip
+        axes.plot([curve.own], [bought], marker="D", linestyle="none", color=colours["fg"],
+                  label="this query")  # fmt: skip
+        axes.set_yscale("log")
+        _whole_numbers(axes)
+        _write_targets(axes, curve)
+        axes.set_xlabel(f"{curve.what}, {curve.goal}")
+        axes.set_ylabel("labels (forecast)")
+        _legend(axes, colours)
+
+    return Panel(title, text, draw)
+
+
+def _whole_numbers(axes: Axes) -> None:
+    """Write the numbers of a logarithmic axis out."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _write_targets(axes: Axes, curve: Curve) -> None:
+    """Write shares as percentages, and widths on a logarithmic axis."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    if curve.falling:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        written = [f"{t:,.0f}" if t >= 100 else f"{t:.3g}" for t in curve.targets]
+        axes.set_xticks(list(curve.targets), written)
+        return
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
+
+
+def _spending(certificate: Certificate) -> Panel:
+    title = "Labels and money over time"
+    points = () if certificate.trace is None else certificate.trace.spending
+    if len(points) < 2:
+        return Panel(title, "Nothing is kept of its course: it was made before that was kept.")
+    last = points[-1]
+    stages = list(dict.fromkeys(point.stage for point in points))
+    text = (
+        f"{counted(last.n_labels, 'label')} and ${last.cost_usd:,.4f} in {last.elapsed_s:,.1f} "
+        f"seconds, in the stages {', '.join(stages)}."
+    )
+
+    def draw(axes: Axes, colours: Colours) -> None:
+        seconds = [point.elapsed_s for point in points]
+        axes.plot(seconds, [point.n_labels for point in points], color=colours["accent"],
+                  drawstyle="steps-post", label="labels")  # fmt: skip
+        _stages(axes, colours, certificate)
+        axes.set_xlabel("seconds")
+        axes.set_ylabel("labels bought")
+        axes.set_ylim(0, max(1, last.n_labels) * 1.25)
+        if last.cost_usd:
+            money = axes.twinx()
+            money.plot(seconds, [point.cost_usd for point in points], color=colours["warn"],
+                       drawstyle="steps-post", linestyle="--", label="dollars")  # fmt: skip
+            money.set_ylabel("dollars (dashed)", color=colours["warn"])
+            money.set_ylim(0, last.cost_usd * 1.25)
+            _dress(money, colours)
+
+    return Panel(title, text, draw)
+
+
+def _stages(axes: Axes, colours: Colours, certificate: Certificate) -> None:
+    """Name the stages that took some time, where they began."""
+    points = () if certificate.trace is None else certificate.trace.spending
+    whole, shown = points[-1].elapsed_s, -1.0
+    for before, point in zip((None, *points), points, strict=False):
+        if before is not None and before.stage == point.stage:
+            continue
+        axes.axvline(point.elapsed_s, color=colours["line"], linewidth=0.8)
+        if point.elapsed_s - shown < 0.06 * whole and shown >= 0:
+            continue
+        shown = point.elapsed_s
+        axes.annotate(
+            plain(point.stage)[:_NAME], (point.elapsed_s, 1), xycoords=("data", "axes fraction"),
+            xytext=(2, -2), textcoords="offset points", rotation=90, va="top", fontsize=7,
+            color=colours["muted"], parse_math=False,
+        )  # fmt: skip
+
+
+def _estimates(certificate: Certificate) -> Panel:
+    title = "Estimates with their limits"
+    shown = [one for one in certificate.intervals if one.estimate is not None][:_MOST]
+    if not shown:
+        return Panel(title, "There is no estimate with a value.")
+    about = "about " if certificate.grade == "asymptotic" else ""
+    names = [interval_name(one) for one in shown]
+    text = f"All limits hold together with probability {about}{1 - certificate.delta:.4g}: " + (
+        "; ".join(
+            f"{name} {one.estimate:.6g}, {_end(one.low)} to {_end(one.high)}"
+            for name, one in zip(names, shown, strict=True)
+        )
+    )
+
+    def draw(axes: Axes, colours: Colours) -> None:
+        for place, one in enumerate(shown):
+            value = one.estimate or 0.0
+            low = value if one.low is None else one.low
+            high = value if one.high is None else one.high
+            axes.plot([low, high], [place, place], color=colours["band"], linewidth=6,
+                      solid_capstyle="butt")  # fmt: skip
+            axes.plot([value], [place], marker="o", color=colours["accent"], linestyle="none")
+        axes.set_yticks(
+            range(len(shown)), [plain(name)[:_NAME] for name in names], parse_math=False
+        )
+        axes.set_ylim(len(shown) - 0.5, -0.5)
+        axes.set_xlabel("value")
+
+    return Panel(title, text, draw)
+
+
+def _end(value: float | None) -> str:
+    return "no limit" if value is None else f"{value:.6g}"
+
+
+def _legend(axes: Axes, colours: Colours) -> None:
+    legend = axes.legend(
+        fontsize=7.5, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4,
+        borderaxespad=0.2, columnspacing=1.2, handlelength=1.5,
+    )  # fmt: skip
+    for label in legend.get_texts():
+        label.set_color(colours["fg"])
+
+
+def _dress(axes: Axes, colours: Colours) -> None:
+    """Give axes their colours."""
+    axes.set_facecolor("none")
+    axes.tick_params(colors=colours["muted"], labelsize=8, which="both")
+    for label in (axes.xaxis.label, axes.yaxis.label, axes.title):
+        label.set_color(colours["fg"])
+        label.set_fontsize(8.5)
+    for side, spine in axes.spines.items():
+        spine.set_color(colours["line"])
+        spine.set_visible(side in ("left", "bottom"))
+
+
+@contextmanager
+def _library() -> Iterator[None]:
+    """Load matplotlib, or say how to get it; pictures that are the same are the same bytes."""
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise ImportError(
+            'pictures need matplotlib: pip install "thresher[jupyter]". The card and the report '
+            "do without."
+        ) from error
+    settings: dict[Any, Any] = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "thresher",
+        "font.family": ["DejaVu Sans"],
+        "axes.titlelocation": "left",
+    }
+    with mpl.rc_context(settings):
+        yield
+
+
+def _colours(mode: str) -> dict[str, str]:
+    return {**PALETTES[mode], "soft-band": PALETTES[mode]["line"]}
+
+
+def figure(certificate: Certificate) -> Figure:
+    """Return all pictures of a certificate in one figure.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    """
+    with _library():
+        from matplotlib.figure import Figure
+
+        found = panels(certificate)
+        drawn = [panel for panel in found if panel.draw is not None]
+        missing = [f"{one.title}: {one.text}" for one in found if one.draw is None]
+        colours = _colours("light")
+        n_rows = max(1, -(-len(drawn) // 2))
+        made = _shown(Figure)(figsize=(10, 3.4 * n_rows + 0.2 * len(missing)), layout="constrained")
+        made.set_facecolor(colours["bg"])
+        for number, panel in enumerate(drawn):
+            axes = made.add_subplot(n_rows, min(2, len(drawn)), number + 1)
+            _draw(panel, axes, colours)
+            axes.set_title(panel.title, color=colours["fg"], fontsize=9.5, pad=20)
+        title = f"Certificate {certificate.id}: {certificate.targets}"
+        made.suptitle(title, fontsize=11, x=0.01, ha="left", color=colours["fg"])
+        if missing:
+            made.supxlabel(
+                "\n".join(missing), fontsize=8, color=colours["muted"], ha="left", x=0.01
+            )
+        return made
+
+
+def _shown(kind: type[Figure]) -> type[Figure]:
+    """Return the class of figures that notebooks show, also where pyplot was never loaded."""
+
+    class CertificateFigure(kind):  # type: ignore[misc, valid-type]
+        """Pictures of a certificate."""
+
+        def _repr_png_(self) -> bytes:
+            sink = io.BytesIO()
+            self.savefig(sink, format="png", dpi=110)
+            return sink.getvalue()
+
+    return CertificateFigure
+
+
+def _draw(panel: Panel, axes: Axes, colours: Colours) -> None:
+    if panel.draw is not None:
+        panel.draw(axes, colours)
+    _dress(axes, colours)
+
+
+def svg(panel: Panel, name: str) -> Markup:
+    """Return one picture as SVG whose colours are those of the page around it.
+
+    Parameters
+    ----------
+    panel : Panel
+        With something to draw.
+    name : str
+        Letters that no other picture of the page has: they begin its identifiers.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    """
+    with _library():
+        from matplotlib.figure import Figure
+
+        marks = {colour: f"#0{number:02x}eef" for number, colour in enumerate(_colours("light"))}
+        made = Figure(figsize=(5.2, 3.1), layout="constrained")
+        made.set_facecolor("none")
+        _draw(panel, made.add_subplot(), marks)
+        sink = io.StringIO()
+        none = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        with warnings.catch_warnings():
+            # The page has its own fonts: what the font lacks that sizes are reckoned with is there.
+            warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+            made.savefig(sink, format="svg", metadata=none, transparent=True)
+    return element("figure", _inline(sink.getvalue(), marks, name, panel.text))
+
+
+def _inline(text: str, marks: Colours, name: str, description: str) -> Markup:
+    """Return matplotlib's file as an element of a page: no foreign names, colours by variables."""
+    inner = text[text.index("<svg") :].partition(">")[2].rpartition("</svg>")[0]
+    # Its style sheet would be one of the whole page.
+    apart = r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->"
+    inner = re.sub(apart, "", inner, flags=re.DOTALL)
+    inner = inner.replace("xlink:href", "href")
+    for attribute in ('id="', 'href="#', "url(#"):
+        inner = inner.replace(attribute, f"{attribute}{name}-")
+    for colour, mark in marks.items():
+        variable = "line" if colour == "soft-band" else colour
+        inner = inner.replace(mark, f"var(--th-{variable})")
+    box = re.search(r'viewBox="([^"]*)"', text)
+    return element(
+        "svg",
+        element("title", description),
+        Markup(inner),
+        viewBox="0 0 374 223" if box is None else box[1],
+        role="img",
+        aria_label=description,
+        class_="th-plot",
+    )
