@@ -271,9 +271,9 @@ class Certificate:
         ImportError
             matplotlib is not installed; it comes with ``thresher[jupyter]``.
         """
-        from thresher.pages import plots
+        from thresher.pages import figures
 
-        return plots.figure(self)
+        return figures.figure(self)
 
     def save(self, path: str | Path) -> None:
         """Write a report as one HTML file that needs nothing else.

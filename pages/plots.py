@@ -1,31 +1,26 @@
-"""Pictures of a certificate by matplotlib: what its scores were worth, what it took."""
+"""The pictures of a certificate: what its scores were worth, what it took."""
 
 from __future__ import annotations
 
-import io
-import re
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from thresher.certificate_texts import interval_name
-from thresher.pages.markup import Markup, element, plain
-from thresher.pages.panels import Curve, label_curve, observed
-from thresher.pages.style import PALETTES
+from thresher.pages.axes import Colours, dress, put_legend, whole_numbers, write_targets
+from thresher.pages.markup import plain
+from thresher.pages.panels import label_curve, observed
 from thresher.reports import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from thresher.certificate import Certificate
     from thresher.traces import ScoreTrace
 
-__all__ = ["Panel", "figure", "panels", "svg"]
+__all__ = ["Panel", "panels"]
 
 _MOST = 16  # estimates that are drawn
 _NAME = 30  # characters of a name that are drawn
@@ -34,7 +29,6 @@ _WORDS = {
     "agrees": ("right", "wrong"),
     "counts": ("counts", "does not"),
 }
-Colours = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +95,10 @@ def _scores(certificate: Certificate) -> Panel:
             axes.axvline(cut, color=colours["fg"], linewidth=1.5, linestyle="--", label="cut")
         axes.set_yscale("symlog", linthresh=1)
         axes.set_ylim(0, None)
-        _whole_numbers(axes)
+        whole_numbers(axes)
         axes.set_xlabel("how sure the proxy is" if trace.of == "agrees" else "proxy score")
         axes.set_ylabel("rows")
-        _legend(axes, colours)
+        put_legend(axes, colours)
 
     return Panel(title, text, draw)
 
@@ -149,7 +143,7 @@ def _calibration(certificate: Certificate) -> Panel:
         axes.set_ylim(-0.03, 1.03)
         axes.set_xlabel("how sure the proxy is" if trace.of == "agrees" else "proxy score")
         axes.set_ylabel(f"share that is {yes}" if trace.of != "counts" else "share that counts")
-        _legend(axes, colours)
+        put_legend(axes, colours)
 
     return Panel(title, text, draw)
 
@@ -175,34 +169,13 @@ def _labels(certificate: Certificate) -> Panel:
         axes.plot([curve.own], [bought], marker="D", linestyle="none", color=colours["fg"],
                   label="this query")  # fmt: skip
         axes.set_yscale("log")
-        _whole_numbers(axes)
-        _write_targets(axes, curve)
+        whole_numbers(axes)
+        write_targets(axes, curve)
         axes.set_xlabel(f"{curve.what}, {curve.goal}")
         axes.set_ylabel("labels (forecast)")
-        _legend(axes, colours)
+        put_legend(axes, colours)
 
     return Panel(title, text, draw)
-
-
-def _whole_numbers(axes: Axes) -> None:
-    """Write the numbers of a logarithmic axis out."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _write_targets(axes: Axes, curve: Curve) -> None:
-    """Write shares as percentages, and widths on a logarithmic axis."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    if curve.falling:
-        axes.set_xscale("log")
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        written = [f"{t:,.0f}" if t >= 100 else f"{t:.3g}" for t in curve.targets]
-        axes.set_xticks(list(curve.targets), written)
-        return
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
 
 
 def _spending(certificate: Certificate) -> Panel:
@@ -231,7 +204,7 @@ def _spending(certificate: Certificate) -> Panel:
                        drawstyle="steps-post", linestyle="--", label="dollars")  # fmt: skip
             money.set_ylabel("dollars (dashed)", color=colours["warn"])
             money.set_ylim(0, last.cost_usd * 1.25)
-            _dress(money, colours)
+            dress(money, colours)
 
     return Panel(title, text, draw)
 
@@ -287,154 +260,3 @@ def _estimates(certificate: Certificate) -> Panel:
 
 def _end(value: float | None) -> str:
     return "no limit" if value is None else f"{value:.6g}"
-
-
-def _legend(axes: Axes, colours: Colours) -> None:
-    legend = axes.legend(
-        fontsize=7.5, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4,
-        borderaxespad=0.2, columnspacing=1.2, handlelength=1.5,
-    )  # fmt: skip
-    for label in legend.get_texts():
-        label.set_color(colours["fg"])
-
-
-def _dress(axes: Axes, colours: Colours) -> None:
-    """Give axes their colours."""
-    axes.set_facecolor("none")
-    axes.tick_params(colors=colours["muted"], labelsize=8, which="both")
-    for label in (axes.xaxis.label, axes.yaxis.label, axes.title):
-        label.set_color(colours["fg"])
-        label.set_fontsize(8.5)
-    for side, spine in axes.spines.items():
-        spine.set_color(colours["line"])
-        spine.set_visible(side in ("left", "bottom"))
-
-
-@contextmanager
-def _library() -> Iterator[None]:
-    """Load matplotlib, or say how to get it; pictures that are the same are the same bytes."""
-    try:
-        import matplotlib as mpl
-    except ImportError as error:
-        raise ImportError(
-            'pictures need matplotlib: pip install "thresher[jupyter]". The card and the report '
-            "do without."
-        ) from error
-    settings: dict[Any, Any] = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": "thresher",
-        "font.family": ["DejaVu Sans"],
-        "axes.titlelocation": "left",
-    }
-    with mpl.rc_context(settings):
-        yield
-
-
-def _colours(mode: str) -> dict[str, str]:
-    return {**PALETTES[mode], "soft-band": PALETTES[mode]["line"]}
-
-
-def figure(certificate: Certificate) -> Figure:
-    """Return all pictures of a certificate in one figure.
-
-    Raises
-    ------
-    ImportError
-        matplotlib is not installed.
-    """
-    with _library():
-        from matplotlib.figure import Figure
-
-        found = panels(certificate)
-        drawn = [panel for panel in found if panel.draw is not None]
-        missing = [f"{one.title}: {one.text}" for one in found if one.draw is None]
-        colours = _colours("light")
-        n_rows = max(1, -(-len(drawn) // 2))
-        made = _shown(Figure)(figsize=(10, 3.4 * n_rows + 0.2 * len(missing)), layout="constrained")
-        made.set_facecolor(colours["bg"])
-        for number, panel in enumerate(drawn):
-            axes = made.add_subplot(n_rows, min(2, len(drawn)), number + 1)
-            _draw(panel, axes, colours)
-            axes.set_title(panel.title, color=colours["fg"], fontsize=9.5, pad=20)
-        title = f"Certificate {certificate.id}: {certificate.targets}"
-        made.suptitle(title, fontsize=11, x=0.01, ha="left", color=colours["fg"])
-        if missing:
-            made.supxlabel(
-                "\n".join(missing), fontsize=8, color=colours["muted"], ha="left", x=0.01
-            )
-        return made
-
-
-def _shown(kind: type[Figure]) -> type[Figure]:
-    """Return the class of figures that notebooks show, also where pyplot was never loaded."""
-
-    class CertificateFigure(kind):  # type: ignore[misc, valid-type]
-        """Pictures of a certificate."""
-
-        def _repr_png_(self) -> bytes:
-            sink = io.BytesIO()
-            self.savefig(sink, format="png", dpi=110)
-            return sink.getvalue()
-
-    return CertificateFigure
-
-
-def _draw(panel: Panel, axes: Axes, colours: Colours) -> None:
-    if panel.draw is not None:
-        panel.draw(axes, colours)
-    _dress(axes, colours)
-
-
-def svg(panel: Panel, name: str) -> Markup:
-    """Return one picture as SVG whose colours are those of the page around it.
-
-    Parameters
-    ----------
-    panel : Panel
-        With something to draw.
-    name : str
-        Letters that no other picture of the page has: they begin its identifiers.
-
-    Raises
-    ------
-    ImportError
-        matplotlib is not installed.
-    """
-    with _library():
-        from matplotlib.figure import Figure
-
-        marks = {colour: f"#0{number:02x}eef" for number, colour in enumerate(_colours("light"))}
-        made = Figure(figsize=(5.2, 3.1), layout="constrained")
-        made.set_facecolor("none")
-        _draw(panel, made.add_subplot(), marks)
-        sink = io.StringIO()
-        none = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        with warnings.catch_warnings():
-            # The page has its own fonts: what the font lacks that sizes are reckoned with is there.
-            warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-            made.savefig(sink, format="svg", metadata=none, transparent=True)
-    return element("figure", _inline(sink.getvalue(), marks, name, panel.text))
-
-
-def _inline(text: str, marks: Colours, name: str, description: str) -> Markup:
-    """Return matplotlib's file as an element of a page: no foreign names, colours by variables."""
-    inner = text[text.index("<svg") :].partition(">")[2].rpartition("</svg>")[0]
-    # Its style sheet would be one of the whole page.
-    apart = r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->"
-    inner = re.sub(apart, "", inner, flags=re.DOTALL)
-    inner = inner.replace("xlink:href", "href")
-    for attribute in ('id="', 'href="#', "url(#"):
-        inner = inner.replace(attribute, f"{attribute}{name}-")
-    for colour, mark in marks.items():
-        variable = "line" if colour == "soft-band" else colour
-        inner = inner.replace(mark, f"var(--th-{variable})")
-    box = re.search(r'viewBox="([^"]*)"', text)
-    return element(
-        "svg",
-        element("title", description),
-        Markup(inner),
-        viewBox="0 0 374 223" if box is None else box[1],
-        role="img",
-        aria_label=description,
-        class_="th-plot",
-    )

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from thresher.pages import cards
+from thresher.pages.figures import svg
 from thresher.pages.markup import Markup, element, joined
-from thresher.pages.plots import Panel, panels, svg
+from thresher.pages.plots import Panel, panels
 from thresher.pages.style import sheet
 from thresher.reports import counted
 
