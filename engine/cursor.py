@@ -229,7 +229,7 @@ class Cursor:
             raise errors.InterfaceError("there are no rows: execute() a statement first")
         if self._relation is None:
             raise errors.InterfaceError(
-                f"there are no rows: {self._last} returns none. Fetch after a SELECT; "
+                f"there are no results to fetch: {self._last} returns none. Fetch after a SELECT; "
                 "`description` is None where there is nothing to fetch."
             )
         return self._relation
