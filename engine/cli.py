@@ -1,7 +1,8 @@
-"""The command line: ``thresher query``, ``thresher labels`` and ``thresher demo``.
+"""The command line: ``thresher query``, ``explain``, ``certificates``, ``doctor`` and the others.
 
-Exit codes: 0 answered; 1 the query failed; 2 wrong usage; 3 a target cannot be certified within
-the budget; 4 the answer would cost more labels than allowed; 130 interrupted; 143 terminated.
+Exit codes: 0 done; 1 it failed; 2 wrong usage; 3 a target cannot be certified within the budget;
+4 the answer would cost more labels than allowed; 130 interrupted; 141 the reader of a pipe has
+gone; 143 terminated. What each command prints is in docs/command-line.md.
 """
 
 from __future__ import annotations
@@ -11,25 +12,50 @@ import os
 import sys
 from collections.abc import Sequence
 
+from thresher.certificates_cli import add_certificates, add_report
+from thresher.completion_cli import add_completion
 from thresher.demo_cli import add_demo
+from thresher.doctor_cli import add_doctor
 from thresher.endings import BROKEN_PIPE
+from thresher.explain_cli import add_explain
+from thresher.inputs_cli import Help
 from thresher.labels_cli import add_labels
+from thresher.oracles_cli import add_oracles
 from thresher.people_cli import add_label
 from thresher.query_cli import add_query
 from thresher.shell_cli import add_shell
 
 __all__ = ["main"]
 
+_FAMILIES = (
+    add_query,
+    add_explain,
+    add_shell,
+    add_oracles,
+    add_certificates,
+    add_report,
+    add_labels,
+    add_label,
+    add_doctor,
+    add_demo,
+)
 _EXAMPLES = """\
 examples:
   thresher demo
       a guaranteed answer over 10,605 real texts with a real local model
-  thresher query --db films.duckdb "SELECT * FROM reviews WHERE is_positive(text) RECALL TARGET 90%"
+  thresher query --db films.duckdb "SELECT * FROM reviews WHERE is_good(text) RECALL TARGET 90%"
       a table on the terminal, with the line of its certificate below
-  thresher query --db films.duckdb -f report.sql -o report.parquet
-      a script; its last result goes into a file
-  echo "FROM 'reviews.parquet' LIMIT 5" | thresher query --format csv -
-      SQL from standard input, without a database file
+  thresher explain --db films.duckdb "SELECT * FROM reviews WHERE is_good(text) RECALL TARGET 90%"
+      the plan and its price, before anything is spent
+  thresher report --db films.duckdb -o report.html
+      the last answer's certificate as a page
+  thresher doctor
+      whether all that is installed works here
+
+'thresher COMMAND --help' shows more of each; most print JSON with --json, for programs.
+
+exit codes: 0 done, 1 it failed, 2 wrong usage, 3 a target cannot be certified within the budget,
+4 the answer would cost more labels than allowed, 130 interrupted, 143 terminated
 """
 
 
@@ -64,12 +90,14 @@ def _parser() -> argparse.ArgumentParser:
         prog="thresher",
         description="SQL over what a model would say of each row, with guaranteed answers.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Help,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version, help="show the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (add_query, add_shell, add_labels, add_label, add_demo):
+    for add in _FAMILIES:
         add(commands)
+    add_completion(commands, parser)
     return parser
 
 

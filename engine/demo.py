@@ -164,8 +164,10 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def run(folder: Path | None = None, *, fast: bool = False, stream: TextIO | None = None) -> None:
-    """Run the demo and print it.
+def run(
+    folder: Path | None = None, *, fast: bool = False, stream: TextIO | None = None
+) -> list[tuple[str, Certificate]]:
+    """Run the demo, print it, and return the queries with what is promised of their answers.
 
     Parameters
     ----------
@@ -191,8 +193,10 @@ def run(folder: Path | None = None, *, fast: bool = False, stream: TextIO | None
     places = _fetch_all(console)
     snippets = assets.movie_snippets(places["texts"])
     folder.mkdir(parents=True, exist_ok=True)
-    _Demo(console, folder, snippets).run(places, _QUESTIONS[:1] if fast else _QUESTIONS)
+    demo = _Demo(console, folder, snippets)
+    demo.run(places, _QUESTIONS[:1] if fast else _QUESTIONS)
     console.print(f"\nThe demo took {duration(time.perf_counter() - began)} in all.", style="dim")
+    return [(question.sql, certificate) for question, certificate in demo.done]
 
 
 def _fetch_all(console: Console) -> Mapping[str, Path]:

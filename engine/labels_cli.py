@@ -4,35 +4,57 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thresher.errors import Error
+from thresher.endings import guarded, write_json
+from thresher.inputs_cli import add_command, add_json, add_store, open_store
 
 if TYPE_CHECKING:
     from thresher.labels import LabelStore
 
 __all__ = ["add_labels"]
 
-_FAILED = 1
+_EXAMPLES = """\
+  thresher labels export --db films.duckdb labels.parquet
+  thresher labels import --labels other.labels labels.parquet
+  thresher labels gc --db films.duckdb --superseded --dry-run
+"""
 
 
 def add_labels(commands: Any) -> None:
     """Add the ``labels`` command to a program's commands."""
-    labels = commands.add_parser(
+    labels = add_command(
+        commands,
         "labels",
-        help="move labels between stores, or drop some",
-        description="Labels that were bought: export, import, gc.",
+        "move labels between stores, or drop some",
+        "Labels that were bought: export, import, gc.",
+        _EXAMPLES,
     )
     actions = labels.add_subparsers(metavar="ACTION", required=True)
-    export = _add(actions, "export", "write every label into a Parquet file", _export)
+    export = _add(
+        actions,
+        "export",
+        "write every label into a Parquet file",
+        "  thresher labels export --db films.duckdb labels.parquet",
+        _export,
+    )
     export.add_argument("file", type=Path, metavar="FILE.parquet")
-    take = _add(actions, "import", "take the labels of a Parquet file; none is replaced", _import)
+    take = _add(
+        actions,
+        "import",
+        "take the labels of a Parquet file; none is replaced",
+        "  thresher labels import --db films.duckdb labels.parquet",
+        _import,
+    )
     take.add_argument("file", type=Path, metavar="FILE.parquet")
     drop = _add(
         actions,
         "gc",
         "drop labels that meet every condition given, and make the file as small as it can be",
+        "  thresher labels gc --db films.duckdb --superseded --dry-run\n"
+        "  thresher labels gc --db films.duckdb --oracle is_good --older-than 90 --yes",
         _drop,
     )
     drop.add_argument("--oracle", metavar="NAME", help="of this oracle")
@@ -45,15 +67,12 @@ def add_labels(commands: Any) -> None:
     drop.add_argument("--yes", action="store_true", help="do not ask on a terminal")
 
 
-def _add(actions: Any, name: str, text: str, run: Any) -> argparse.ArgumentParser:
+def _add(actions: Any, name: str, text: str, examples: str, run: Any) -> argparse.ArgumentParser:
     """Add one action; each names its store in the same way."""
-    parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text)
-    place = parser.add_mutually_exclusive_group(required=True)
-    place.add_argument(
-        "--db", type=Path, metavar="FILE", help="DuckDB file; its store: FILE.labels"
-    )
-    place.add_argument("--labels", type=Path, metavar="PATH", help="label store")
-    parser.set_defaults(run=_guarded, action=run, parser=parser)
+    parser = add_command(actions, name, text, f"{text[0].upper()}{text[1:]}.", examples)
+    add_store(parser)
+    add_json(parser)
+    parser.set_defaults(run=guarded(_opened), action=run)
     return parser
 
 
@@ -64,36 +83,30 @@ def _days(text: str) -> float:
     return number
 
 
-def _guarded(args: argparse.Namespace) -> int:
-    """Open the store, run the action, and turn errors into text."""
-    from thresher.labels import LabelStore
-
-    path = args.labels or args.db.with_name(f"{args.db.name}.labels")
-    if args.action is not _import and not path.exists():
-        args.parser.error(f"there is no label store {path}")
-    try:
-        store = LabelStore(path)
-        try:
-            args.action(store, args)
-        finally:
-            store.close()
-    except Error as error:
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        return _FAILED
-    return 0
+def _opened(args: argparse.Namespace) -> None:
+    """Open the store and run the action."""
+    with open_store(args, make=args.action is _import) as store:
+        args.action(store, args)
 
 
 def _export(store: LabelStore, args: argparse.Namespace) -> None:
     from thresher.labels_transfer import export_labels
 
     n_labels = export_labels(store, args.file)
-    sys.stdout.write(f"{n_labels:,} labels written to {args.file}\n")
+    if args.json:
+        write_json({"n_labels": n_labels, "path": str(args.file)})
+    else:
+        sys.stdout.write(f"{n_labels:,} labels written to {args.file}\n")
 
 
 def _import(store: LabelStore, args: argparse.Namespace) -> None:
     from thresher.labels_transfer import import_labels
 
     found = import_labels(store, args.file)
+    if args.json:
+        counts = {"n_new": found.n_new, "n_present": found.n_present}
+        write_json({**counts, "n_conflicting": found.n_conflicting})
+        return
     text = f"{found.n_new:,} labels new, {found.n_present:,} already there"
     if found.n_conflicting:
         text += f", {found.n_conflicting:,} in conflict: the answers in {store.path} stay"
@@ -105,9 +118,12 @@ def _drop(store: LabelStore, args: argparse.Namespace) -> None:
 
     unwanted = Unwanted(args.oracle, args.version, args.older_than, args.superseded)
     found = find_unwanted(store, unwanted)
-    asks = sys.stdin.isatty() and not args.yes and not args.dry_run
+    asks = sys.stdin.isatty() and not (args.yes or args.dry_run or args.json)
     if not asks and not args.dry_run:
         found = drop_labels(store, unwanted)
+    if args.json:
+        write_json({"dropped": not args.dry_run, "versions": [asdict(one) for one in found]})
+        return
     for one in found:
         sys.stdout.write(
             f"{one.oracle} {one.version[:12]}: {one.n_labels:,} labels that cost "

@@ -12,15 +12,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thresher.errors import Error
+from thresher.endings import INTERRUPTED, guarded, write_json
+from thresher.inputs_cli import add_command, add_json
 
 if TYPE_CHECKING:
     from thresher.oracles.human_queue import Answer, Item, Queue
 
 __all__ = ["add_label"]
 
-_FAILED, _INTERRUPTED = 1, 130
 _POLL_S = 0.5
+_EXAMPLES = """\
+  thresher label spam.queue
+  thresher label spam.queue --oracle is_spam --by ada --no-wait
+  thresher label spam.queue --json
+"""
 _WIDTH = 78
 _KEYS = "123456789abcdefghijklmnoprtvwxz"  # of labels: without q, s, u and y
 _QUIT, _LATER, _UNDO = "q", "s", "u"
@@ -28,11 +33,13 @@ _QUIT, _LATER, _UNDO = "q", "s", "u"
 
 def add_label(commands: Any) -> None:
     """Add the ``label`` command to a program's commands."""
-    label = commands.add_parser(
+    label = add_command(
+        commands,
         "label",
-        help="answer what queries ask people",
-        description="Answer the items of a queue, one at a time, as an oracle USING human asks "
-        "them. A query that waits goes on as soon as its items are answered.",
+        "answer what queries ask people",
+        "Answer the items of a queue, one at a time, as an oracle USING human asks them. A query "
+        "that waits goes on as soon as its items are answered.",
+        _EXAMPLES,
     )
     label.add_argument("queue", type=Path, metavar="QUEUE", help="the oracle's option 'queue'")
     label.add_argument("--oracle", metavar="NAME", help="items of this oracle only")
@@ -40,10 +47,11 @@ def add_label(commands: Any) -> None:
     label.add_argument(
         "--no-wait", action="store_true", help="end when nothing waits, on a terminal too"
     )
-    label.set_defaults(run=_label, parser=label)
+    add_json(label, "what waits as one JSON document, and ask nobody,")
+    label.set_defaults(run=guarded(_label), parser=label)
 
 
-def _label(args: argparse.Namespace) -> int:
+def _label(args: argparse.Namespace) -> int | None:
     """Run the ``label`` command."""
     if not args.queue.exists():
         args.parser.error(
@@ -51,16 +59,34 @@ def _label(args: argparse.Namespace) -> int:
         )
     from thresher.oracles.human_queue import Queue
 
+    queue = Queue(args.queue)
+    if args.json:
+        _write_waiting(queue, args.oracle)
+        return None
     try:
         with _keys() as ask:
-            _Desk(Queue(args.queue), args, ask).work()
-    except KeyboardInterrupt:
+            _Desk(queue, args, ask).work()
+    except KeyboardInterrupt:  # as people end it: nothing more is said
         sys.stdout.write("\n")
-        return _INTERRUPTED
-    except Error as error:
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        return _FAILED
-    return 0
+        return INTERRUPTED
+    return None
+
+
+def _write_waiting(queue: Queue, oracle: str | None) -> None:
+    """Write what waits as JSON."""
+    n_answered, n_items = queue.counts(oracle)
+    items = [
+        {
+            "number": item.number,
+            "oracle": item.task.oracle,
+            "question": item.task.question,
+            "kind": item.task.kind,
+            "labels": list(item.task.labels),
+            "inputs": dict(item.inputs),
+        }
+        for item in queue.waiting(oracle, n_items)
+    ]
+    write_json({"n_items": n_items, "n_answered": n_answered, "waiting": items})
 
 
 class _Desk:

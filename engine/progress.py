@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -307,4 +308,5 @@ def sink_of(mode: object) -> ProgressSink:
 def terminal_or_silent(stream: TextIO | None = None) -> ProgressSink:
     """Return a `Terminal` when the stream (standard error) is one, else `Silent`."""
     stream = sys.stderr if stream is None else stream
-    return Terminal(stream) if stream.isatty() else Silent()
+    moves = os.environ.get("TERM") != "dumb"  # such a terminal cannot draw over a line
+    return Terminal(stream) if moves and stream.isatty() else Silent()

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from thresher.endings import INTERRUPTED, TERMINATED, exit_code, report
+from thresher.endings import INTERRUPTED, TERMINATED, report, write_error
 from thresher.errors import Error
 from thresher.progress import ProgressEvent, ProgressSink, Silent, terminal_or_silent
 
@@ -62,12 +65,15 @@ def run(sql: str, args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         meter.close()
         how = "Terminated" if terminated else "Interrupted"
-        sys.stderr.write(f"\n{how}. {_kept(args, meter.n_labels)}\n")
-        return TERMINATED if terminated else INTERRUPTED
+        code, note = TERMINATED if terminated else INTERRUPTED, _kept(args, meter.n_labels)
+        if args.json:
+            write_error(how, how.lower(), code, note, {"spent": meter.n_labels})
+        else:
+            sys.stderr.write(f"\n{how}. {note}\n")
+        return code
     except Error as error:
         meter.close()
-        report(error, _kept(args, error.spent))
-        return exit_code(error)
+        return report(error, _kept(args, error.spent), as_json=args.json)
     return 0
 
 
@@ -102,14 +108,18 @@ def _connect(args: argparse.Namespace, meter: _Meter) -> Connection:
 
 
 def _run_script(con: Connection, sql: str, args: argparse.Namespace, meter: _Meter) -> None:
-    """Run the statements; a box shows every result, the other formats hold the last one."""
+    """Run the statements; a box shows every result, the other formats hold the last one.
+
+    The document of ``--json`` has the certificates of all.
+    """
     from thresher.duckdb_errors import translated
     from thresher.sql import split
 
     fragments = [fragment for fragment in split(sql) if fragment.text.strip()]
     if not fragments:
         args.parser.error("the SQL holds no statement")
-    with _opened(args.output) as sink:
+    certificates: list[Certificate] = []
+    with _opened(args.output, whole=args.json) as sink:
         for number, fragment in enumerate(fragments, start=1):
             meter.next_statement()
             try:
@@ -117,15 +127,30 @@ def _run_script(con: Connection, sql: str, args: argparse.Namespace, meter: _Met
             except Error as error:
                 raise error.within(sql, fragment.text, fragment.offset) from error.__cause__
             meter.close()
-            if cursor.description and (args.format == "box" or number == len(fragments)):
-                with translated():  # rows come while they are written, and so may errors
+            certificates += cursor.certificates
+            last = number == len(fragments)
+            with translated():  # rows come while they are written, and so may errors
+                if args.json and last:
+                    _document(cursor, certificates, sink)
+                elif not args.json and cursor.description and (args.format == "box" or last):
                     _show(cursor, sink, args)
-            _certify(cursor, sink, args.format)
+            if not args.json:
+                _certify(cursor, sink, args.format)
 
 
 @contextmanager
-def _opened(path: Path | None) -> Iterator[TextIO]:
-    """Give standard output, or a file beside `path` that takes its name only after success."""
+def _opened(path: Path | None, *, whole: bool = False) -> Iterator[TextIO]:
+    """Give standard output, or a file beside `path` that takes its name only after success.
+
+    What must be `whole` reaches standard output only after success, too.
+    """
+    if path is None and whole:
+        with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as sink:
+            yield cast("TextIO", sink)
+            sink.seek(0)
+            shutil.copyfileobj(sink, sys.stdout)
+        sys.stdout.flush()
+        return
     if path is None:
         yield sys.stdout
         sys.stdout.flush()
@@ -162,18 +187,38 @@ def _show(cursor: Cursor, sink: TextIO, args: argparse.Namespace) -> None:
         render.write_json(reader, sink.buffer, lines=args.format == "ndjson")
 
 
+def _document(cursor: Cursor, certificates: Sequence[Certificate], sink: TextIO) -> None:
+    """Write a result and what is promised of it as one JSON object; rows pass through."""
+    from thresher import render
+
+    columns = [{"name": str(c[0]), "type": str(c[1])} for c in cursor.description or ()]
+    sink.write(f'{{"columns": {json.dumps(columns)},\n"rows": ')
+    sink.flush()
+    if columns:
+        render.write_json(cursor.fetch_record_batch(), sink.buffer)
+    else:
+        sink.write("[]\n")
+    n_changed = None if cursor.rowcount < 0 else cursor.rowcount
+    facts = ",\n".join(one.to_json() for one in certificates)
+    sink.write(f',"n_changed": {json.dumps(n_changed)},\n"certificates": [{facts}]}}\n')
+    sink.flush()
+
+
 def _certify(cursor: Cursor, sink: TextIO, file_format: str) -> None:
     """Print each certificate, below a box or on standard error; a terminal gets lines that fit."""
     from thresher import render
 
     stream = sink if file_format == "box" else sys.stderr
-    width = render.console_for(stream).width if stream.isatty() else None
+    console = render.console_for(stream)
+    width = console.width if stream.isatty() else None
     n_blocks = len(cursor.certificates)
     for number, certificate in enumerate(cursor.certificates, start=1):
         mark = f"block {number} of {n_blocks}: " if n_blocks > 1 else ""
         lines = _certified(certificate, None if width is None else width - len(mark))
-        stream.write(f"{mark}{lines[0]}\n")
-        stream.write("".join(f"{' ' * len(mark)}{line}\n" for line in lines[1:]))
+        texts = [f"{mark}{lines[0]}", *(f"{' ' * len(mark)}{line}" for line in lines[1:])]
+        style = "green" if certificate.met else "yellow"
+        for text in texts:
+            console.print(text, style=style, soft_wrap=True)
     stream.flush()
 
 

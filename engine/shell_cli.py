@@ -6,11 +6,11 @@ import argparse
 import sys
 from typing import Any
 
+from thresher.endings import guarded, report, write_json
 from thresher.errors import Error
+from thresher.inputs_cli import add_command, add_json
 
 __all__ = ["add_shell"]
-
-_FAILED = 1
 
 _EXAMPLES = """examples:
   thresher shell films.duckdb
@@ -20,6 +20,11 @@ _EXAMPLES = """examples:
 Everything behind `shell` goes to the duckdb command line. At its prompt:
   FROM thresh($$ SELECT * FROM reviews WHERE is_praise(text) RECALL TARGET 90% $$);
   FROM thresh_certificate();
+"""
+
+_EXTENSION_EXAMPLES = """\
+  thresher extension path
+  duckdb -unsigned films.duckdb -cmd "$(thresher extension sql)"
 """
 
 
@@ -34,18 +39,23 @@ def add_shell(commands: Any) -> None:
     )
     shell.add_argument("arguments", nargs="*")
     shell.set_defaults(run=_shell)
-    extension = commands.add_parser(
+    extension = add_command(
+        commands,
         "extension",
-        help="where the DuckDB extension lies, and how to load it",
-        description="For DuckDB sessions that load the extension themselves: path prints the file, "
-        "sql the statements that load it. DuckDB must allow unsigned extensions.",
+        "where the DuckDB extension lies, and how to load it",
+        "For DuckDB sessions that load the extension themselves: path prints the file, sql the "
+        "statements that load it. DuckDB must allow unsigned extensions.",
+        _EXTENSION_EXAMPLES,
     )
     extension.add_argument("what", choices=["path", "sql"])
-    extension.set_defaults(run=_extension)
+    add_json(extension, "both as one JSON document")
+    extension.set_defaults(run=guarded(_extension))
+    # Without help, so that no list shows it: the extension starts it.
     worker = commands.add_parser(
         "worker",
-        help="what the extension starts to answer queries; ends by itself",
-        description="Listens on a socket of the user alone. The extension starts it on demand.",
+        description="What the extension starts to answer queries: it listens on a socket of the "
+        "user alone, and ends by itself.",
+        allow_abbrev=False,
     )
     worker.add_argument("--socket", required=True, metavar="PATH")
     worker.set_defaults(run=_worker)
@@ -60,28 +70,21 @@ def _shell(args: argparse.Namespace) -> int:
     try:
         shell(args.arguments)
     except Error as error:
-        return _report(error)
+        return report(error)
 
 
-def _extension(args: argparse.Namespace) -> int:
+def _extension(args: argparse.Namespace) -> None:
     from thresher.shell.launcher import extension_path, extension_sql
 
-    try:
-        lines = [str(extension_path())]
-        if args.what == "sql":
-            lines = [f"{statement};" for statement in extension_sql()]
-    except Error as error:
-        return _report(error)
+    path = str(extension_path())
+    if args.json:
+        write_json({"path": path, "sql": extension_sql()})
+        return
+    lines = [path] if args.what == "path" else [f"{one};" for one in extension_sql()]
     sys.stdout.write("\n".join(lines) + "\n")
-    return 0
 
 
 def _worker(args: argparse.Namespace) -> int:
     from thresher.shell.worker import main
 
     return main(args.socket)
-
-
-def _report(error: Error) -> int:
-    sys.stderr.write(f"thresher: {error}\n")
-    return _FAILED

@@ -17,7 +17,7 @@ from thresher.sql.tokens import literal
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["extension_path", "extension_sql", "load", "shell"]
+__all__ = ["duckdb_program", "extension_path", "extension_sql", "load", "shell"]
 
 _EXTENSION = Path(__file__).with_name("thresher.duckdb_extension")
 
@@ -78,18 +78,23 @@ def shell(arguments: Sequence[str]) -> NoReturn:
     OperationalError
         There is no `duckdb`, or no extension.
     """
-    found = _duckdb()
+    found = duckdb_program()
     before = [part for statement in extension_sql() for part in ("-cmd", statement)]
     os.environ.setdefault("THRESHER_PYTHON", sys.executable)
     sys.stdout.flush()
     os.execv(found, [found, "-unsigned", *before, *arguments])  # noqa: S606
 
 
-def _duckdb() -> str:
-    """Find the command line: that of the package first, so that its version is known.
+def duckdb_program() -> str:
+    """Return the `duckdb` program: that of the package first, so that its version is known.
 
     The package's own script waits for the program as a child, and Ctrl-C ends that script: the
     program inside the package is what is wanted.
+
+    Raises
+    ------
+    OperationalError
+        There is none.
     """
     package = importlib.util.find_spec("duckdb_cli")
     inside = Path(package.origin).with_name("duckdb") if package and package.origin else None

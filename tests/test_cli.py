@@ -5,32 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from unittest import mock
 
 import duckdb
 import pexpect
 import pyarrow.parquet as pq
 import pytest
+from tests_support_cli import QUERY, SETUP, environment, on_terminal, process, thresher
 
-from thresher.cli import main
-
-SETUP = """
-CREATE TABLE films AS
-    SELECT i AS id, 'Film ' || i AS title, (hash(i) % 1000) / 1000.0 AS score FROM range(2000) r(i);
-CREATE TABLE truth AS
-    SELECT id, score + (hash(id + 7) % 400) / 1000.0 - 0.2 > 0.7 AS good FROM films;
-CREATE ORACLE is_good(id BIGINT) RETURNS BOOLEAN
-    USING column WITH (table = 'truth', key = 'id', value = 'good');
-"""
-QUERY = """SELECT id, title FROM films WHERE is_good(id) USING score
-RECALL TARGET 80% WITH PROBABILITY 95% ORACLE LIMIT 600 SEED 7"""
 ORACLE_MODULE = """
 import os
 import signal
@@ -47,46 +33,6 @@ def small(ids):
         raise ValueError("the model is down")
     return [i < 500 for i in ids]
 """
-
-
-def environment(**extra: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS", "FORCE_COLOR")}
-    return {**kept, "COLUMNS": "100", **extra}
-
-
-def thresher(*args: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Run the command line in this process."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
-    words = [str(arg) for arg in args]
-    with (
-        mock.patch.dict(os.environ, environment(), clear=True),
-        mock.patch.object(sys, "stdin", io.StringIO(stdin)),
-        redirect_stdout(out),
-        redirect_stderr(err),
-    ):
-        try:
-            code = main(words)
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else 1
-    shown = []
-    for stream in (out, err):
-        stream.seek(0)
-        shown.append(stream.read())
-    return subprocess.CompletedProcess(words, code, *shown)
-
-
-def process(*args: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "thresher", *map(str, args)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        encoding="utf-8",
-        env=environment(**extra),
-        timeout=120,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -332,22 +278,6 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     assert process.stderr.read() == b""
     process.stderr.close()
     assert process.wait(60) == 141
-
-
-def on_terminal(args: Sequence[str], **extra: str) -> tuple[str, int | None]:
-    """Run on a pseudo-terminal of 90 columns; return what it saw, and the exit code."""
-    child = pexpect.spawn(
-        sys.executable,
-        ["-P", "-m", "thresher", *args],
-        env=environment(TERM="xterm-256color", **extra),
-        dimensions=(40, 90),
-        encoding="utf-8",
-        timeout=60,
-    )
-    child.expect(pexpect.EOF)
-    text = str(child.before)
-    child.close()
-    return text, child.exitstatus
 
 
 def test_a_terminal_gets_colour_and_progress(db: Path) -> None:

@@ -1,0 +1,86 @@
+"""Checks of the DuckDB shell: the program, the extension, and the process behind it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from thresher.diagnosis import Diagnosis, last_line, output_of, python_command
+from thresher.errors import OperationalError
+from thresher.shell.build import compiler
+from thresher.shell.launcher import duckdb_program, extension_path
+
+__all__ = ["check_extension", "check_program", "check_worker"]
+
+_BUILD = f"{sys.executable} -m thresher.shell.build"
+_LOAD = (
+    "import duckdb; from thresher.shell.launcher import extension_sql; "
+    "con = duckdb.connect(config={'allow_unsigned_extensions': True}); "
+    "[con.execute(one) for one in extension_sql()]; print(duckdb.__version__)"
+)
+_ASK = "FROM thresh('SELECT 42 AS n')"
+
+
+def check_program() -> Diagnosis:
+    """Find the duckdb command line, and compare it with DuckDB's Python package."""
+    from importlib.metadata import version
+
+    try:
+        program = duckdb_program()
+    except OperationalError:
+        mend = f"{sys.executable} -m pip install 'thresher[shell]'"
+        return Diagnosis("duckdb", "warning", "no duckdb program: 'thresher shell' needs it", mend)
+    well, told = output_of([program, "--version"])
+    if not well:
+        text = f"{program} does not run: {last_line(told)}"
+        mend = f"{sys.executable} -m pip install --force-reinstall 'thresher[shell]'"
+        return Diagnosis("duckdb", "error", text, mend)
+    found, library = told.split()[0].removeprefix("v"), version("duckdb")
+    text = f"{found}, {program}"
+    if found.split(".")[:2] != library.split(".")[:2]:
+        text += (
+            f"; Python has {library}, and a newer one may write files that the older cannot read"
+        )
+        mend = f"{sys.executable} -m pip install 'duckdb-cli=={library}'"
+        return Diagnosis("duckdb", "warning", text, mend)
+    return Diagnosis("duckdb", "ok", text)
+
+
+def check_extension() -> Diagnosis:
+    """Load the extension into a DuckDB of a process of its own."""
+    try:
+        path = extension_path()
+    except OperationalError:
+        if sys.platform != "linux":
+            text = f"the shell runs on Linux, and this is {sys.platform}; all else works"
+            return Diagnosis("extension", "ok", text)
+        text = "it was not compiled: 'thresher shell' does not work, all else does"
+        first = "" if compiler() else "install gcc or clang, then run "
+        return Diagnosis("extension", "warning", text, f"{first}{_BUILD}")
+    well, told = output_of(python_command(_LOAD))
+    if not well:
+        return Diagnosis("extension", "error", f"{path} is not loaded: {last_line(told)}", _BUILD)
+    return Diagnosis("extension", "ok", f"loaded into DuckDB {told}, {path}")
+
+
+def check_worker() -> Diagnosis:
+    """Ask a question in a shell, with a worker of its own; where there is no shell, do not."""
+    try:
+        extension_path(), duckdb_program()
+    except OperationalError:
+        return Diagnosis("worker", "ok", "not asked: there is no shell that would start it")
+    folder = Path(tempfile.mkdtemp(prefix="thr"))  # a short path: a socket's has 107 bytes at most
+    try:
+        well, told = output_of(
+            [sys.executable, "-P", "-m", "thresher", "shell", "-csv", "-noheader", "-c", _ASK],
+            THRESHER_SOCKET=str(folder / "w.sock"),
+            THRESHER_IDLE="0.5",
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if well and told.splitlines()[-1:] == ["42"]:
+        return Diagnosis("worker", "ok", "a shell has asked it, and it answered")
+    text = f"a shell got no answer: {last_line(told)}"
+    return Diagnosis("worker", "error", text, "thresher shell -c \"FROM thresh('SELECT 42')\"")

@@ -1,0 +1,251 @@
+"""Every command as programs meet it: one JSON document on standard output, exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests_support_cli import QUERY, SETUP, document, process, thresher
+
+import thresher as driver
+from thresher.oracles.human_queue import Queue, Task
+
+FAILURE = {"type", "message", "note", "line", "column", "spent", "exit_code"}
+
+
+@pytest.fixture(scope="module")
+def db(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with two certificates, a recall target's the first."""
+    path = tmp_path_factory.mktemp("films") / "films.duckdb"
+    with driver.connect(path) as con:
+        con.execute(SETUP)
+        con.execute(QUERY)
+        con.execute("SELECT id FROM films WHERE is_good(id) AND id < 50")
+    return path
+
+
+def test_query(db: Path) -> None:
+    found = document("query", "--db", db, QUERY)
+    assert set(found) == {"columns", "rows", "n_changed", "certificates"}
+    assert found["columns"] == [
+        {"name": "id", "type": "BIGINT"},
+        {"name": "title", "type": "VARCHAR"},
+    ]
+    (certificate,) = found["certificates"]
+    assert certificate["n_returned"] == len(found["rows"])
+    assert found["rows"][0] == {"id": found["rows"][0]["id"], "title": found["rows"][0]["title"]}
+    assert found["n_changed"] is None
+
+
+def test_query_of_a_script_and_of_changes(tmp_path: Path) -> None:
+    found = document("query", "CREATE TABLE t (i INT); INSERT INTO t VALUES (1), (2)")
+    assert found == {"columns": [], "rows": [], "n_changed": 2, "certificates": []}
+    out = tmp_path / "x.json"
+    done = thresher("query", "SELECT 'é' AS a, [1] AS b, NULL AS c", "--json", "-o", out)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert json.loads(out.read_text())["rows"] == [{"a": "é", "b": [1], "c": None}]
+
+
+def test_a_script_tells_the_certificates_of_all_its_statements(db: Path) -> None:
+    found = document(
+        "query", "--db", db, f"{QUERY}; SELECT id FROM films WHERE is_good(id) AND id < 50"
+    )
+    assert [one["grade"] for one in found["certificates"]] == ["distribution-free", "exact"]
+
+
+@pytest.mark.parametrize(
+    ("sql", "code", "kind"),
+    [
+        ("SELECT 1;\nSELECT id FROM films\nWHERE is_god(id)", 1, "ProgrammingError"),
+        ("SELECT CASE WHEN i > 90000 THEN error('late') END FROM range(99999) r(i)", 1, None),
+        (
+            "SELECT id FROM films WHERE is_good(id) USING score RECALL TARGET 99.9% "
+            "ORACLE LIMIT 9 ON SHORTFALL FAIL",
+            3,
+            "ShortfallError",
+        ),
+        (
+            "SET thresher_oracle_limit = 10; SELECT id FROM films WHERE is_good(id)",
+            4,
+            "BudgetError",
+        ),
+    ],
+)
+def test_a_failure_is_a_document_too(db: Path, sql: str, code: int, kind: str | None) -> None:
+    found = document("query", "--db", db, "--labels", "none", sql, code=code)
+    assert set(found) == {"error"}
+    assert set(found["error"]) == FAILURE
+    assert found["error"]["exit_code"] == code
+    assert kind in (None, found["error"]["type"])
+    if kind == "ProgrammingError":
+        assert (found["error"]["line"], found["error"]["column"]) == (3, 7)
+    if kind == "ShortfallError":
+        assert found["error"]["spent"] == 9
+        assert "9 labels were bought" in found["error"]["note"]
+
+
+def test_an_interruption_is_one(tmp_path: Path) -> None:
+    (tmp_path / "stops.py").write_text(
+        "import os, signal\n"
+        "def stop(ids):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return [True for _ in ids]\n"
+    )
+    sql = """CREATE TEMP ORACLE stops(id BIGINT) RETURNS BOOLEAN
+        USING python WITH (function = 'stops:stop'); SELECT i FROM range(99) r(i) WHERE stops(i)"""
+    done = process("query", sql, "--json", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 130
+    assert json.loads(done.stdout)["error"]["type"] == "Interrupted"
+
+
+def test_explain(db: Path) -> None:
+    sql = """SET thresher_probability = 0.9;
+        SELECT id FROM films WHERE is_good(id) USING score RECALL TARGET .8"""
+    before = document("certificates", "--db", db)
+    (block,) = document("explain", "--db", db, sql)["blocks"]
+    assert set(block) >= {"query", "understood", "plan", "delta", "outlook"}
+    assert "0.9" in block["plan"]["needs"][0]["text"]
+    assert document("certificates", "--db", db) == before
+    found = document("explain", "SELECT 1")
+    assert (found["blocks"], found["then"]) == ([], "SELECT 1")
+    assert found["duckdb"][0]["name"]
+    failed = document("explain", "--db", db, "SELECT id\nFROM films WHERE is_god(id)", code=1)
+    assert (failed["error"]["line"], failed["error"]["column"]) == (2, 18)
+
+
+def test_explain_leaves_no_trace(tmp_path: Path) -> None:
+    with driver.connect(tmp_path / "x.duckdb", labels=None) as con:
+        con.execute(SETUP)
+    document("explain", "--db", tmp_path / "x.duckdb", QUERY)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.duckdb"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["explain", "CREATE TABLE t (i INT); SELECT 1"], "only SET, RESET, USE"),
+        (["explain", "EXPLAIN SELECT 1"], "leave EXPLAIN out"),
+        (["explain", " "], "holds no statement"),
+        (["explain", "--db", "absent.duckdb", "SELECT 1"], "there is no database absent.duckdb"),
+        (["query", "--json", "--format", "csv", "SELECT 1"], "not allowed with"),
+        (["query", "--no-prog", "SELECT 1"], "unrecognized arguments: --no-prog"),
+        (["oracles"], "required: --db"),
+        (["certificates", "--db", "absent"], "there is no label store absent.labels"),
+        (["certificates", "--labels", __file__, "a", "b"], "write one ID, or: verify ID"),
+        (["report", "--db", "absent"], "required: -o/--output"),
+        (["completion", "tcsh"], "invalid choice"),
+    ],
+)
+def test_wrong_usage(args: list[str], message: str) -> None:
+    done = thresher(*args)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+
+
+def test_oracles(db: Path) -> None:
+    found = document("oracles", "--db", db)
+    assert found == {
+        "oracles": [
+            {
+                "oracle": "is_good",
+                "arguments": "id BIGINT",
+                "returns": "BOOLEAN",
+                "provider": "column",
+            }
+        ],
+        "proxies": [],
+    }
+    one = document("oracles", "--db", db, "IS_GOOD")["oracle"]
+    assert (one["provider"], one["table"]) == ("column", "truth")
+    failed = document("oracles", "--db", db, "is_god", code=1)
+    assert "Did you mean 'is_good'?" in failed["error"]["message"]
+
+
+def test_certificates(db: Path) -> None:
+    listed = document("certificates", "--db", db)["certificates"]
+    assert set(listed[0]) == {
+        *("id", "made_at", "summary", "sql", "grade", "met"),
+        *("n_rows", "n_returned", "n_labels", "n_reused", "cost_usd"),
+    }
+    first = listed[0]["id"]
+    one = document("certificates", "--db", db, first[:5])["certificate"]
+    assert (one["id"], one["targets"]["recall"]) == (first, 0.8)
+    assert document("certificates", "--db", db, "last")["certificate"]["id"] == listed[-1]["id"]
+    verified = document("certificates", "--db", db, "verify", first)
+    assert (verified["id"], verified["ok"]) == (first, True)
+    assert set(verified["checks"][0]) == {"name", "claimed", "recomputed", "ok", "explanation"}
+    failed = document("certificates", "--db", db, "zzz", code=1)
+    assert "thresher certificates" in failed["error"]["message"]
+
+
+def test_a_certificate_that_claims_too_much_fails(db: Path, tmp_path: Path) -> None:
+    from thresher.labels import LabelStore
+
+    with driver.connect(db) as con:
+        first = con.execute("SHOW CERTIFICATES").fetchall()[0][0]
+    store, other = LabelStore(f"{db}.labels"), LabelStore(tmp_path / "forged.labels")
+    facts = store.certificate(first)
+    assert facts is not None
+    facts["bounds"]["recall"] = 0.99
+    other.keep_certificate(first, "forged", facts, store.certificate_labels(first))
+    store.close()
+    other.close()
+    found = document(
+        "certificates", "--labels", tmp_path / "forged.labels", "verify", first, code=1
+    )
+    assert not found["ok"]
+    shown = thresher("certificates", "--labels", tmp_path / "forged.labels", "verify", first)
+    assert shown.returncode == 1
+    assert f"certificate {first} DOES NOT HOLD" in shown.stdout
+
+
+def test_report(db: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    listed = document("certificates", "--db", db)["certificates"]
+    found = document("report", "--db", db, listed[0]["id"], "-o", out)
+    assert found == {"id": listed[0]["id"], "path": str(out)}
+    page = out.read_text()
+    assert page.lower().startswith("<!doctype html>")
+    assert listed[0]["id"] in page
+    document("report", "--db", db, "-o", out)
+    assert listed[-1]["id"] in out.read_text()
+    failed = document("report", "--db", db, "-o", tmp_path / "absent" / "x.html", code=1)
+    assert "cannot write" in failed["error"]["message"]
+
+
+def test_labels(db: Path, tmp_path: Path) -> None:
+    path, other = tmp_path / "x.parquet", tmp_path / "other.labels"
+    n_labels = document("labels", "export", "--db", db, path)["n_labels"]
+    assert n_labels > 50
+    taken = document("labels", "import", "--labels", other, path)
+    assert taken == {"n_new": n_labels, "n_present": 0, "n_conflicting": 0}
+    shown = document("labels", "gc", "--labels", other, "--oracle", "is_good", "--dry-run")
+    assert (shown["dropped"], shown["versions"][0]["n_labels"]) == (False, n_labels)
+    assert document("labels", "gc", "--labels", other, "--oracle", "is_good")["dropped"]
+    assert document("labels", "gc", "--labels", other, "--oracle", "is_good")["versions"] == []
+    (tmp_path / "bad").write_text("no Parquet")
+    failed = document("labels", "import", "--labels", other, tmp_path / "bad", code=1)
+    assert failed["error"]["type"] == "DataError"
+
+
+def test_label(tmp_path: Path) -> None:
+    queue = Queue(tmp_path / "spam.queue")
+    queue.ask(Task("v1", "is_spam", "Is it spam?", "boolean"), {"k1": {"text": "WINNER!!"}})
+    found = document("label", tmp_path / "spam.queue")
+    assert (found["n_items"], found["n_answered"]) == (1, 0)
+    assert found["waiting"] == [
+        {
+            "number": found["waiting"][0]["number"],
+            "oracle": "is_spam",
+            "question": "Is it spam?",
+            "kind": "boolean",
+            "labels": [],
+            "inputs": {"text": "WINNER!!"},
+        }
+    ]
+
+
+def test_extension() -> None:
+    found = document("extension", "sql")
+    assert found["sql"][0] == f"LOAD '{found['path']}'"
