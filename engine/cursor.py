@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import pyarrow as pa
 
 from thresher import errors
 from thresher.certificate import Certificate
 from thresher.duckdb_errors import translated
 from thresher.progress import ProgressEvent
+from thresher.row_values import Row
+from thresher.rows import BATCH, Rows
+from thresher.scope import Scope
 from thresher.session import Parameters
 
 if TYPE_CHECKING:
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Cursor"]
 
+_SHOWN = 20  # rows of a result that is shown
+_LINES = 10_000  # of a plan that `repr` shows: all
+_ALL = 2**62
+
 
 class Cursor:
     """Runs statements and holds the last result.
@@ -33,6 +39,14 @@ class Cursor:
     `InterfaceError`, as PEP 249 asks. What DuckDB answers to its own statements can be fetched: the
     number of rows that INSERT wrote, and no rows after CREATE TABLE.
 
+    The rows of a SELECT of DuckDB come as they are fetched, and need not fit into memory. Where
+    another statement runs on the connection before the last of them was fetched, up to 1 GiB of
+    them is kept meanwhile. The rows of a query of thresher are all there when `execute` returns.
+
+    Rows are fetched once, in whatever form: after ten rows by `fetchmany`, `df` has the others.
+    Whatever reads Arrow's PyCapsule interface, such as ``polars.DataFrame(cursor)`` or
+    ``pyarrow.table(cursor)``, reads a cursor.
+
     Attributes
     ----------
     arraysize : int
@@ -40,6 +54,8 @@ class Cursor:
     rowcount : int
         Rows that the last statement inserted, updated or deleted; -1 for a query, whose rows are
         only counted when they are fetched.
+    lastrowid : None
+        DuckDB does not tell it.
     certificates : tuple of Certificate
         What the last answer promises: one for each query block of thresher in the statement, the
         outermost last; empty when the statement was plain SQL.
@@ -47,9 +63,11 @@ class Cursor:
         What EXPLAIN says of a statement, as notebooks show it (`thresher.pages.plans`).
     """
 
+    lastrowid = None
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._relation: duckdb.DuckDBPyRelation | None = None
+        self._rows: Rows | None = None
         self._closed = self._fetched = False
         self._last: str | None = None  # the beginning of the last statement
         self.rowcount = -1
@@ -68,9 +86,9 @@ class Cursor:
         return self.certificates[-1] if self.certificates else None
 
     @property
-    def description(self) -> list[tuple[Any, ...]] | None:
+    def description(self) -> list[Row] | None:
         """Seven items per column (name, DuckDB type, five times None), or None without rows."""
-        return None if self._relation is None else self._relation.description
+        return None if self._rows is None else self._rows.description
 
     def __enter__(self) -> Cursor:
         return self
@@ -83,13 +101,13 @@ class Cursor:
     ) -> None:
         self.close()
 
-    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+    def __iter__(self) -> Iterator[Row]:
         while (row := self.fetchone()) is not None:
             yield row
 
     def close(self) -> None:
         """Forget the result; the cursor cannot be used again."""
-        self._closed, self._relation = True, None
+        self._closed, self._rows = True, None
 
     def execute(
         self,
@@ -97,6 +115,7 @@ class Cursor:
         parameters: Parameters = None,
         *,
         on_progress: Callable[[ProgressEvent], object] | None = None,
+        frames: Mapping[str, object] | None = None,
     ) -> Cursor:
         """Run a statement, or a script of several whose last result is kept.
 
@@ -111,6 +130,10 @@ class Cursor:
             of labels, at most four times a second within a stage, always in the thread that called
             `execute`. What it raises ends the statement, as an interruption does, and is raised by
             `execute`.
+        frames : mapping of str to object, optional
+            Frames of pandas or polars, Arrow data or relations of DuckDB that the statement may
+            read as tables, by name. Variables of the caller are found without it. A table of the
+            database goes before a frame of its name.
 
         Returns
         -------
@@ -123,13 +146,32 @@ class Cursor:
             The statement failed; ``spent`` tells how many labels were bought before.
         InterruptedQueryError
             It was stopped by `cancel`; what it had bought is kept.
+        InterfaceError
+            The cursor is closed, or the connection is at work.
+
+        Examples
+        --------
+        >>> import thresher
+        >>> cursor = thresher.connect().cursor()
+        >>> cursor.execute("SELECT $a + $b AS c", {"a": 1, "b": 2}).dicts()
+        [{'c': 3}]
         """
+        from thresher.scope import frames_of
+
+        return self._execute(sql, parameters, on_progress, frames_of(frames))
+
+    def _execute(
+        self,
+        sql: str,
+        parameters: Parameters,
+        on_progress: Callable[[ProgressEvent], object] | None,
+        scope: Scope,
+    ) -> Cursor:
         self._check()
-        self._relation, self.certificates, self.rowcount = None, (), -1
-        self.plan = None
+        self._rows, self.certificates, self.rowcount, self.plan = None, (), -1, None
         self._last = textwrap.shorten(sql, 40, placeholder=" ...")
-        outcome = self._connection._run(sql, parameters, on_progress)
-        self._relation, self.certificates = outcome.relation, outcome.certificates
+        outcome = self._connection._run(sql, parameters, on_progress, scope)
+        self._rows, self.certificates = outcome.rows, outcome.certificates
         self._fetched, self.rowcount, self.plan = False, outcome.rowcount, outcome.plan
         return self
 
@@ -144,40 +186,112 @@ class Cursor:
         self._check()
         self._connection._session.interrupts.cancel()
 
-    def executemany(self, sql: str, parameters: Sequence[Parameters]) -> Cursor:
-        """Run one statement once per set of parameters; `rowcount` is of all of them."""
+    def executemany(self, sql: str, parameters: Iterable[Parameters]) -> Cursor:
+        """Run one statement once per set of parameters; `rowcount` is of all of them.
+
+        Each is committed by itself unless a transaction was begun, in which many rows are inserted
+        faster too. For very many, insert from a frame: ``INSERT INTO t SELECT * FROM frame``.
+        """
         counts = [self.execute(sql, values).rowcount for values in parameters]
         self.rowcount = -1 if not counts or min(counts) < 0 else sum(counts)
         return self
 
-    def fetchone(self) -> tuple[Any, ...] | None:
+    def fetchone(self) -> Row | None:
         """Return the next row, or None after the last."""
-        rows = self.fetchmany(1)
+        rows = self._result().take(1)
         return rows[0] if rows else None
 
-    def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
+    def fetchmany(self, size: int | None = None) -> list[Row]:
         """Return the next `size` (by default `arraysize`) rows."""
-        relation = self._result()
-        if self._fetched:
-            return []
-        with translated():
-            rows = relation.fetchmany(self.arraysize if size is None else size)
-        # A relation that is read past its end would run its query again.
-        self._fetched = not rows
-        return rows
+        return self._result().take(self.arraysize if size is None else size)
 
-    def fetchall(self) -> list[tuple[Any, ...]]:
+    def fetchall(self) -> list[Row]:
         """Return all rows that are left."""
-        rows = []
-        while more := self.fetchmany(65_536):
-            rows += more
-        return rows
+        return self._result().take(_ALL)
 
-    def fetch_arrow_table(self) -> pa.Table:
-        """Return the whole result as an Arrow table; its metadata holds the certificate."""
+    def dicts(self) -> list[dict[str, Any]]:
+        """Return all rows that are left, each as a dict by column.
+
+        Raises
+        ------
+        InterfaceError
+            Two columns have one name.
+        """
+        names = [column[0] for column in self._result().description]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise errors.InterfaceError(
+                f"two columns are called {twice}: give one an alias, as in {twice} AS other"
+            )
+        return [dict(zip(names, row, strict=True)) for row in self.fetchall()]
+
+    def to_arrow_table(self) -> pa.Table:
+        """Return the rows that are left as an Arrow table; its metadata holds the certificate."""
+        rows = self._whole()
+        table = rows.table()
+        return table.replace_schema_metadata(self._metadata(rows.schema))
+
+    fetch_arrow_table = arrow = to_arrow_table
+
+    def to_arrow_reader(self, rows_per_batch: int = BATCH) -> pa.RecordBatchReader:
+        """Return the rows that are left as a reader of Arrow record batches.
+
+        Parameters
+        ----------
+        rows_per_batch : int
+            Most rows of a batch, at least 1; larger ones than 65,536 are not made.
+
+        Notes
+        -----
+        The certificate is in the metadata of its schema. A large result of DuckDB is read as the
+        reader is; the next statement on this connection ends it, and what reads it further gets an
+        error.
+        """
+        if rows_per_batch < 1:
+            raise errors.InterfaceError(f"rows_per_batch must be at least 1, got {rows_per_batch}")
+        rows = self._whole()
+        schema = rows.schema.with_metadata(self._metadata(rows.schema))
+        return pa.RecordBatchReader.from_batches(schema, _cut(rows.batches(), rows_per_batch))
+
+    fetch_record_batch = to_arrow_reader
+
+    def __arrow_c_schema__(self) -> object:
+        """Return the schema, by Arrow's PyCapsule interface."""
+        return self._result().schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Return the rows that are left as a stream, by Arrow's PyCapsule interface."""
+        return self.to_arrow_reader().__arrow_c_stream__(requested_schema)
+
+    def df(self) -> pd.DataFrame:
+        """Return the rows that are left as a pandas frame, as DuckDB makes it."""
         with translated():
-            table = self._whole().to_arrow_table()
-        return table.replace_schema_metadata(self._metadata(table.schema))
+            return self._whole().relation().df()
+
+    fetchdf = df
+
+    def pl(self) -> pl.DataFrame:
+        """Return the rows that are left as a polars frame."""
+        import polars
+
+        found = polars.from_arrow(self._whole().table())
+        assert isinstance(found, polars.DataFrame)  # of a table
+        return found
+
+    def preview(self, limit: int = _SHOWN) -> tuple[pa.Table, bool]:
+        """Return the next rows, which stay to be fetched, and whether there are more of them.
+
+        Parameters
+        ----------
+        limit : int
+            Most rows, at least 0.
+
+        Returns
+        -------
+        table : pyarrow.Table
+        more : bool
+        """
+        return self._result().peek(limit)
 
     def _metadata(self, schema: pa.Schema) -> dict[bytes, bytes]:
         found = dict(schema.metadata or {})
@@ -185,51 +299,82 @@ class Cursor:
             found[b"thresher.certificate"] = self.certificate.to_json().encode()
         return found
 
-    def fetch_record_batch(self, rows_per_batch: int = 65_536) -> pa.RecordBatchReader:
-        """Return the result as a reader of Arrow record batches, the certificate in its schema."""
-        with translated():
-            reader = self._whole().to_arrow_reader(rows_per_batch)
-        schema = reader.schema.with_metadata(self._metadata(reader.schema))
-        return pa.RecordBatchReader.from_batches(schema, reader)
-
-    def fetchdf(self) -> pd.DataFrame:
-        """Return the whole result as a pandas frame."""
-        with translated():
-            return self._whole().df()
-
-    def pl(self) -> pl.DataFrame:
-        """Return the whole result as a polars frame."""
-        with translated():
-            return self._whole().pl()
-
     def setinputsizes(self, sizes: object) -> None:
         """Do nothing, as PEP 249 allows."""
 
     def setoutputsize(self, size: int, column: int | None = None) -> None:
         """Do nothing, as PEP 249 allows."""
 
+    def __repr__(self) -> str:
+        from thresher.pages import results  # what shows things is loaded when they are shown
+
+        said = self._said()
+        if said:
+            return said
+        if self.plan is not None:
+            return results.lines(self.preview(_LINES)[0])
+        return results.text(*self.preview(), self._result().types, self.certificates)
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        from thresher.pages import results
+
+        said = self._said()
+        if said:
+            return f"<p>{escape(said)}</p>"
+        types = self._result().types
+        return results.html(*self.preview(), types, self.certificates, self.plan)
+
+    def _repr_mimebundle_(
+        self,
+        include: object = None,  # noqa: ARG002 - the notebook chooses among both
+        exclude: object = None,  # noqa: ARG002
+    ) -> dict[str, str]:
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}
+
+    def _said(self) -> str:
+        """Say in a line what there is to show where it is no rows."""
+        try:
+            self._check()
+            if self._last is not None and self._rows is None:
+                counted = f"{self.rowcount:,} rows" if self.rowcount >= 0 else "done"
+                return f"<thresher.Cursor: {self._last}: {counted}>"
+            if self._result().given and not self.preview(1)[0].num_rows:
+                return f"<thresher.Cursor: {self._last}: all rows have been fetched>"
+        except errors.Error as error:
+            return f"<thresher.Cursor: {error.message}>"
+        return ""
+
     def _check(self) -> None:
         if self._closed:
             raise errors.InterfaceError("the cursor is closed; make another with cursor()")
         self._connection._check()
 
-    def _whole(self) -> duckdb.DuckDBPyRelation:
+    def _whole(self) -> Rows:
         """Hand out the rows in one piece, once."""
-        relation = self._result()
+        rows = self._result()
         if self._fetched:
             raise errors.InterfaceError(
                 "the rows of this result have been fetched; run the statement again"
             )
         self._fetched = True
-        return relation
+        return rows
 
-    def _result(self) -> duckdb.DuckDBPyRelation:
+    def _result(self) -> Rows:
         self._check()
-        if self._relation is None and self._last is None:
+        if self._rows is None and self._last is None:
             raise errors.InterfaceError("there are no rows: execute() a statement first")
-        if self._relation is None:
+        if self._rows is None:
             raise errors.InterfaceError(
                 f"there are no results to fetch: {self._last} returns none. Fetch after a SELECT; "
                 "`description` is None where there is nothing to fetch."
             )
-        return self._relation
+        return self._rows
+
+
+def _cut(batches: Iterable[pa.RecordBatch], most: int) -> Iterator[pa.RecordBatch]:
+    """Cut batches so that none has more rows."""
+    for batch in batches:
+        for start in range(0, batch.num_rows, most):
+            yield batch.slice(start, most)

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from thresher import errors, plan
 from thresher.cursor import Cursor
+from thresher.duckdb_errors import translated
+from thresher.kept import Kept
 from thresher.labels import LabelStore
 from thresher.progress import ProgressEvent, ProgressSink
+from thresher.scope import Scope, frames_of
 from thresher.session import Outcome, Parameters, Session
 from thresher.settings import Settings
 from thresher.sql import split
-
-if TYPE_CHECKING:
-    from thresher.labels_transfer import Imported
-    from thresher.verdicts import Finding
-    from thresher.verify import Verification
 
 __all__ = ["Connection", "Cursor"]
 
@@ -31,13 +29,22 @@ def _callable(name: str, function: object) -> None:
         raise errors.InterfaceError(f"the function of {name} must be callable, got {function!r}")
 
 
-class Connection:
+class Connection(Kept):
     """A connection; made by `connect`.
+
+    A ``with`` block ends with a closed connection, whether it ended with an error or not. As
+    DuckDB has it, each statement is committed by itself unless `begin` was called; what was begun
+    and not committed by then is undone. Labels stay in any case: they are paid for.
+
+    A connection does one thing at a time. A second thread that uses it meanwhile, or a function
+    that a statement calls, is refused with `InterfaceError`: give each thread a connection of its
+    own. Several connections to one file share it within a process.
 
     Attributes
     ----------
     connection : duckdb.DuckDBPyConnection
-        The DuckDB connection beneath, for everything that is DuckDB's.
+        The DuckDB connection beneath, for everything that is DuckDB's. Who has asked for it may
+        run statements that are not seen here, so that results are held in memory from then on.
     """
 
     Warning = errors.Warning
@@ -59,13 +66,20 @@ class Connection:
         sink: ProgressSink | None = None,
     ) -> None:
         self._beneath, self._store, self._closed = connection, store, False
-        self._settings = settings
+        self._settings, self._apart = settings, True
+        self._lock = threading.Lock()
         self._session = Session(connection, store, settings, sink)
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
         """The DuckDB connection beneath."""
         self._check()
+        if self._apart and self._lock.acquire(blocking=False):
+            try:
+                self._session.settle()
+            finally:
+                self._lock.release()
+        self._apart = False
         return self._beneath
 
     def __enter__(self) -> Connection:
@@ -88,10 +102,10 @@ class Connection:
         InterfaceError
             They are closed, as PEP 249 has it. A ``with`` block may end with a closed connection.
         """
-        self._check()
-        self._closed = True
-        self._beneath.close()
-        self._store.close()
+        with self._alone():
+            self._closed = True
+            self._session.close()
+            self._store.close()
 
     def cursor(self) -> Cursor:
         """Return a cursor; all cursors share this connection, its temporary tables included."""
@@ -104,9 +118,29 @@ class Connection:
         parameters: Parameters = None,
         *,
         on_progress: Callable[[ProgressEvent], object] | None = None,
+        frames: Mapping[str, object] | None = None,
     ) -> Cursor:
-        """Run a statement, or a script of several, and return a cursor over the last result."""
-        return self.cursor().execute(sql, parameters, on_progress=on_progress)
+        """Run a statement, or a script of several, and return a cursor over the last result.
+
+        See `Cursor.execute`.
+        """
+        return self.cursor().execute(sql, parameters, on_progress=on_progress, frames=frames)
+
+    def executemany(self, sql: str, parameters: Iterable[Parameters]) -> Cursor:
+        """Run one statement once per set of parameters; see `Cursor.executemany`."""
+        return self.cursor().executemany(sql, parameters)
+
+    def register(self, name: str, frame: object) -> None:
+        """Let statements of this connection read a frame or Arrow data as a table of this name."""
+        with self._alone(), translated():
+            self._session.settle()
+            self._beneath.register(name, frame)
+
+    def unregister(self, name: str) -> None:
+        """Forget what was registered under this name, if anything was."""
+        with self._alone(), translated():
+            self._session.settle()
+            self._beneath.unregister(name)
 
     def interrupt(self) -> None:
         """Do what Ctrl-C does to the statement that runs, from another thread.
@@ -118,15 +152,20 @@ class Connection:
         self._check()
         self._session.interrupts.interrupt()
 
+    def begin(self) -> None:
+        """Begin a transaction: statements are committed together, by `commit`, or not at all."""
+        with self._alone():
+            self._session.execute("BEGIN")
+
     def commit(self) -> None:
         """Commit the transaction, if one was begun."""
-        self._check()
-        self._session.end_transaction("COMMIT")
+        with self._alone():
+            self._session.end_transaction("COMMIT")
 
     def rollback(self) -> None:
         """Undo the transaction, if one was begun. Labels stay: they are paid for."""
-        self._check()
-        self._session.end_transaction("ROLLBACK")
+        with self._alone():
+            self._session.end_transaction("ROLLBACK")
 
     def create_oracle(
         self,
@@ -171,7 +210,7 @@ class Connection:
         made = plan.CreateOracle(
             "", name, tuple(args.items()), returns, "python", options, replace=True, temporary=True
         )
-        self._session.create(made, function)
+        self._create(made, function)
 
     def create_proxy(
         self,
@@ -197,157 +236,61 @@ class Connection:
         self._check()
         _callable(name, function)
         made = plan.CreateProxy("", name, oracle, "python", options, replace=True, temporary=True)
-        self._session.create(made, function)
+        self._create(made, function)
 
-    def audit(
-        self,
-        query: str,
-        answer: object,
-        *,
-        key: str,
-        recall: float | None = None,
-        precision: float | None = None,
-        limit: int | None = None,
-        probability: float | None = None,
-        seed: int | None = None,
-    ) -> list[Finding]:
-        """Test how good an answer of any system is, on rows drawn afresh.
-
-        Parameters
-        ----------
-        query : str
-            What the answer should be: a SELECT whose WHERE calls an oracle, without targets. Scores
-            in USING make the audit sharper.
-        answer : str, pyarrow.Table, DataFrame or sequence
-            The answer: a relation in SQL, or a table, with the column `key`; or the keys.
-        key : str
-            Column of the query's FROM, and of the answer, that tells the rows.
-        recall, precision : float, optional
-            What is claimed of the answer, in (0, 1].
-        limit : int, optional
-            Most labels to buy, at least 1; None: the setting ``default_budget``.
-        probability : float, optional
-            With which all findings hold together, in (0, 1); None: the setting ``probability``,
-            or a part of the session's (``session_probability``), as for any statement.
-        seed : int, optional
-            Of the draws. It must not have been chosen after seeing labels.
-
-        Returns
-        -------
-        list of Finding
-            Limits and a verdict for recall and for precision.
-
-        Raises
-        ------
-        ProgrammingError
-            The query calls no oracle, or has targets of its own; the key is no column; a number is
-            out of its range; or more probability is asked for than is left of the session's.
-        DataError
-            A key of the answer is no row that the query is about.
-        BudgetError
-            `limit` is above the setting ``oracle_limit``.
-
-        Notes
-        -----
-        The same audit of the same answer draws the same rows again and finds their labels in the
-        store: to test an answer twice, give another `seed`. Theorems U1 to U3 in the guarantees of
-        audits.
-
-        Examples
-        --------
-        >>> import thresher
-        >>> con = thresher.connect(config={"seed": 1})
-        >>> con.create_oracle("is_even", lambda n: [i % 2 == 0 for i in n], args=["BIGINT"])
-        >>> found = con.audit(
-        ...     "SELECT i FROM range(1000) r(i) WHERE is_even(i)",
-        ...     list(range(0, 400, 2)),
-        ...     key="i",
-        ...     recall=0.9,
-        ...     limit=300,
-        ... )
-        >>> [(f.claim, f.verdict) for f in found]
-        [('recall', 'refuted'), ('precision', 'no claim')]
-        """
-        from thresher.given_answers import GivenAnswer, named
-
-        self._check()
-        with named(self._beneath, answer, key) as relation:
-            given = GivenAnswer(key, relation, recall, precision, limit, probability, seed)
-            return self._session.executor.audit_answer(query, given)
-
-    def export_labels(self, path: str | Path) -> int:
-        """Write every label of the store into a Parquet file and return how many they are."""
-        from thresher.labels_transfer import export_labels
-
-        self._check()
-        return export_labels(self._store, path)
-
-    def import_labels(self, path: str | Path) -> Imported:
-        """Take the labels of a Parquet file into the store; an answer that it has stays.
-
-        Raises
-        ------
-        OperationalError
-            The file cannot be read.
-        DataError
-            It is no file of labels.
-        """
-        from thresher.labels_transfer import import_labels
-
-        self._check()
-        return import_labels(self._store, path)
-
-    def label_log(self, certificate: str) -> pa.Table:
-        """Return the label log that the store keeps for a certificate, by its identity.
-
-        Raises
-        ------
-        ProgrammingError
-            There is no such certificate.
-        """
-        self._facts(certificate)
-        return self._store.certificate_labels(certificate)
-
-    def verify(self, certificate: str) -> Verification:
-        """Derive every bound of a stored certificate again, from its label log alone.
-
-        Raises
-        ------
-        ProgrammingError
-            There is no such certificate.
-        """
-        from thresher.verify import verify  # scipy.stats takes a second to load
-
-        return verify(self._facts(certificate), self._store.certificate_labels(certificate))
-
-    def _facts(self, certificate: str) -> dict[str, Any]:
-        self._check()
-        facts = self._store.certificate(certificate)
-        if facts is None:
-            raise errors.ProgrammingError(
-                f"there is no certificate {certificate} in the label store. SHOW CERTIFICATES "
-                "lists them."
-            )
-        return facts
+    def _create(
+        self, made: plan.CreateOracle | plan.CreateProxy, function: Callable[..., Any]
+    ) -> None:
+        with self._alone():
+            self._session.settle()
+            self._session.create(made, function)
 
     def _run(
         self,
         sql: str,
         parameters: Parameters,
         on_progress: Callable[[ProgressEvent], object] | None = None,
+        scope: Scope | None = None,
     ) -> Outcome:
-        self._check()
         outcome = Outcome(None)
         fragments = split(sql)
         if not fragments:
             raise errors.ProgrammingError("there is no statement to run")
-        for fragment in fragments:
-            try:
-                with self._session.executor.told(on_progress):
-                    outcome = self._session.execute(fragment.text, parameters)
-            except errors.Error as error:
-                raise error.within(sql, fragment.text, fragment.offset) from error.__cause__
+        scope = frames_of() if scope is None else scope
+        with self._alone(), self._session.executor.told(on_progress):
+            for n, fragment in enumerate(fragments, 1):
+                last = n == len(fragments)
+                try:
+                    outcome = self._session.execute(
+                        fragment.text, parameters, scope=scope,
+                        read=last, stream=last and self._apart,
+                    )  # fmt: skip
+                except errors.Error as error:
+                    raise error.within(sql, fragment.text, fragment.offset) from error.__cause__
+        if outcome.rows is not None:
+            outcome.rows.reading = self._reading
         return outcome
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Do one thing at a time."""
+        self._check()
+        if not self._lock.acquire(blocking=False):
+            raise errors.InterfaceError(
+                "this connection is at work: another thread uses it, or the statement that runs "
+                "has called this function. Threads may share the module and not connections: open "
+                "another with connect(), which may be to the same file."
+            )
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Read more rows of a result, as a statement that can be interrupted."""
+        with self._alone(), self._session.interrupts.handled():
+            yield
 
     def _check(self) -> None:
         if self._closed:

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import duckdb
+import pyarrow as pa
 
 from thresher import errors
 from thresher.sql.names import Names
 
-__all__ = ["translated"]
+__all__ = ["stream_errors", "translated"]
 
 _KINDS: tuple[tuple[type[Exception], type[errors.Error]], ...] = (
     (duckdb.IntegrityError, errors.IntegrityError),
@@ -35,7 +36,22 @@ _UNGROUPED = re.compile(r'ANY_VALUE\("?__thresher_')
 _NOT_A_NUMBER = re.compile(
     r"""Could not convert string '("(.*)" is (?:over )?.*)' to DOUBLE""", re.DOTALL
 )
+_NO_FRAME = re.compile(r'Python Object "(\w+)" of type "\w+" found on line')
+_STREAMED = re.compile(r"([A-Za-z]+(?: [A-Za-z]+)*) Error: ")
 _ALIKE = 0.75  # one letter of four
+
+
+@contextmanager
+def stream_errors() -> Iterator[None]:
+    """Turn errors of an Arrow stream, which keep DuckDB's text alone, into `thresher.errors`."""
+    with translated():
+        try:
+            yield
+        except (OSError, pa.ArrowException) as error:
+            named = _STREAMED.match(str(error))
+            name = named[1].title().replace(" ", "") if named else ""
+            theirs = getattr(duckdb, f"{name}Exception", None) or duckdb.OperationalError
+            raise theirs(str(error)) from None
 
 
 @contextmanager
@@ -61,7 +77,7 @@ def translated(
     except duckdb.Error as error:
         kind = next((ours for theirs, ours in _KINDS if isinstance(error, theirs)), None)
         kind = kind or errors.DatabaseError
-        text = str(error)
+        text = _found_inside(str(error))
         meant = _meant(text, sql, names) if sql is not None and names is not None else None
         if meant is not None:
             raise meant from error
@@ -80,6 +96,12 @@ def translated(
         message = message.removesuffix("Candidate bindings:").strip()
         offset, length = _place(message, sql)
         raise kind(message, sql=sql, offset=offset, length=length) from error
+
+
+def _found_inside(text: str) -> str:
+    """Say of a variable of ours, which DuckDB saw, that there is no table of its name."""
+    found = _NO_FRAME.search(text)
+    return text if found is None else f"Catalog Error: Table with name {found[1]} does not exist!"
 
 
 def _meant(text: str, sql: str, names: Names) -> errors.ProgrammingError | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +17,16 @@ from thresher.catalog import Catalog
 from thresher.certificate import Certificate
 from thresher.declared_beside import declared_beside, take_beside
 from thresher.duckdb_errors import translated
-from thresher.errors import InterfaceError
+from thresher.errors import InterfaceError, ProgrammingError
 from thresher.executor import Executor
 from thresher.interrupts import Interrupts
 from thresher.labels import LabelStore
 from thresher.models import Models
 from thresher.prepared import Prepared
 from thresher.progress import ProgressSink
+from thresher.row_values import RowValues, fits_arrow
+from thresher.rows import Rows
+from thresher.scope import Lent, Scope
 from thresher.settings import Settings
 from thresher.showing import describe, set_setting, show, show_setting
 from thresher.sql import parse
@@ -46,19 +51,22 @@ class Outcome:
     Parameters
     ----------
     relation : duckdb.DuckDBPyRelation or None
-        The rows, materialised; None where there are none.
+        The rows; None where there are none. They are materialised unless `rows` are given.
     answered : tuple of Answered
         One for each query of ours in the statement, the last one of the outermost.
     rowcount : int
         Rows inserted, updated or deleted; -1 for everything else.
     plan : Plan or None
         What EXPLAIN says, for a page.
+    rows : Rows or None
+        The rows as they are read, where that was asked for.
     """
 
     relation: duckdb.DuckDBPyRelation | None
     answered: tuple[Answered, ...] = ()
     rowcount: int = -1
     plan: Plan | None = None
+    rows: Rows | None = None
 
     @property
     def certificates(self) -> tuple[Certificate, ...]:
@@ -95,32 +103,110 @@ class Session:
         self.catalog = Catalog(connection, settings)
         self.models = Models(connection, self.catalog, settings, folder)
         self._prepared = Prepared(connection)
+        self._lent = Lent(connection)
+        self._beside: duckdb.DuckDBPyConnection | None = None
+        self._live: weakref.ref[Rows] | None = None
         self.interrupts = Interrupts(connection)
         self.executor = Executor(
             connection, store, settings, self.catalog, self.models, self.interrupts, sink
         )
 
-    def execute(self, sql: str, parameters: Parameters = None) -> Outcome:
+    def execute(
+        self,
+        sql: str,
+        parameters: Parameters = None,
+        *,
+        read: bool = False,
+        stream: bool = False,
+        scope: Scope | None = None,
+    ) -> Outcome:
         """Run one statement.
+
+        Parameters
+        ----------
+        sql : str
+            The statement.
+        parameters : sequence or mapping, optional
+            Values for its parameters.
+        read : bool
+            Whether the rows are to be read through `Outcome.rows`.
+        stream : bool
+            Whether they may then come from DuckDB as they are read.
+        scope : callable, optional
+            Finds the user's frames by name.
 
         Raises
         ------
         DatabaseError
             Any failure, as a PEP 249 error of `thresher.errors`.
         """
-        with self.interrupts.handled():
+        with self.interrupts.handled(), self._lending():
             with translated():
+                self.settle()
                 self.catalog.refresh()
                 sql, parameters = self._prepared.called(sql, parameters)
                 if not sql:
                     return Outcome(None)
+                self._lent.lend(sql, scope)
                 statement = parse(sql, self.catalog, parameters)
                 offer_store(self.connection, self.store, sql)
             plain = isinstance(statement, plan.Passthrough)
             with translated(sql, self.catalog, rewritten=not plain):
                 if isinstance(statement, plan.Passthrough):
-                    return self._duckdb(statement.sql, parameters)
-                return self._ours(statement)
+                    outcome = self._duckdb(statement.sql, parameters, lazy=stream)
+                else:
+                    self._lent.keep_still()
+                    outcome = self._ours(statement)
+                if read and outcome.relation is not None:
+                    streamed = stream and isinstance(statement, plan.Passthrough)
+                    rows = self._rows_of(outcome.relation, streamed=streamed)
+                    outcome = replace(outcome, rows=rows)
+                return outcome
+
+    @contextmanager
+    def _lending(self) -> Iterator[None]:
+        """Take frames of the user's back when a statement ends, or has its last row read."""
+        try:
+            yield
+        except ProgrammingError as error:
+            raise self._lent.explained(error) from error.__cause__
+        finally:
+            if self._live is None:
+                self._lent.take_back()
+
+    def _rows_of(self, relation: duckdb.DuckDBPyRelation, *, streamed: bool) -> Rows:
+        rows = Rows(relation, self.beside, self.interrupts.apart)
+        if rows.live and streamed:
+            self._live, rows.ended = weakref.ref(rows), self._ended
+        return rows
+
+    def _ended(self) -> None:
+        self._live = None
+        self._lent.take_back()
+
+    def settle(self) -> None:
+        """Make room for another statement: a result that is still being read is set aside."""
+        rows = None if self._live is None else self._live()
+        if rows is not None:
+            rows.set_aside()
+        self._ended()
+
+    def settled(self) -> duckdb.DuckDBPyConnection:
+        """Return the connection, with no result open on it."""
+        self.settle()
+        return self.connection
+
+    def beside(self) -> duckdb.DuckDBPyConnection:
+        """Return a connection to the same database for what must not disturb a result."""
+        if self._beside is None:
+            self._beside = self.connection.cursor()
+        return self._beside
+
+    def close(self) -> None:
+        """Close the connections to the database; what was read of a result stays with it."""
+        if self._beside is not None:
+            self._beside.close()
+        self.connection.close()
 
     def _ours(self, statement: plan.Statement) -> Outcome:
         if isinstance(statement, plan.SelectionQuery):
@@ -181,7 +267,7 @@ class Session:
         from thresher.verdicts import as_table
 
         findings = self.executor.audit(statement)
-        return Outcome(self.connection.from_arrow(as_table(findings)))
+        return Outcome(self.connection.from_arrow(as_table(findings)).execute())
 
     def create(
         self,
@@ -222,19 +308,21 @@ class Session:
     def end_transaction(self, how: str) -> None:
         """COMMIT or ROLLBACK if a transaction was begun."""
         with translated():
+            self.settle()
             if begun(self.connection):
                 self.connection.execute(how)
 
-    def _duckdb(self, sql: str, parameters: Parameters) -> Outcome:
+    def _duckdb(self, sql: str, parameters: Parameters, *, lazy: bool = False) -> Outcome:
         statements = self.connection.extract_statements(sql)
         if [one.type for one in statements] == [duckdb.StatementType.SELECT]:
             relation = self.connection.sql(sql, params=parameters)
-            if relation is not None:
+            if relation is not None and not lazy:
                 relation.execute()
             return Outcome(relation)
         done = self.connection.execute(sql, parameters)
         if done.description is None:
             return Outcome(None)
+        kinds_of = [str(column[1]) for column in done.description]
         table = done.to_arrow_table()
         kinds = set(statements[-1].expected_result_type)  # a PIVOT begins with others
         if duckdb.ExpectedResultType.CHANGED_ROWS in kinds and not _returning(sql):
@@ -242,7 +330,10 @@ class Session:
             return Outcome(None, rowcount=count)
         if kinds == {duckdb.ExpectedResultType.NOTHING}:
             return Outcome(None)
-        return Outcome(self.connection.from_arrow(table))
+        if not all(map(fits_arrow, kinds_of)):
+            return Outcome(self.connection.from_arrow(table).execute())
+        values = RowValues(table.column_names, kinds_of, self.beside)
+        return Outcome(values.relation(table).execute())
 
     def _explain(self, statement: plan.Explain) -> Outcome:
         from thresher.explain import drawn, written  # brings scipy, which plain SQL does not need
@@ -259,7 +350,7 @@ class Session:
 
     def _rows(self, columns: Mapping[str, Sequence[str | None]]) -> duckdb.DuckDBPyRelation:
         arrays = {name: pa.array(values, pa.string()) for name, values in columns.items()}
-        return self.connection.from_arrow(pa.table(arrays))
+        return self.connection.from_arrow(pa.table(arrays)).execute()
 
 
 def _returning(sql: str) -> bool:

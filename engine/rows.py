@@ -1,0 +1,231 @@
+"""The rows of one statement, read once: by the row, as Arrow batches, or looked at beforehand."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from thresher.duckdb_errors import stream_errors
+from thresher.errors import Error, OperationalError
+from thresher.row_values import Row, RowValues, fits_arrow
+
+__all__ = ["BATCH", "Rows"]
+
+BATCH = 65_536
+"""Rows that DuckDB is asked for at a time."""
+_SLICE = 2_048  # rows that are made into Python objects at a time
+_ASIDE = 2**30  # bytes of a result that are kept while another statement runs
+
+Beside = Callable[[], duckdb.DuckDBPyConnection]
+Reading = Callable[[], AbstractContextManager[object]]
+
+
+class Rows:
+    """The rows of one statement.
+
+    A SELECT of DuckDB is read as it is asked for, so that a result may be larger than memory.
+    What DuckDB cannot give as Arrow without loss is read at once.
+
+    Parameters
+    ----------
+    relation : duckdb.DuckDBPyRelation
+        The statement, whether it was executed or not.
+    beside : callable
+        Returns a connection to the same database on which no result of the user's is open.
+    read : callable
+        Calls a function that waits for DuckDB so that Ctrl-C is heard.
+
+    Attributes
+    ----------
+    description : list of tuple
+        As PEP 249 has it.
+    types : list of str
+        DuckDB's name of the type of each column.
+    reading : callable
+        Gives a context in which more rows may be read from DuckDB.
+    given : bool
+        Whether rows have been handed out.
+    """
+
+    def __init__(
+        self,
+        relation: duckdb.DuckDBPyRelation,
+        beside: Beside,
+        read: Callable[[Callable[[], Any]], Any] = lambda job: job(),
+    ) -> None:
+        self.description: list[Row] = relation.description
+        self.types = [str(kind) for kind in relation.types]
+        self.reading: Reading = nullcontext
+        self.given = False
+        self._wait = read
+        self._values = RowValues(relation.columns, self.types, beside)
+        self._ahead: deque[pa.RecordBatch] = deque()
+        self._made: list[Row] = []  # Python rows of `_batch`, handed out up to `_at`
+        self._at = 0
+        self._batch: pa.RecordBatch | None = None
+        self._source: pa.RecordBatchReader | None = None
+        self._streamed = False
+        self._broken: str | None = None
+        self.ended: Callable[[], object] = lambda: None
+        if all(map(fits_arrow, self.types)):
+            self._source = relation.to_arrow_reader(BATCH)
+            self.schema = self._source.schema
+            self._read()
+        else:
+            self._made = relation.fetchall()
+            self._batch = _inferred(relation.columns, self._made)
+            self.schema = self._batch.schema
+
+    @property
+    def live(self) -> bool:
+        """Whether DuckDB still holds rows of it."""
+        return self._source is not None
+
+    def take(self, n: int) -> list[Row]:
+        """Return the next `n` rows, or those that are left."""
+        self.given = True
+        found = self.ready(n)
+        while len(found) < n and self._make(n - len(found)):
+            found += self.ready(n - len(found))
+        return found
+
+    def ready(self, n: int) -> list[Row]:
+        """Return as many of the next `n` rows as are Python objects already."""
+        self._check()
+        found = self._made[self._at : self._at + n]
+        self._at += len(found)
+        return found
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Return the rows that are left as Arrow batches."""
+        self.given = self._streamed = True
+        while True:
+            self._check()
+            batch = self._next()
+            if batch is None:
+                return
+            yield batch
+
+    def table(self) -> pa.Table:
+        """Return the rows that are left as an Arrow table."""
+        found = list(self.batches())
+        return pa.Table.from_batches(found, self.schema)
+
+    def relation(self) -> duckdb.DuckDBPyRelation:
+        """Return the rows that are left as a relation with DuckDB's own types."""
+        return self._values.relation(self.table())
+
+    def peek(self, limit: int) -> tuple[pa.Table, bool]:
+        """Return the next rows, which stay to be read, and whether there are more."""
+        self._check()
+        while self._n_read <= limit and self.live:
+            self._more()
+        left = [self._rest(), *self._ahead]
+        table = pa.Table.from_batches([batch for batch in left if batch is not None], self.schema)
+        return table.slice(0, limit), table.num_rows > limit
+
+    def set_aside(self) -> None:
+        """Read what DuckDB still holds, as another statement is about to run.
+
+        A reader that was handed out does not go on after that: its rows were not to be kept.
+        """
+        n_bytes = sum(int(batch.nbytes) for batch in self._ahead)
+        while self.live and not self._streamed and n_bytes <= _ASIDE:
+            n_bytes += self._read()
+        if self.live:
+            self._source = None
+            self._broken = (
+                "the rest of these rows is gone: another statement has run on this connection"
+            )
+            if not self._streamed:
+                self._broken += ", and they were too many to be kept meanwhile"
+            self._broken += ". Read them first, or use a second connection to the same database."
+
+    def _check(self) -> None:
+        if self._broken is not None:
+            raise OperationalError(self._broken)
+
+    @property
+    def _n_read(self) -> int:
+        return len(self._made) - self._at + sum(batch.num_rows for batch in self._ahead)
+
+    def _rest(self) -> pa.RecordBatch | None:
+        """Return what was made into Python objects and not handed out."""
+        return None if self._batch is None else self._batch.slice(self._at)
+
+    def _next(self) -> pa.RecordBatch | None:
+        """Hand out the next batch, None after the last."""
+        rest, n_rest = self._rest(), len(self._made) - self._at
+        self._made, self._at, self._batch = [], 0, None
+        if n_rest:
+            return rest
+        if not self._ahead:
+            self._more()
+        return self._ahead.popleft() if self._ahead else None
+
+    def _make(self, wanted: int) -> bool:
+        """Make Python objects of the next rows; return whether there are any."""
+        batch = self._next()
+        if batch is None:
+            return False
+        size = max(wanted, _SLICE)
+        if batch.num_rows > size:
+            self._ahead.appendleft(batch.slice(size))
+            batch = batch.slice(0, size)
+        self._batch, self._made, self._at = batch, self._values.rows(batch), 0
+        return True
+
+    def _more(self) -> None:
+        """Read a batch more, if there is one."""
+        if self.live:
+            with self.reading():
+                self._read()
+
+    def _read(self) -> int:
+        """Read on, and return how many bytes were read."""
+        try:
+            with stream_errors():
+                found, ended = self._wait(self._read_on)
+        except BaseException as error:
+            self._end()
+            text = error.message if isinstance(error, Error) else "reading them was stopped"
+            self._broken = f"these rows cannot be read further: {text}"
+            raise
+        self._ahead += found
+        if ended:
+            self._end()
+        return sum(int(batch.nbytes) for batch in found)
+
+    def _read_on(self) -> tuple[list[pa.RecordBatch], bool]:
+        """Read a batch, and the end behind one that is not full: DuckDB has no more to do then."""
+        assert self._source is not None
+        found = []
+        try:
+            found.append(self._source.read_next_batch())
+            if found[0].num_rows < BATCH:
+                found.append(self._source.read_next_batch())
+        except StopIteration:
+            return found, True
+        return found, False
+
+    def _end(self) -> None:
+        self._source = None
+        self.ended()
+
+
+def _inferred(names: list[str], rows: list[Row]) -> pa.RecordBatch:
+    """Make Arrow columns of Python objects; what Arrow has no type for becomes text."""
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
+    return pa.RecordBatch.from_arrays([_column(values) for values in columns], names=names)
+
+
+def _column(values: tuple[Any, ...]) -> pa.Array:
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, OverflowError):
+        return pa.array([None if value is None else str(value) for value in values], pa.string())

@@ -1,0 +1,177 @@
+"""Frames in the caller's variables, found by the names that a statement reads from."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from types import FrameType
+
+import duckdb
+import pyarrow as pa
+
+from thresher.errors import ProgrammingError
+from thresher.sql.tokens import identifier
+
+__all__ = ["Lent", "Scope", "frames_of"]
+
+Scope = Callable[[str], tuple[dict[str, object], dict[str, object]]]
+"""Returns variables that a statement may mean, by name: those at hand, and those further out."""
+
+_GAP = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+_NAME = r'"(?:[^"]|"")+"|[^\W\d][\w$]*'
+_READ = re.compile(
+    r"(?:\b(?:from|join|using|describe|desc|summarize|show|pivot(?:_wider|_longer)?|unpivot)\b"
+    rf"|(?:^|\(){_GAP}table\b"
+    rf"|[,(:]){_GAP}(?=(?P<name>{_NAME})(?![\w$]|{_GAP}[.(]))",
+    re.IGNORECASE | re.DOTALL,
+)
+_FRAMES = {
+    "duckdb": ("DuckDBPyRelation",),
+    "_duckdb": ("DuckDBPyRelation",),
+    "pandas": ("DataFrame",),
+    "polars": ("DataFrame", "LazyFrame"),
+    "pyarrow": ("Dataset", "RecordBatch", "RecordBatchReader", "Scanner", "Table"),
+}
+
+
+def frames_of(given: Mapping[str, object] | None = None) -> Scope:
+    """Return what finds variables by name: in a mapping, then where a statement is run.
+
+    That is the innermost function outside of this package; then its callers, which are looked at
+    only where DuckDB's ``python_scan_all_frames`` is set. Variables are looked up when a statement
+    asks for them, so that the function must be running still.
+    """
+    caller: FrameType | None = sys._getframe(1)
+    while caller is not None and _is_ours(caller):
+        caller = caller.f_back
+
+    def found(sql: str) -> tuple[dict[str, object], dict[str, object]]:
+        names = {_unquoted(match["name"]) for match in _READ.finditer(sql)}
+        near, far = _taken(names, given or {}), dict[str, object]()
+        if caller is not None and names:
+            near |= _taken(names - near.keys(), caller.f_locals, caller.f_globals)
+            outer, left = caller.f_back, names - near.keys()
+            while outer is not None and left:
+                far |= _taken(left, outer.f_locals, outer.f_globals)
+                outer, left = outer.f_back, left - far.keys()
+        return near, far
+
+    return found
+
+
+def _taken(names: set[str], *places: Mapping[str, object]) -> dict[str, object]:
+    """Return the variables of these names, each from the first place that has one."""
+    return {name: place[name] for place in reversed(places) for name in names if name in place}
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == "thresher"
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
+def _library(kind: type) -> str:
+    return kind.__module__.partition(".")[0]
+
+
+def _is_frame(value: object) -> bool:
+    """Whether DuckDB can read a variable as rows."""
+    bases = [(_library(base), base.__name__) for base in type(value).__mro__]
+    if any(name in _FRAMES.get(library, ()) for library, name in bases):
+        return True
+    known = any(library in _FRAMES for library, _ in bases)
+    return not known and hasattr(value, "__arrow_c_stream__")
+
+
+class Lent:
+    """Frames of the user's that a statement may read as tables.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        Whose tables they join.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+        self._names: list[str] = []
+        self._readers: dict[str, pa.RecordBatchReader] = {}
+        self._unfit: dict[str, str] = {}
+
+    def lend(self, sql: str, scope: Scope | None) -> None:
+        """Register the frames that a statement means, unless the database has tables so called."""
+        near, far = ({}, {}) if scope is None else scope(sql)
+        self._unfit = {
+            name: type(value).__name__ for name, value in near.items() if not _is_frame(value)
+        }
+        frames = {name: value for name, value in near.items() if name not in self._unfit}
+        outer = {name: value for name, value in far.items() if _is_frame(value)}
+        if outer and self._is_set("python_scan_all_frames"):
+            frames |= outer
+        if frames and self._is_set("python_enable_replacements"):
+            for name, value in frames.items():
+                if not self._is_table(name):
+                    self._register(name, value)
+
+    def keep_still(self) -> None:
+        """Read what can be read only once, for a statement that reads its rows several times."""
+        for name, reader in self._readers.items():
+            self._connection.register(name, reader.read_all())
+        self._readers = {}
+
+    def take_back(self) -> None:
+        """Forget the frames."""
+        while self._names:
+            with suppress(duckdb.TransactionException):  # aborted: ROLLBACK forgets them
+                self._connection.unregister(self._names[-1])
+            self._names.pop()
+        self._readers = {}
+
+    def explained(self, error: ProgrammingError) -> ProgrammingError:
+        """Return the error for a table that is missing where a variable has its name."""
+        found = re.search(r'Table with name "?([^"\s]+)"? does not exist', error.message)
+        if found is None or found[1] not in self._unfit:
+            return error
+        name, kind = found[1], self._unfit[found[1]]
+        return ProgrammingError(
+            f"there is no table {name}, and the variable {name} is a {kind}: a statement can read "
+            "frames of pandas and polars, Arrow data and relations of DuckDB",
+            sql=error.sql,
+            offset=error.offset,
+            length=error.length,
+        )
+
+    def _register(self, name: str, value: object) -> None:
+        if isinstance(value, duckdb.DuckDBPyRelation):
+            value = value.to_arrow_table()  # it may be of this very connection
+        elif isinstance(value, pa.RecordBatch):
+            value = pa.Table.from_batches([value])
+        elif type(value).__name__ == "LazyFrame":
+            value = value.collect()  # type: ignore[attr-defined]
+        elif _is_stream(value):
+            value = self._readers[name] = pa.RecordBatchReader.from_stream(value)
+        self._connection.register(name, value)
+        self._names.append(name)
+
+    def _is_set(self, setting: str) -> bool:
+        """Whether the user lets statements read variables, which DuckDB has settings for."""
+        found = self._connection.execute("SELECT current_setting(?)", [setting]).fetchall()
+        return bool(found[0][0])
+
+    def _is_table(self, name: str) -> bool:
+        try:
+            self._connection.table(identifier(name))
+        except duckdb.CatalogException:
+            return False
+        return True
+
+
+def _is_stream(value: object) -> bool:
+    """Whether it gives its rows once: a reader, or something else that hands out a stream."""
+    if isinstance(value, pa.Table) or not hasattr(value, "__arrow_c_stream__"):
+        return False
+    return not any(_library(base) in ("pandas", "polars") for base in type(value).__mro__)

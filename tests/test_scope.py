@@ -1,0 +1,216 @@
+"""Frames in the caller's variables are tables of the statement, and of no other."""
+
+# ruff: noqa: F841 - statements use the variables
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable
+
+import duckdb
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pytest
+
+import thresher
+from thresher.dbapi import Connection
+
+everywhere = pl.DataFrame({"id": [1, 2, 3], "text": ["good", "bad", "good"]})
+
+
+@pytest.fixture
+def con() -> Connection:
+    connection = thresher.connect(config={"seed": 1})
+    connection.create_oracle("is_pos", lambda texts: ["good" in t for t in texts], ["VARCHAR"])
+    return connection
+
+
+MADE: dict[str, Callable[[], object]] = {
+    "pandas": lambda: pd.DataFrame({"id": range(90), "text": ["good", "bad", "poor"] * 30}),
+    "polars": lambda: pl.DataFrame({"id": range(90), "text": ["good", "bad", "poor"] * 30}),
+    "lazy": lambda: pl.LazyFrame({"id": range(90), "text": ["good", "bad", "poor"] * 30}),
+    "arrow": lambda: pa.table({"id": range(90), "text": ["good", "bad", "poor"] * 30}),
+    "batch": lambda: pa.table(MADE["arrow"]()).to_batches()[0],
+    "reader": lambda: pa.table(MADE["arrow"]()).to_reader(),
+    "dataset": lambda: ds.dataset(pa.table(MADE["arrow"]())),
+    "scanner": lambda: ds.dataset(pa.table(MADE["arrow"]())).scanner(),
+    "relation": lambda: duckdb.connect().from_arrow(MADE["arrow"]()),
+    "cursor": lambda: thresher.connect().execute("SELECT * FROM a", frames={"a": MADE["arrow"]()}),
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_every_kind_of_frame(con: Connection, kind: str) -> None:
+    df = MADE[kind]()
+    assert con.execute("SELECT count(*), sum(id) FROM df").fetchall() == [(90, 4005)]
+    df = MADE[kind]()
+    cursor = con.execute("SELECT id FROM df WHERE is_pos(text) AND id < 9 ORDER BY id")
+    assert cursor.fetchall() == [(0,), (3,), (6,)]
+    assert cursor.certificate is not None
+    df = MADE[kind]()
+    kept = con.execute("SELECT id FROM df WHERE is_pos(text) USING id RECALL TARGET 90%")
+    assert len(kept.fetchall()) >= 27
+    df = MADE[kind]()
+    told = con.execute("EXPLAIN SELECT id FROM df WHERE is_pos(text) RECALL TARGET 90%").fetchall()
+    assert "90 candidates" in str(told).replace(",", "") or "90" in str(told)
+    assert not con.execute("SHOW TABLES").fetchall()
+
+
+def test_where_names_are_read(con: Connection) -> None:
+    df = pd.DataFrame({"id": [1, 2], "text": ["good", "bad"]})
+    other = pd.DataFrame({"id": [2, 3]})
+    odd_Name = df
+    for sql, n_rows in (
+        ("FROM df", 2),
+        ("SELECT * FROM df d JOIN other USING (id)", 1),
+        ("SELECT * FROM df, other", 4),
+        ("SELECT * FROM df /* a comment */ , -- and another\n other", 4),
+        ("SELECT * FROM (df JOIN other USING (id))", 1),
+        ('SELECT * FROM "odd_Name"', 2),
+        ("SELECT * FROM odd_Name", 2),
+        ("SELECT * FROM everywhere", 3),
+        ("WITH x AS (SELECT * FROM df) SELECT * FROM x WHERE id IN (FROM other)", 1),
+        ("SELECT id FROM df UNION ALL FROM other", 4),
+        ("SUMMARIZE df", 2),
+        ("DESCRIBE df", 2),
+        ("PIVOT df ON text USING count(*)", 2),
+        ("SELECT (SELECT count(*) FROM other) AS n", 1),
+        ("SELECT * FROM other WHERE id IN (SELECT id FROM df WHERE is_pos(text))", 0),
+    ):
+        assert len(con.execute(sql).fetchall()) == n_rows, sql
+    assert con.execute("SELECT df.id FROM df").fetchall() == [(1,), (2,)]
+    con.execute("CREATE TABLE made AS SELECT * FROM df; INSERT INTO made SELECT id, 'x' FROM other")
+    assert con.execute("SELECT count(*) FROM made").fetchall() == [(4,)]
+
+
+def test_a_table_of_the_database_goes_first(con: Connection) -> None:
+    df = pd.DataFrame({"x": [1]})
+    assert con.execute("FROM df").fetchall() == [(1,)]
+    con.execute("CREATE TABLE df AS SELECT x + 1 AS x FROM df")
+    assert con.execute("FROM df").fetchall() == [(2,)]
+    assert con.execute("WITH df AS (SELECT 7 AS x) FROM df").fetchall() == [(7,)]
+    con.execute("DROP TABLE df; CREATE VIEW df AS SELECT 3 AS x")
+    assert con.execute("FROM df").fetchall() == [(3,)]
+    con.execute("DROP VIEW df")
+    assert con.execute("FROM df").fetchall() == [(1,)]
+    con.begin()
+    con.execute("CREATE TEMP TABLE df AS SELECT 5 AS x")
+    assert con.execute("FROM df").fetchall() == [(5,)]
+    con.rollback()
+    assert con.execute("FROM df").fetchall() == [(1,)]
+
+
+def test_a_frame_belongs_to_its_statement_alone(con: Connection) -> None:
+    def inner() -> thresher.Cursor:
+        local = pd.DataFrame({"x": range(200_000)})
+        alive.append(weakref.ref(local))
+        return con.execute("SELECT x FROM local")
+
+    alive: list[weakref.ref[pd.DataFrame]] = []
+    cursor = inner()
+    assert len(cursor.fetchall()) == 200_000
+    gc.collect()
+    assert alive[0]() is None
+    for sql in ("FROM local", "SELECT * FROM local WHERE is_pos(x::VARCHAR)"):
+        with pytest.raises(thresher.ProgrammingError, match="Table with name local does not exist"):
+            con.execute(sql)
+    waiting = inner()
+    con.execute("SELECT 1")
+    gc.collect()
+    assert alive[1]() is None
+    assert len(waiting.fetchall()) == 200_000
+
+
+def test_a_view_keeps_no_frame(con: Connection) -> None:
+    def inner() -> None:
+        local = pd.DataFrame({"x": [1]})
+        con.execute("CREATE TEMP VIEW v AS SELECT * FROM local")
+        con.execute("PREPARE p AS SELECT * FROM local")
+
+    inner()
+    with pytest.raises(thresher.Error, match="local"):
+        con.execute("FROM v")
+
+
+def test_what_is_no_frame_is_named(con: Connection) -> None:
+    rows = [1, 2]
+    series = pd.Series([1])
+    for name, kind in (("rows", "list"), ("series", "Series"), ("con", "Connection")):
+        with pytest.raises(thresher.ProgrammingError) as caught:
+            con.execute(f"SELECT * FROM {name}")
+        assert f"there is no table {name}, and the variable {name} is a {kind}" in str(caught.value)
+    for name in ("sql", "relation", "self", "duckdb", "pa"):  # variables of the package itself
+        with pytest.raises(thresher.ProgrammingError, match=r"does not exist|is a module"):
+            con.execute(f"SELECT * FROM {name}")
+    assert rows
+    assert len(series) == 1
+
+
+def test_settings_of_duckdb_are_respected(con: Connection) -> None:
+    df = pd.DataFrame({"x": [1]})
+
+    def inner() -> list[tuple[int, ...]]:
+        return con.execute("SELECT * FROM df AS t WHERE x < 5").fetchall()
+
+    def deep(outside: object) -> list[tuple[int, ...]]:
+        def called() -> list[tuple[int, ...]]:
+            return con.execute("FROM outside").fetchall()
+
+        namespace: dict[str, object] = {"con": con}
+        exec("def far():\n    return con.execute('FROM outside').fetchall()", namespace)
+        return namespace["far"]()  # type: ignore[operator, no-any-return]
+
+    assert df is not None
+    with pytest.raises(thresher.ProgrammingError):
+        deep(df)
+    con.execute("SET python_scan_all_frames = true")
+    assert deep(df) == [(1,)]
+    assert inner() == [(1,)]
+    con.execute("SET python_enable_replacements = false")
+    with pytest.raises(thresher.ProgrammingError):
+        con.execute("FROM df")
+
+
+def test_frames_are_given_by_name(con: Connection) -> None:
+    frame = pd.DataFrame({"x": [1]})
+    assert con.execute("FROM mine", frames={"mine": frame}).fetchall() == [(1,)]
+    assert con.cursor().execute("FROM mine", frames={"mine": frame}).fetchall() == [(1,)]
+    con.register("kept", frame)
+    assert con.execute("FROM kept").fetchall() == [(1,)]
+    con.unregister("kept")
+    con.unregister("kept")
+    with pytest.raises(thresher.ProgrammingError):
+        con.execute("FROM kept")
+
+
+def test_a_cursor_of_the_same_connection_is_a_frame(con: Connection) -> None:
+    cursor = con.execute("SELECT i FROM range(200_000) r(i)")
+    assert con.execute("SELECT count(*) FROM cursor").fetchall() == [(200_000,)]
+    relation = con.connection.sql("SELECT 5 AS five")
+    assert con.execute("FROM relation").fetchall() == [(5,)]
+
+
+def test_after_a_failure_nothing_is_left(con: Connection) -> None:
+    df = pd.DataFrame({"x": ["a"]})
+    with pytest.raises(thresher.Error):
+        con.execute("SELECT x::INTEGER FROM df")
+    con.begin()
+    with pytest.raises(thresher.Error):
+        con.execute("SELECT x::INTEGER FROM df")
+    con.rollback()
+    assert not con.execute("SHOW TABLES").fetchall()
+    assert con.execute("FROM df").fetchall() == [("a",)]
+
+
+def test_methods_of_the_connection_see_variables_too(con: Connection) -> None:
+    df = pd.DataFrame({"x": [1, 2]})
+    con.execute("CREATE TABLE t (x BIGINT)")
+    con.executemany("INSERT INTO t SELECT x + ? FROM df", [[0], [10]])
+    assert con.execute("FROM t ORDER BY x").fetchall() == [(1,), (2,), (11,), (12,)]
+    found = con.execute("EXPLAIN ANALYZE SELECT x FROM df WHERE is_pos(x::VARCHAR)")
+    assert found.fetchall()
+    con.execute("PREPARE p AS SELECT x FROM df WHERE is_pos(x::VARCHAR) OR x = ?")
+    assert con.execute("EXECUTE p(2)").fetchall() == [(2,)]
