@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-__all__ = ["Diagnosis", "Level", "diagnosed", "last_line", "output_of", "python_command"]
+__all__ = ["Diagnosis", "Level", "diagnosed", "output_of", "python_command", "reason"]
 
 Level = Literal["ok", "warning", "error"]
 _TIMEOUT_S = 60.0
@@ -94,9 +94,17 @@ def output_of(
     return done.returncode == 0, told.strip()
 
 
-def last_line(text: str) -> str:
-    """Return the last line of what a program wrote, where errors are."""
-    return text.strip().splitlines()[-1].strip() if text.strip() else "it says nothing"
+def reason(text: str) -> str:
+    r"""Return the line of what a program wrote that names an error, the last one otherwise.
+
+    Examples
+    --------
+    >>> reason("Binder Error: no such function\n\nLINE 1: f()\n        ^")
+    'Binder Error: no such function'
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip(" ^")]
+    named = [line for line in lines if "error" in line.lower()]
+    return (named or lines or ["it says nothing"])[-1]
 
 
 def python_command(code: str) -> list[str]:

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from thresher.diagnosis import Diagnosis, last_line, output_of, python_command
+from thresher.diagnosis import Diagnosis, output_of, python_command, reason
 
 __all__ = ["check_gpu", "check_model"]
 
@@ -39,7 +39,7 @@ def check_model() -> Diagnosis:
         TOKENIZERS_PARALLELISM="false",
     )
     if not well:
-        text = f"a tiny model does not answer: {last_line(told)}"
+        text = f"a tiny model does not answer: {reason(told)}"
         return Diagnosis("model", "error", text, f"{_PIP} --force-reinstall 'thresher[models]'")
     found = json.loads(told.splitlines()[-1])
     text = "a tiny model answered {n_labels} rows on {device}, PyTorch {torch}".format(**found)

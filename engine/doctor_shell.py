@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from thresher.diagnosis import Diagnosis, last_line, output_of, python_command
+from thresher.diagnosis import Diagnosis, output_of, python_command, reason
 from thresher.errors import OperationalError
 from thresher.shell.build import compiler
 from thresher.shell.launcher import duckdb_program, extension_path
@@ -34,7 +34,7 @@ def check_program() -> Diagnosis:
         return Diagnosis("duckdb", "warning", "no duckdb program: 'thresher shell' needs it", mend)
     well, told = output_of([program, "--version"])
     if not well:
-        text = f"{program} does not run: {last_line(told)}"
+        text = f"{program} does not run: {reason(told)}"
         mend = f"{sys.executable} -m pip install --force-reinstall 'thresher[shell]'"
         return Diagnosis("duckdb", "error", text, mend)
     found, library = told.split()[0].removeprefix("v"), version("duckdb")
@@ -61,7 +61,7 @@ def check_extension() -> Diagnosis:
         return Diagnosis("extension", "warning", text, f"{first}{_BUILD}")
     well, told = output_of(python_command(_LOAD))
     if not well:
-        return Diagnosis("extension", "error", f"{path} is not loaded: {last_line(told)}", _BUILD)
+        return Diagnosis("extension", "error", f"{path} is not loaded: {reason(told)}", _BUILD)
     return Diagnosis("extension", "ok", f"loaded into DuckDB {told}, {path}")
 
 
@@ -82,5 +82,6 @@ def check_worker() -> Diagnosis:
         shutil.rmtree(folder, ignore_errors=True)
     if well and told.splitlines()[-1:] == ["42"]:
         return Diagnosis("worker", "ok", "a shell has asked it, and it answered")
-    text = f"a shell got no answer: {last_line(told)}"
-    return Diagnosis("worker", "error", text, "thresher shell -c \"FROM thresh('SELECT 42')\"")
+    text = f"a shell got no answer: {reason(told)}"
+    again = f'{_BUILD} && {sys.executable} -m thresher shell -c "{_ASK}"'
+    return Diagnosis("worker", "error", text, again)

@@ -49,9 +49,13 @@ def console_for(stream: TextIO) -> Console:
     """
     from rich.console import Console
 
+    class Printed(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would end the program, with an exit code of its own
+
     plain = bool(os.environ.get("NO_COLOR")) or not stream.isatty()
     width = None if stream.isatty() else shutil.get_terminal_size((100, 24)).columns
-    return Console(
+    return Printed(
         file=stream,
         width=width,
         color_system=None if plain else "auto",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -13,10 +14,12 @@ from pathlib import Path
 import pexpect
 import pytest
 from tests_support_cli import QUERY, SETUP, document, environment, seen, thresher
+from tests_support_shell import extension
 
 import thresher as driver
 from thresher import doctor, doctor_installed, doctor_models, doctor_shell, doctor_storage
 from thresher.diagnosis import Diagnosis, diagnosed, output_of
+from thresher.render import console_for
 
 COMMANDS = [
     *("query", "explain", "extension", "oracles", "certificates", "report", "labels", "label"),
@@ -85,6 +88,15 @@ def test_explain_in_colour_says_the_same(db: Path) -> None:
 
 def uncoloured(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def test_a_reader_that_has_gone_is_left_to_the_command() -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        console_for(Gone()).print("a line")
 
 
 def test_nothing_to_list(tmp_path: Path) -> None:
@@ -185,6 +197,7 @@ def test_other_shells_read_their_script(program: str, check: list[str], tmp_path
 
 
 def test_the_doctor_finds_this_installation_well(db: Path) -> None:
+    extension()  # as the sources are now
     found = document("doctor", "--db", db, "--no-model")
     named = {one["name"]: one for one in found["findings"]}
     assert not [one for one in found["findings"] if one["level"] == "error"]
