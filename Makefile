@@ -9,7 +9,7 @@ EXTENSION := shell/thresher.duckdb_extension
 PIP := $(VENV)/bin/pip install --quiet --no-compile
 unexport PYTHONDONTWRITEBYTECODE  # the tests start many processes: each would compile all it loads
 
-.PHONY: help setup demo test test-full lint format bench bench-guarantee dist clean
+.PHONY: help setup demo test test-full lint format bench bench-guarantee docs-pictures dist clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 17
@@ -60,6 +60,9 @@ bench: setup ## compare with the peers at equal labels; JSON and pictures into b
 
 bench-guarantee: setup ## measure failures against delta over a grid (hours; resumable)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 nice -n 10 $(PY) benchmarks/guarantee.py
+
+docs-pictures: setup ## make the pictures of the documentation from the running software (needs chromium)
+	$(PY) docs/make_pictures.py
 
 dist: setup ## build the wheel and the source package into dist/
 	$(VENV)/bin/pip install --quiet build

@@ -42,8 +42,7 @@ vertical-align:middle;white-space:nowrap}
 color:var(--th-muted);font-weight:400;font-size:12px}
 .thresher .th-line{margin:4px 0;font-size:13px}
 .thresher .th-facts{font-size:12.5px;margin-top:6px}
-.thresher .th-facts td,.thresher .th-facts td{max-width:60em}
-.thresher .th-facts th{padding:2px 12px 2px 0;border-bottom:0}
+.thresher .th-facts td,.thresher .th-facts th{padding:2px 12px 2px 0;border-bottom:0}
 .thresher .th-facts td{max-width:60em}
 .thresher .th-facts th{font-weight:400;color:var(--th-muted);white-space:nowrap}
 """

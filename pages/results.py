@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from thresher import render
 from thresher.pages import cards, plans
-from thresher.pages.markup import Markup, element, joined
+from thresher.pages.markup import Markup, element, joined, plain
 from thresher.pages.media import Media
 from thresher.pages.style import sheet
 from thresher.reports import counted
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from thresher.certificate import Certificate
     from thresher.pages.plans import Plan
 
-__all__ = ["html", "text"]
+__all__ = ["html", "lines", "text"]
 
 _ROWS = 20  # that are shown
 _SHORT, _LONG = 100, 4000  # characters of a value at once, and behind its fold
@@ -88,6 +88,11 @@ def text(
     lines = [line for one in certificates for line in render.folded(one.summary, width)]
     notes = [f"note: {one.note}" for one in certificates if one.note]
     return "\n".join([sink.getvalue().rstrip("\n"), *lines, *notes])
+
+
+def lines(table: pa.Table) -> str:
+    """Return what EXPLAIN says as it says it: its rows are lines."""
+    return "\n".join(plain(line) for line in table.column(0).to_pylist())
 
 
 def _counted(table: pa.Table, more: bool) -> str:

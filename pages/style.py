@@ -58,7 +58,8 @@ TEXTS = (
 
 _RULES = """
 .thresher{color:var(--th-fg);background:var(--th-bg);font:14px/1.45 system-ui,-apple-system,\
-"Segoe UI",Roboto,"DejaVu Sans",sans-serif;text-align:left;max-width:100%}
+"Segoe UI",Roboto,"DejaVu Sans",sans-serif;text-align:left;max-width:100%;\
+padding:6px 8px;border-radius:6px}
 .thresher *{box-sizing:border-box}
 .thresher .th-rows thead th{white-space:nowrap}
 .thresher .th-scroll{overflow-x:auto;max-width:100%}

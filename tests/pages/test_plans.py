@@ -71,3 +71,10 @@ def test_other_statements_have_no_plan(con: thresher.Connection) -> None:
     assert cursor.execute("SELECT 1").plan is None
     assert con.execute(f"EXPLAIN (FORMAT JSON) SELECT i {WHERE} RECALL TARGET 90%").plan is None
     assert con.execute("EXPLAIN SELECT 1").plan is None
+
+
+def test_a_cursor_shows_its_plan(con: thresher.Connection) -> None:
+    cursor = con.execute(f"EXPLAIN SELECT i {WHERE} RECALL TARGET 90% PRECISION TARGET 90%")
+    assert cursor.plan is not None
+    assert cursor._repr_html_() == plans.html(cursor.plan)
+    assert repr(cursor).splitlines() == [row[0] for row in cursor.fetchall()]
