@@ -98,7 +98,9 @@ class Magics:
         for fragment in fragments:
             try:
                 parameters = parameters_of(fragment.text, values, namespace)
-                cursor.execute(fragment.text, parameters, on_progress=bought.take)
+                cursor.execute(
+                    fragment.text, parameters, on_progress=bought.take, frames=namespace
+                )
             except Error as error:
                 raise error.within(asked.sql, fragment.text, fragment.offset) from error.__cause__
         if not fragments:
