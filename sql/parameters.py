@@ -6,6 +6,7 @@ import datetime
 import decimal
 import math
 import numbers
+import pathlib
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -108,6 +109,8 @@ def literal(value: object) -> str:
             return "TRUE" if value else "FALSE"
         case str():
             return _string(value)
+        case pathlib.PurePath():
+            return _string(str(value))
         case bytes() | bytearray() | memoryview():
             return "'" + "".join(f"\\x{byte:02X}" for byte in bytes(value)) + "'::BLOB"
         case decimal.Decimal():
@@ -124,7 +127,7 @@ def literal(value: object) -> str:
             return _double(float(value))
     raise ValueError(
         f"a {type(value).__name__} cannot be passed. Pass None, bool, int, float, str, bytes, "
-        "Decimal, date, datetime, time, timedelta, UUID or a list of these."
+        "Decimal, date, datetime, time, timedelta, UUID, Path or a list of these."
     )
 
 

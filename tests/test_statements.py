@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import uuid
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -384,6 +385,7 @@ def test_more_literals() -> None:
     row = duckdb.execute(f"SELECT epoch({literal(moment)})").fetchone()
     assert row == (moment.timestamp(),)
     assert literal(decimal.Decimal("1E+3")) == "'1000'::DECIMAL(4, 0)"
+    assert literal(Path("it's")) == "'it''s'"
     with pytest.raises(ValueError, match="a object cannot be passed"):
         literal(object())
 
