@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from thresher.cursor import Cursor
     from thresher.dbapi import Connection
     from thresher.given_answers import audit
-    from thresher.opening import connect
+    from thresher.opening import connect, default_connection, sql
     from thresher.verdicts import Finding
     from thresher.verify import Verification
 
@@ -88,7 +88,9 @@ __all__ = [
     "apilevel",
     "audit",
     "connect",
+    "default_connection",
     "paramstyle",
+    "sql",
     "threadsafety",
 ]
 
@@ -104,6 +106,7 @@ _LAZY = {
     "Verification": "thresher.verify",
     "audit": "thresher.given_answers",
     "connect": "thresher.opening",
+    "default_connection": "thresher.opening",
 }
 
 
@@ -111,6 +114,8 @@ def __getattr__(name: str) -> object:
     """Import the driver, and DuckDB with it, on first use."""
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
+    if name in ("aio", "sql"):
+        return import_module(f"thresher.{name}")
     if name == "__version__":
         from importlib.metadata import version
 

@@ -82,6 +82,11 @@ class Connection(Kept):
         self._apart = False
         return self._beneath
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
     def __enter__(self) -> Connection:
         return self
 

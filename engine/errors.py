@@ -147,7 +147,8 @@ class Error(Exception):
         return placed
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.message, self.sql, self.offset, self.length, self.spent)
+        made = (type(self), self.message, self.sql, self.offset, self.length, self.spent)
+        return _rebuild, made, self.__dict__
 
 
 def _rebuild(

@@ -1,24 +1,29 @@
-"""Databases opened for approximate queries."""
+"""Databases opened for approximate queries; the one that needs no opening."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import duckdb
 
 from thresher import errors, plan
+from thresher.cursor import Cursor
 from thresher.dbapi import Connection
 from thresher.duckdb_errors import translated
 from thresher.labels import LabelStore
-from thresher.progress import ProgressSink
+from thresher.progress import ProgressEvent, ProgressSink
+from thresher.session import Parameters
 from thresher.settings import SETTINGS, Settings
 
-__all__ = ["BESIDE", "connect"]
+__all__ = ["BESIDE", "connect", "default_connection", "sql"]
 
 BESIDE = "beside the database"
 _Config = Mapping[str, plan.OptionValue | ProgressSink]
+_default: Connection | None = None
+_opening = threading.Lock()
 
 
 def connect(
@@ -78,6 +83,36 @@ def connect(
     except BaseException:
         beneath.close()
         raise
+
+
+def default_connection() -> Connection:
+    """Return the connection in memory that `sql` uses; a new one where the last was closed."""
+    global _default
+    with _opening:
+        if _default is None or _default.closed:
+            _default = connect()
+        return _default
+
+
+def sql(
+    query: str,
+    parameters: Parameters = None,
+    *,
+    on_progress: Callable[[ProgressEvent], object] | None = None,
+    frames: Mapping[str, object] | None = None,
+) -> Cursor:
+    """Run statements on a connection in memory that all of the process shares.
+
+    See `Cursor.execute`. Like any connection it does one thing at a time: threads need their own.
+
+    Examples
+    --------
+    >>> import thresher
+    >>> thresher.sql("SELECT 40 + ? AS answer", [2]).fetchall()
+    [(42,)]
+    """
+    cursor = default_connection().cursor()
+    return cursor.execute(query, parameters, on_progress=on_progress, frames=frames)
 
 
 def _open(database: str, read_only: bool, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:

@@ -1,4 +1,12 @@
-"""SQL text to logical plan, and decided plan to plain DuckDB SQL."""
+"""SQL text to logical plan, and decided plan to plain DuckDB SQL.
+
+The package may be called: ``thresher.sql("SELECT ...")`` is `thresher.opening.sql`.
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any
 
 from thresher.sql.lowering import (
     answer_sql,
@@ -30,3 +38,12 @@ __all__ = [
     "temp_source",
     "values_sql",
 ]
+
+
+class _Callable(ModuleType):
+    def __call__(self, *args: Any, **kinds: Any) -> Any:
+        """Run statements on the connection in memory."""
+        return import_module("thresher.opening").sql(*args, **kinds)
+
+
+sys.modules[__name__].__class__ = _Callable
