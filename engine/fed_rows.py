@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import duckdb
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from thresher.answering import Answering, Keys, fresh
-from thresher.plan import Leaf, OracleCall, SelectionQuery
+from thresher.plan import Leaf, SelectionQuery
 from thresher.population import Population
 from thresher.sql.lowering import kept_columns
 from thresher.sql.shipping import ORDER, ROW, SENT, Shipped
@@ -124,13 +125,14 @@ class FedPopulation(Population):
         """Let go of the rows."""
         self._connection.unregister(SENT)
 
-    def inputs(self, rows: Numbers, calls: tuple[OracleCall, ...] | None = None) -> pa.Table:
-        """Fetch model inputs: see `Population.inputs`. The rows are found by their places."""
+    @contextmanager
+    def _sample(self, rows: Numbers) -> Iterator[str]:
+        """Name a relation with some rows, which are found by their places; they are the sources."""
         name, sources = fresh("few"), self._sources
         self._connection.register(name, self._few(rows))
         self._sources = [f"{name} AS {identifier(leaf.alias)}" for leaf in self._query.leaves]
         try:
-            return super().inputs(rows, calls)
+            yield name
         finally:
             self._sources = sources
             self._connection.unregister(name)

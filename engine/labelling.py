@@ -40,8 +40,30 @@ def learn(
         columns = {"key": facts.hex_keys(), "value": bound.typed(facts.answers)}
         tables.append(pa.table(columns) if facts.answers else None)
     if any(table is not None for table in tables):
-        population.learn(tables)
+        population.learn(tables, _asked(store, query, oracles, population, tables))
         _check_known(query, population)
+
+
+def _asked(
+    store: LabelStore,
+    query: SelectionQuery,
+    oracles: Mapping[str, BoundOracle],
+    population: Population,
+    facts: list[pa.Table | None],
+) -> list[pa.Table | None] | None:
+    """Return the inputs of facts where this process has seen all of them, else None."""
+    schema = population.inputs(np.zeros(0, dtype=np.int64)).schema
+    asked: list[pa.Table | None] = []
+    for call, table in zip(query.calls, facts, strict=True):
+        if table is None:
+            asked.append(None)
+            continue
+        types = [schema.field(name).type for name in call.inputs]
+        found = store.seen.find(oracles[call.oracle].version, types, table.column("key"))
+        if found is None:
+            return None
+        asked.append(found.rename_columns(list(call.inputs)))
+    return asked
 
 
 def _check_known(query: SelectionQuery, population: Population) -> None:
@@ -244,6 +266,9 @@ class Labeller(Purchases):
         rows = np.asarray(rows, dtype=np.int64)
         table = self._population.inputs(rows)
         self._seen.append((rows, table))
+        for call in self._query.calls:
+            inputs = table.select(list(call.inputs))
+            self._store.seen.add(self._bound(call).version, table.column(call.key), inputs)
         conditions = self._in_order()
         n_conditions = len(conditions)
         truth: npt.NDArray[np.int8] = np.full(len(rows), -1 if n_conditions else 1, dtype=np.int8)

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from thresher.label_batches import last_label
 from thresher.oracles.protocols import Usage
+from thresher.seen_inputs import SeenInputs
 from thresher.store_file import StoreFile
 from thresher.stored_certificates import CERTIFICATE_COLUMNS, StoredAnswer, StoredCertificates
 from thresher.stored_labels import (
@@ -157,10 +158,16 @@ class LabelStore(StoredCertificates):
     ------
     OperationalError
         The file cannot be opened or is not a label store.
+
+    Attributes
+    ----------
+    seen : SeenInputs
+        Inputs that labels were asked for since it was opened; the file has only their hashes.
     """
 
     def __init__(self, path: str | Path | None) -> None:
         super().__init__(StoreFile(path))
+        self.seen = SeenInputs()
 
     @property
     def path(self) -> Path | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import TracebackType
 
@@ -123,8 +123,23 @@ class Population:
                 self._connection.execute(f"DROP TABLE IF EXISTS temp.{table}")
         self._temporary = []
 
-    def learn(self, facts: Sequence[pa.Table | None]) -> None:
-        """Take facts: `known` and `values` become what they decide (row order unchanged)."""
+    def learn(
+        self, facts: Sequence[pa.Table | None], asked: Sequence[pa.Table | None] | None = None
+    ) -> None:
+        """Take facts: `known` and `values` become what they decide (row order unchanged).
+
+        Parameters
+        ----------
+        facts : sequence of pyarrow.Table or None, one per call
+            As for the population.
+        asked : sequence of pyarrow.Table or None, one per call, optional
+            The inputs of those facts, as for `matching`: only rows that have them are hashed.
+        """
+        if asked is not None:
+            rows = self.matching(asked)
+            if len(rows) <= self.n_rows // 2:
+                self._learn_of(facts, rows)
+                return
         table = self._run_population(facts)
         keys = [_integers(table, leaf.row) for leaf in self._query.leaves]
         order = self._order(keys)
@@ -135,6 +150,29 @@ class Population:
             raise DataError("the rows changed while the query ran; run it again")
         self.known = _known(table)[order]
         self.values = self._values(table)[order]
+
+    def _learn_of(self, facts: Sequence[pa.Table | None], rows: npt.NDArray[np.int64]) -> None:
+        """Take facts that are of these rows alone."""
+        if not len(rows):
+            return
+        with self._sample(rows) as sample:
+            table = self._run_population(facts, sample=sample)
+        found = self._numbers(table)
+        self.known, self.values = self.known.copy(), self.values.copy()
+        self.known[found], self.values[found] = _known(table), self._values(table)
+
+    @contextmanager
+    def _sample(self, rows: npt.NDArray[np.int64]) -> Iterator[str]:
+        """Name a relation with the keys of some rows, to which the sources may be cut down."""
+        name = fresh("sample")
+        leaves = self._query.leaves
+        wanted = {leaf.row: keys[rows] for leaf, keys in zip(leaves, self._keys, strict=True)}
+        self._connection.register(name, pa.table(wanted))
+        try:
+            with sparse(self._connection, len(rows), self.n_rows):
+                yield name
+        finally:
+            self._connection.unregister(name)
 
     def inputs(
         self, rows: npt.NDArray[np.int64], calls: tuple[OracleCall, ...] | None = None
@@ -155,16 +193,10 @@ class Population:
         """
         wanted = [column[rows] for column in self._keys]
         leaves = self._query.leaves
-        sample = pa.table({leaf.row: keys for leaf, keys in zip(leaves, wanted, strict=True)})
-        name = fresh("sample")
-        self._connection.register(name, sample)
-        try:
-            query = self._query if calls is None else replace(self._query, calls=calls, parts=())
-            sql = lowering.inputs_sql(query, self._sources, name)
-            with sparse(self._connection, len(rows), self.n_rows):
-                table = self._connection.execute(sql).to_arrow_table()
-        finally:
-            self._connection.unregister(name)
+        query = self._query if calls is None else replace(self._query, calls=calls, parts=())
+        with self._sample(rows) as sample:
+            sql = lowering.inputs_sql(query, self._sources, sample)
+            table = self._connection.execute(sql).to_arrow_table()
         if table.num_rows != len(rows):
             raise DataError(
                 f"the rows changed while the query ran: {len(rows)} asked, {table.num_rows} found"
@@ -174,24 +206,30 @@ class Population:
         positions[np.lexsort(wanted[::-1])] = np.lexsort(found[::-1])
         return table.drop_columns([leaf.row for leaf in leaves]).take(pa.array(positions))
 
-    def matching(self, asked: Sequence[pa.Table]) -> npt.NDArray[np.int64]:
+    def matching(self, asked: Sequence[pa.Table | None]) -> npt.NDArray[np.int64]:
         """Return the rows whose inputs equal labelled ones.
 
         Parameters
         ----------
-        asked : sequence of pyarrow.Table, one per call
-            Inputs that were answered, free of NULL.
+        asked : sequence of pyarrow.Table or None, one per call
+            Inputs that were answered, free of NULL: the columns `OracleCall.inputs`. None for a
+            call of which none was.
 
         Returns
         -------
         ndarray of int64, shape (k,)
             Row numbers, ascending.
         """
-        names = [fresh("asked") for _ in asked]
-        for name, table in zip(names, asked, strict=True):
+        pairs = zip(self._query.calls, asked, strict=True)
+        given = [(call, table) for call, table in pairs if table is not None]
+        if not given:
+            return np.zeros(0, dtype=np.int64)
+        names = [fresh("asked") for _ in given]
+        for name, (_, table) in zip(names, given, strict=True):
             self._connection.register(name, table)
         try:
-            sql = matching.matches_sql(self._query, self._sources, names)
+            query = replace(self._query, calls=tuple(call for call, _ in given))
+            sql = matching.matches_sql(query, self._sources, names)
             found = self._connection.execute(sql).to_arrow_table()
         finally:
             for name in names:
@@ -353,7 +391,10 @@ class Population:
                 )  # fmt: skip
 
     def _run_population(
-        self, facts: Sequence[pa.Table | None], null_inputs: bool | None = None
+        self,
+        facts: Sequence[pa.Table | None],
+        null_inputs: bool | None = None,
+        sample: str | None = None,
     ) -> pa.Table:
         names: list[str | None] = []
         for table in facts:
@@ -362,7 +403,7 @@ class Population:
                 self._connection.register(names[-1], table)
         try:
             stores = names if any(names) else None
-            sql = lowering.population_sql(self._query, self._sources, stores, null_inputs)
+            sql = lowering.population_sql(self._query, self._sources, stores, null_inputs, sample)
             return self._connection.execute(sql).to_arrow_table()
         finally:
             for name in names:

@@ -40,6 +40,7 @@ def population_sql(
     sources: Sequence[str],
     stores: Sequence[str | None] | None = None,
     null_inputs: bool | None = None,
+    sample: str | None = None,
 ) -> str:
     """Return the statement that lists the population.
 
@@ -56,6 +57,8 @@ def population_sql(
     null_inputs : bool, optional
         True lists the rows alone in which an input of a call is NULL; False takes no input to be
         NULL, and reads none. By default every row is looked at.
+    sample : str, optional
+        Relation with the row columns of the rows to list, all of the population; else all are.
 
     Returns
     -------
@@ -79,7 +82,11 @@ def population_sql(
             key = f"__thresher_rows.{call.key}"
             joins.append(f" LEFT JOIN {store} AS {joined} ON {joined}.key = {key}")
     columns.append(f"{' AND '.join(settled) or 'TRUE'} AS __thresher_settled")
-    rows = _candidates(query, sources, calls, null_inputs)
+    where = _where(query, calls if null_inputs else ())
+    relation = from_sql(query, sources) + where
+    if sample is not None:
+        relation = _rows_of(query, sources, sample)
+    rows = _candidates(query, relation, calls, inputs=null_inputs is not False)
     answered = f"SELECT {', '.join(columns)} FROM ({rows}) AS __thresher_rows{''.join(joins)}"
     outer = [leaf.row for leaf in query.leaves]
     outer.append(f"CAST({_known(query)} AS TINYINT) AS __thresher_known")
@@ -98,17 +105,25 @@ def scores_sql(query: SelectionQuery, sources: Sequence[str]) -> str:
     return f"{query.ctes}SELECT {', '.join(terms)} FROM {from_sql(query, sources)}"
 
 
+def _where(query: SelectionQuery, calls: Sequence[tuple[OracleCall, str | None]]) -> str:
+    """Write WHERE of the population: of rows alone with a NULL input of `calls`, if there are."""
+    some = " OR ".join(_is_null(call) for call, _ in calls)
+    if query.plain and some:
+        return f" WHERE ({query.plain}) AND ({some})"
+    return f" WHERE {query.plain or some}" if query.plain or some else ""
+
+
 def _candidates(
     query: SelectionQuery,
-    sources: Sequence[str],
+    relation: str,
     calls: Sequence[tuple[OracleCall, str | None]],
-    null_inputs: bool | None,
+    *,
+    inputs: bool,
 ) -> str:
     """Select the population: row columns, parts, NULL inputs, keys where wanted, scores."""
     columns = [f"coalesce({leaf.row}, -1) AS {leaf.row}" for leaf in query.leaves]
     columns += [f"({sql}) AS {column}" for column, sql in query.parts]
-    nulls = [(call.value, _is_null(call)) for call, _ in calls]
-    columns += [f"{'FALSE' if null_inputs is False else n} AS {name}_n" for name, n in nulls]
+    columns += [f"{_is_null(call) if inputs else 'FALSE'} AS {call.value}_n" for call, _ in calls]
     columns += [f"{_key(call)} AS {call.key}" for call, store in calls if store is not None]
     columns += [
         f"CAST(({term.sql or term.text}) AS DOUBLE) AS {term.column}"
@@ -118,11 +133,7 @@ def _candidates(
     columns += [f"{sql} AS {name}" for name, sql in _plain_columns(query)]
     if query.labelled and query.labelled.prediction:
         columns.append(f"{query.labelled.prediction} AS __thresher_prediction")
-    where = f" WHERE {query.plain}" if query.plain else ""
-    if null_inputs:
-        some = " OR ".join(n for _, n in nulls)
-        where = f" WHERE ({query.plain}) AND ({some})" if query.plain else f" WHERE {some}"
-    return f"SELECT {', '.join(columns)} FROM {from_sql(query, sources)}{where}"
+    return f"SELECT {', '.join(columns)} FROM {relation}"
 
 
 def _plain_columns(query: SelectionQuery) -> list[tuple[str, str]]:
