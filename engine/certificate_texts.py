@@ -12,15 +12,26 @@ from thresher.reports import Interval, OutputReport, ProxyReport, StageReport, c
 if TYPE_CHECKING:
     from thresher.certificate import Certificate
 
-__all__ = ["facts", "interval_name", "statement", "summary"]
+__all__ = ["facts", "floored", "interval_name", "statement", "summary"]
 
 
 def _percent(share: float | None) -> str:
     return "unknown" if share is None or math.isnan(share) else f"{share:.1%}"
 
 
+def floored(bound: float) -> str:
+    """Write a lower bound as a percentage, never more than it is.
+
+    Examples
+    --------
+    >>> floored(0.9), floored(0.94999), floored(0.57), floored(1.0)
+    ('90.0%', '94.9%', '57.0%', '100.0%')
+    """
+    return f"{math.floor(round(1000 * bound, 6)) / 10:.1f}%"
+
+
 def _bound(bound: float | None, estimate: float | None) -> str:
-    certified = "not certified" if bound is None else f">= {_percent(bound)}"
+    certified = "not certified" if bound is None else f">= {floored(bound)}"
     return f"{certified}, est. {_percent(estimate)}"
 
 
@@ -42,18 +53,18 @@ def statement(certificate: Certificate) -> str:
             return f"Each of the {counted(certificate.n_rows, 'row')} has the oracle's own label."
         return f"Every candidate is labelled: {rows} are exactly the positive ones."
     if certificate.targets.kind == "exact":
-        share = _percent(certificate.bounds.recall)
+        share = floored(certificate.bounds.recall or 0.0)
         return f"Surely {rows} are positive, and at least {share} of the positive ones."
     promises = []
     if certificate.bounds.recall is not None:
-        share = _percent(certificate.bounds.recall)
+        share = floored(certificate.bounds.recall)
         promises.append(f"hold at least {share} of the positive rows (recall)")
     if certificate.bounds.precision is not None:
-        share = _percent(certificate.bounds.precision)
+        share = floored(certificate.bounds.precision)
         promises.append(f"are at least {share} positive (precision)")
     if certificate.bounds.accuracy is not None:
         rows = f"the labels of the {counted(certificate.n_rows, 'row')}"
-        share = _percent(certificate.bounds.accuracy)
+        share = floored(certificate.bounds.accuracy)
         promises.append(f"agree with the oracle on at least {share} of them (accuracy)")
     if not promises:
         return f"Nothing is certified of {rows}."
@@ -72,7 +83,7 @@ def _resting_on(certificate: Certificate) -> str:
     if certificate.grade == "asymptotic":
         text += ", and is no finite-sample guarantee: with few labels it may fail more often"
     if certificate.bounds.free_recall is not None:
-        text += f" (without it, recall is at least {_percent(certificate.bounds.free_recall)})"
+        text += f" (without it, recall is at least {floored(certificate.bounds.free_recall)})"
     return text
 
 

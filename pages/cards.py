@@ -115,7 +115,8 @@ def _notices(certificate: Certificate) -> list[Markup]:
     if certificate.assumption is not None:
         text = f"the promise supposes that {certificate.assumption}."
         if certificate.bounds.free_recall is not None:
-            text += f" Without that, recall is at least {certificate.bounds.free_recall:.1%}."
+            free = certificate_texts.floored(certificate.bounds.free_recall)
+            text += f" Without that, recall is at least {free}."
         found.append(element("p", element("strong", "Assumption: "), text, class_="th-notice"))
     drifted = [str(one) for one in certificate.trained if one.drifted]
     found += [element("p", element("strong", "Proxy: "), t, class_="th-notice") for t in drifted]
@@ -142,11 +143,9 @@ def measures(certificate: Certificate) -> Markup:
 def _measure(
     name: str, bound: float | None, estimate: float | None, target: float | None
 ) -> Markup:
-    certified = "not certified" if bound is None else f"≥ {bound:.1%}"
+    certified = "not certified" if bound is None else f"≥ {certificate_texts.floored(bound)}"
     guessed = "unknown" if estimate is None else f"{estimate:.1%}"
-    asked = "none" if target is None else f"{target:.4g}" if target < 0.01 else f"{target:.4%}"
-    if target is not None and target >= 0.01:
-        asked = f"{100 * target:.4g}%"
+    asked = "none" if target is None else f"{100 * target:.4g}%"
     said = f"{name}: certified {certified}, estimate {guessed}, target {asked}"
     return element(
         "tr",

@@ -81,7 +81,10 @@ def text(
     from rich.console import Console
 
     sink = io.StringIO()
-    console = Console(file=sink, width=width, color_system=None, highlight=False, markup=False)
+    console = Console(  # in a notebook it would show what is written to it
+        file=sink, width=width, color_system=None, highlight=False, markup=False, emoji=False,
+        force_jupyter=False,
+    )  # fmt: skip
     more = more or table.num_rows > _ROWS
     rows = table.slice(0, _ROWS)
     render.write_box(rows.to_reader(), console, types=types, max_rows=0, more=more)

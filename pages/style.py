@@ -73,8 +73,10 @@ font-weight:600;vertical-align:bottom}
 .thresher tbody th{font-weight:600}
 .thresher table.th-rows{border:1px solid var(--th-line)}
 .thresher .th-rows td{white-space:pre-wrap}
-.thresher .th-rows td.th-number,.thresher th.th-number,.thresher td.th-number{text-align:right;\
+.thresher .th-rows td.th-number,.thresher th.th-number,.thresher td.th-number{\
 font-variant-numeric:tabular-nums;white-space:nowrap}
+.thresher.thresher table th,.thresher.thresher table td{text-align:left}
+.thresher.thresher table .th-number{text-align:right}
 .thresher .th-rows td.th-short{white-space:pre}
 .thresher .th-type{display:block;font-weight:400;font-size:11px;color:var(--th-muted);\
 font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace}

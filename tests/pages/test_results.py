@@ -143,3 +143,9 @@ def test_the_text_is_a_box_with_the_line_of_the_certificate() -> None:
 
 def test_the_text_of_no_rows() -> None:
     assert "0 rows" in results.text(pa.table({"a": pa.array([], pa.int64())}), False, ["BIGINT"])
+
+
+def test_the_text_is_not_shown_by_being_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    text = results.text(pa.table({"a": [":smile: [b]x[/b]"]}), False, ["VARCHAR"])
+    assert ":smile: [b]x[/b]" in text
