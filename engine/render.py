@@ -216,10 +216,18 @@ def _selected(reader: pa.RecordBatchReader, items: Sequence[str]) -> Iterator[pa
     schema = pa.schema(fields)  # by position: a result may hold the same name twice
     sql = f"SELECT {', '.join(items)} FROM batch"
     with duckdb.connect(":memory:", config={"threads": 1}) as con:  # one thread keeps the order
+        if (zone := _zone(reader.schema)) is not None:
+            con.execute("SET TimeZone = ?", [zone])
         # Batch by batch: DuckDB cannot be interrupted while it waits for another DuckDB's rows.
         for batch in reader:
             con.register("batch", pa.table(batch.columns, schema=schema))
             yield con.sql(sql).to_arrow_table()
+
+
+def _zone(schema: pa.Schema) -> str | None:
+    """Return the time zone of the session that gave the rows, None where no column has it."""
+    zones = (field.type.tz for field in schema if pa.types.is_timestamp(field.type))
+    return next((zone for zone in zones if zone), None)
 
 
 def _types(schema: pa.Schema) -> list[str]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["html", "lines", "text"]
 
-_ROWS = 20  # that are shown
+_ROWS, _COLUMNS = 20, 40  # that are shown
 _SHORT, _LONG = 100, 4000  # characters of a value at once, and behind its fold
 _NARROW = 26  # characters that need not fold
 _NUMBER = re.compile(
@@ -59,11 +59,18 @@ def html(
     """
     if plan is not None:
         return plans.html(plan)
-    shown = table.slice(0, _ROWS)
+    shown, kinds = _fitting(table.slice(0, _ROWS), types)
     return element(
         "div",
         sheet(*([cards.RULES] if certificates else [])),
-        element("div", _table(shown, types), class_="th-scroll"),
+        element(
+            "div",
+            _table(shown, kinds),
+            class_="th-scroll",
+            tabindex=0,
+            role="region",
+            aria_label="Rows of the result",
+        ),
         element("p", _counted(table, more), class_="th-more"),
         *map(cards.card, certificates),
         class_="thresher",
@@ -102,11 +109,22 @@ def _counted(table: pa.Table, more: bool) -> str:
     """Say how many rows there are, as far as it is known."""
     n_rows = table.num_rows
     columns = counted(table.num_columns, "column")
+    if table.num_columns > _COLUMNS:
+        columns += f", of which the first and the last {_COLUMNS // 2} are shown"
     if more:
         return f"the first {counted(min(n_rows, _ROWS), 'row')}, there are more; {columns}"
     if n_rows > _ROWS:
         return f"{n_rows - _ROWS:,} more of {n_rows:,} rows; {columns}"
     return f"{counted(n_rows, 'row')}; {columns}"
+
+
+def _fitting(table: pa.Table, types: Sequence[str]) -> tuple[pa.Table, Sequence[str]]:
+    """Leave out the columns in the middle where there are many."""
+    n_columns, half = table.num_columns, _COLUMNS // 2
+    if n_columns <= _COLUMNS:
+        return table, types
+    kept = [*range(half), *range(n_columns - half, n_columns)]
+    return table.select(kept), [types[i] for i in kept]
 
 
 def _table(table: pa.Table, types: Sequence[str]) -> Markup:

@@ -149,3 +149,24 @@ def test_the_text_is_not_shown_by_being_made(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
     text = results.text(pa.table({"a": [":smile: [b]x[/b]"]}), False, ["VARCHAR"])
     assert ":smile: [b]x[/b]" in text
+
+
+def test_times_are_those_of_the_zone_of_the_session() -> None:
+    con = thresher.connect()
+    con.execute("SET TimeZone = 'Asia/Kathmandu'")
+    cursor = con.execute("SELECT TIMESTAMPTZ '2026-01-02 03:04:05+00' AS t, [TIME '10:00'] AS u")
+    types = [str(column[1]) for column in cursor.description or ()]
+    table = cursor.fetch_arrow_table()
+    assert Cells(results.html(table, False, types)).cells[2:] == [
+        "2026-01-02 08:49:05+05:45",
+        "['10:00:00']",
+    ]
+    assert "08:49:05+05:45" in results.text(table, False, types)
+
+
+def test_of_many_columns_the_middle_is_left_out() -> None:
+    page = Cells(shown(f"SELECT {', '.join(f'{i} AS c{i}' for i in range(100))}"))
+    assert len(page.cells) == 80
+    assert page.cells[19:21] == ["c19integer", "c80integer"]
+    text = shown(f"SELECT {', '.join(f'{i} AS c{i}' for i in range(100))}")
+    assert "100 columns, of which the first and the last 20 are shown" in text
