@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import numbers
+import pathlib
 from collections.abc import Callable
 from typing import Literal, cast
 
@@ -302,6 +303,8 @@ def _value(source: Source, first: int, last: int, what: str) -> OptionValue:
 def _bound(source: Source, at: int, value: object, what: str) -> OptionValue:
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, pathlib.PurePath):
+        return str(value)
     if isinstance(value, numbers.Real | decimal.Decimal):
         return float(value)
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):

@@ -390,6 +390,14 @@ def test_more_literals() -> None:
         literal(object())
 
 
+def test_a_path_is_an_option() -> None:
+    made = parse(
+        "CREATE ORACLE f(x INT) RETURNS INT USING p WITH (a = $a)", NAMES, {"a": Path("b/c")}
+    )
+    assert isinstance(made, CreateOracle)
+    assert made.options == {"a": "b/c"}
+
+
 def test_parameters_are_bound_in_condition_and_clauses() -> None:
     sql = "SELECT ? AS a FROM t WHERE n>?AND is_pos(?) RECALL TARGET ? ORACLE LIMIT ? SEED ?"
     query = parse(sql, NAMES, (1, -2, "it's", 0.9, 100, np.int64(3)))
