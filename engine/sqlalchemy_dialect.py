@@ -201,6 +201,7 @@ class ThresherDialect(duckdb_sqlalchemy.Dialect):
 
     driver = "thresher"
     supports_statement_cache = True
+    supports_sane_multi_rowcount = True  # `Cursor.executemany` counts the rows of all
     execution_ctx_cls = _Context
     duckdb_copy_threshold = 1000  # rows; our front reads each placeholder of less
 

@@ -60,7 +60,7 @@ def good(path: Path) -> set[int]:
 
 
 def test_the_entry_point_finds_the_dialect() -> None:
-    for url in ("thresher://", "duckdb+thresher://"):
+    for url in ("thresher://", "thresher+thresher://", "duckdb+thresher://"):
         engine = sa.create_engine(url)
         assert isinstance(engine.dialect, ThresherDialect)
         assert (engine.dialect.name, engine.dialect.driver) == ("duckdb", "thresher")
