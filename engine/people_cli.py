@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import sys
 import textwrap
 import time
@@ -16,7 +15,7 @@ from thresher.endings import INTERRUPTED, guarded, write_json
 from thresher.inputs_cli import add_command, add_json
 
 if TYPE_CHECKING:
-    from thresher.oracles.human_queue import Answer, Item, Queue
+    from thresher.oracles.human_queue import Item, Queue
 
 __all__ = ["add_label"]
 
@@ -27,8 +26,6 @@ _EXAMPLES = """\
   thresher label spam.queue --json
 """
 _WIDTH = 78
-_KEYS = "123456789abcdefghijklmnoprtvwxz"  # of labels: without q, s, u and y
-_QUIT, _LATER, _UNDO = "q", "s", "u"
 
 
 def add_label(commands: Any) -> None:
@@ -93,19 +90,19 @@ class _Desk:
     """One person at work."""
 
     def __init__(self, queue: Queue, args: argparse.Namespace, ask: Any) -> None:
-        self.queue, self.oracle, self.ask = queue, args.oracle, ask
-        self.by = args.by or _user()
+        from thresher.oracles.human_desk import Desk
+
+        self.desk, self.ask = Desk(queue, args.oracle, args.by), ask
         self.waits = sys.stdin.isatty() and not args.no_wait
-        self.done: list[int] = []
 
     def work(self) -> None:
         """Show item after item until the person ends it, or nothing waits."""
         told = False
         while True:
-            items = self.queue.waiting(self.oracle)
-            if items:
+            item = self.desk.next()
+            if item is not None:
                 told = False
-                if not self._show(items[0]):
+                if not self._show(item):
                     break
             elif not self.waits:
                 break
@@ -115,66 +112,46 @@ class _Desk:
                     sys.stdout.flush()
                 told = True
                 time.sleep(_POLL_S)
-        n_answered, n_items = self.queue.counts(self.oracle)
+        n_answered, n_items = self.desk.counts()
         sys.stdout.write(f"{n_answered:,} of {n_items:,} answered.\n")
 
     def _show(self, item: Item) -> bool:
         """Ask about one item; returns whether the person goes on."""
-        n_answered, n_items = self.queue.counts(self.oracle)
+        from thresher.oracles.human_desk import LATER, QUIT, UNDO, choices_of
+
+        n_answered, n_items = self.desk.counts()
         task = item.task
         sys.stdout.write(f"\n{task.oracle}: {n_answered:,} of {n_items:,} answered\n")
         sys.stdout.write(f"{_folded(task.question)}\n\n")
         for name, value in item.inputs.items():
             sys.stdout.write(f"{_folded(f'{name}: {value}', '  ')}\n")
-        choices = _choices(item)
+        choices = choices_of(item)
         shown = [f"[{key}] {text}" for key, (text, _) in choices.items()]
-        others = [f"[{_LATER}] later", f"[{_UNDO}] undo", f"[{_QUIT}] quit"]
+        others = [f"[{LATER}] later", f"[{UNDO}] undo", f"[{QUIT}] quit"]
         number = ["a number"] if not choices else []
         sys.stdout.write(f"\n{_folded('  '.join([*number, *shown, *others]))}\n")
         while True:
             said = self.ask(line=not choices)
-            if said in (None, _QUIT):
+            if said in (None, QUIT):
                 return False
-            if said == _LATER:
-                self.queue.put_off(item.number)
+            if said == LATER:
+                self.desk.queue.put_off(item.number)
                 return True
-            if said == _UNDO:
+            if said == UNDO:
                 self._undo()
                 return True
-            answer = choices[said][1] if said in choices else _number(said, item)
-            if answer is not None:
-                self.queue.answer(item.number, answer, self.by)
-                self.done.append(item.number)
-                sys.stdout.write(f"-> {choices[said][0] if said in choices else answer}\n")
+            if (answered := self.desk.answer(item, said)) is not None:
+                sys.stdout.write(f"-> {answered}\n")
                 return True
             sys.stdout.write(f"{said!r} is none of these.\n")
             sys.stdout.flush()
 
     def _undo(self) -> None:
         """Take the last answer back."""
-        if self.done and self.queue.take_back(self.done.pop()):
+        if self.desk.undo():
             sys.stdout.write("The last answer is taken back.\n")
         else:
             sys.stdout.write("There is nothing to take back.\n")
-
-
-def _choices(item: Item) -> dict[str, tuple[str, Answer]]:
-    """Keys, and what each of them answers; none where a number is typed."""
-    if item.task.kind == "boolean":
-        return {"y": ("yes", True), "n": ("no", False)}
-    if item.task.kind == "label":
-        return {key: (text, text) for key, text in zip(_KEYS, item.task.labels, strict=False)}
-    return {}
-
-
-def _number(text: str, item: Item) -> Answer | None:
-    """Read a typed number; None where it is none."""
-    try:
-        if item.task.kind == "integer":
-            return int(text)
-        return float(text) if item.task.kind == "number" else None
-    except ValueError:
-        return None
 
 
 def _folded(text: str, indent: str = "") -> str:
@@ -184,13 +161,6 @@ def _folded(text: str, indent: str = "") -> str:
         plain = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
         folded.append(textwrap.fill(plain, _WIDTH, initial_indent=indent, subsequent_indent=indent))
     return "\n".join(folded)
-
-
-def _user() -> str | None:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without a name
-        return None
 
 
 @contextmanager

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from IPython.core.magic import needs_local_scope, no_var_expand
@@ -17,10 +18,19 @@ from thresher.notebook.matchers import matcher_of
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["load", "unload"]
+    from thresher.notebook.labelling import LabelWidget, label
+
+__all__ = ["LabelWidget", "label", "load", "unload"]
 
 _NAME = "thresher"
 _LOADED: dict[int, Magics] = {}  # by the identity of the shell
+
+
+def __getattr__(name: str) -> object:
+    """Import the widget, and anywidget with it, on first use."""
+    if name in ("LabelWidget", "label"):
+        return getattr(import_module("thresher.notebook.labelling"), name)
+    raise AttributeError(f"module 'thresher.notebook' has no attribute '{name}'")
 
 
 def load(shell: InteractiveShell) -> None:
@@ -36,7 +46,7 @@ def load(shell: InteractiveShell) -> None:
 
     def thresher(
         line: str, cell: str | None = None, local_ns: dict[str, object] | None = None
-    ) -> Cursor | Connection | None:
+    ) -> Cursor | Connection | LabelWidget | None:
         """Run SQL of thresher or DuckDB.
 
         ::
@@ -45,6 +55,7 @@ def load(shell: InteractiveShell) -> None:
             %%thresher [name <<] [--connection c] [--params values]
             SELECT ...; SELECT ...
             %thresher --connection films.duckdb
+            %thresher label [oracle or queue]
 
         The last result is shown, or goes into the variable before ``<<``. SQL reaches the engine
         as it is written: nothing in braces or after a dollar sign is replaced. ``$name`` is a

@@ -152,6 +152,8 @@ def _candidates(part: Part, fragment: str, names: Vocabulary) -> list[Candidate]
         return _qualified(part, names)
     if not part.words and not part.before:
         return _as("keyword", _STATEMENTS)
+    if part.before == ("label",):  # of %thresher label
+        return _as("oracle", names.oracles())
     for of_statement in (_of_setting, _of_declaration, _of_listing):
         found = of_statement(part, names)
         if found is not None:

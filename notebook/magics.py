@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
@@ -20,6 +22,8 @@ from thresher.sql import split
 if TYPE_CHECKING:
     from IPython.core.completer import MatcherAPIv2
     from IPython.core.interactiveshell import InteractiveShell
+
+    from thresher.notebook.labelling import LabelWidget
 
 __all__ = ["Magics"]
 
@@ -42,7 +46,7 @@ class Magics:
 
     def run(
         self, line: str, cell: str | None = None, local: dict[str, object] | None = None
-    ) -> Cursor | Connection | None:
+    ) -> Cursor | Connection | LabelWidget | None:
         """Run what a magic holds.
 
         Parameters
@@ -56,9 +60,9 @@ class Magics:
 
         Returns
         -------
-        Cursor, Connection or None
-            The last result, or without SQL the current connection; None where the result went into
-            a variable, or the last statement returns nothing.
+        Cursor, Connection, LabelWidget or None
+            The last result; without SQL the current connection; the widget of ``label``. None
+            where the result went into a variable, or the last statement returns nothing.
 
         Raises
         ------
@@ -76,6 +80,9 @@ class Magics:
             self.connections.use(connection)
             return connection
         bought = Bought()
+        if cell is None and asked.sql.split()[0] == "label":
+            with shortened(bought):
+                return _labelling(connection, asked.sql)
         with shortened(bought):
             cursor = self._execute(connection, asked, namespace, bought)
         if asked.into:
@@ -98,9 +105,7 @@ class Magics:
         for fragment in fragments:
             try:
                 parameters = parameters_of(fragment.text, values, namespace)
-                cursor.execute(
-                    fragment.text, parameters, on_progress=bought.take, frames=namespace
-                )
+                cursor.execute(fragment.text, parameters, on_progress=bought.take, frames=namespace)
             except Error as error:
                 raise error.within(asked.sql, fragment.text, fragment.offset) from error.__cause__
         if not fragments:
@@ -108,6 +113,18 @@ class Magics:
         if cursor.description is None and not asked.into:
             sys.stdout.write(f"{_done(fragments[-1].text, cursor.rowcount)}\n")
         return cursor
+
+
+def _labelling(connection: Connection, line: str) -> LabelWidget:
+    """Return the widget of ``label [oracle or queue]``."""
+    from thresher.notebook.labelling import label  # brings anywidget
+
+    words = shlex.split(line)[1:]
+    if len(words) > 1:
+        raise UsageError("write %thresher label, and the name of an oracle or of a queue's file")
+    if words and Path(words[0]).is_file():
+        return label(words[0])
+    return label(connection, *words)
 
 
 def _done(sql: str, n_rows: int) -> str:

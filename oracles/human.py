@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,6 +27,7 @@ OPTIONS = {
 }
 _BATCH_SIZE = 20
 _POLL_S = 0.2
+_MOST_BYTES = 16 << 20  # of a file in the queue
 _MOST_LABELS = 30  # each is a key on the keyboard
 
 
@@ -78,6 +79,11 @@ class HumanOracle:
         """Items that wait in the queue at once."""
         return self._batch_size
 
+    @property
+    def queue(self) -> Path:
+        """The file of its queue."""
+        return self._path
+
     waits = True
 
     def answer(self, batch: pa.Table, waits: Callable[[], bool] = lambda: True) -> Answers:
@@ -97,10 +103,12 @@ class HumanOracle:
         OperationalError
             The queue cannot be opened.
         """
-        rows = [{name: _shown(value) for name, value in row.items()} for row in batch.to_pylist()]
-        keys = [digest(self.version, row) for row in batch.to_pylist()]
+        given = batch.to_pylist()
+        rows = [{name: _shown(value) for name, value in row.items()} for row in given]
+        keys = [digest(self.version, row) for row in given]
+        files = dict(zip(keys, map(_files, given), strict=True))
         queue = Queue(self._path)
-        queue.ask(self._task, dict(zip(keys, rows, strict=True)))
+        queue.ask(self._task, dict(zip(keys, rows, strict=True)), files)
         distinct, until = list(dict.fromkeys(keys)), time.monotonic() + self._wait
         while len(found := queue.answers(self.version, distinct)) < len(distinct):
             if time.monotonic() >= until or not waits():
@@ -125,6 +133,15 @@ class HumanOracle:
         """Return checked answers for the rows of a batch."""
         who = f"oracle {self._name}"
         return Answers(checked_answers(values, batch, self._signature.returns, who))
+
+
+def _files(row: Mapping[str, object]) -> dict[str, bytes]:
+    """Return the inputs that are files, as far as people can be shown them."""
+    return {
+        name: value
+        for name, value in row.items()
+        if isinstance(value, bytes) and len(value) <= _MOST_BYTES
+    }
 
 
 def _shown(value: object) -> str:

@@ -24,6 +24,9 @@ CREATE TABLE IF NOT EXISTS items (
     id INTEGER PRIMARY KEY, version TEXT NOT NULL REFERENCES tasks (version), key TEXT NOT NULL,
     inputs TEXT NOT NULL, asked_at REAL NOT NULL, answer TEXT, answered_at REAL, answered_by TEXT,
     skipped INTEGER NOT NULL DEFAULT 0, UNIQUE (version, key));
+CREATE TABLE IF NOT EXISTS files (
+    version TEXT NOT NULL, key TEXT NOT NULL, input TEXT NOT NULL, bytes BLOB NOT NULL,
+    PRIMARY KEY (version, key, input));
 """
 _BUSY_S = 60.0  # wait so long for other processes
 _MOST_KEYS = 500  # looked up by one statement
@@ -109,8 +112,23 @@ class Queue:
         except sqlite3.Error as error:
             raise OperationalError(f"queue {self.path}: {error}") from error
 
-    def ask(self, task: Task, items: Mapping[str, Mapping[str, str]]) -> None:
-        """Add items, inputs as text by key; those that are there already stay as they are."""
+    def ask(
+        self,
+        task: Task,
+        items: Mapping[str, Mapping[str, str]],
+        files: Mapping[str, Mapping[str, bytes]] | None = None,
+    ) -> None:
+        """Add items; those that are there already stay as they are.
+
+        Parameters
+        ----------
+        task : Task
+            What people are asked.
+        items : mapping of str to mapping
+            Inputs as text, by key.
+        files : mapping of str to mapping, optional
+            Inputs that are bytes, such as images, by key and name.
+        """
         told = (task.version, task.oracle, task.question, task.kind, json.dumps(task.labels))
         rows = [
             (task.version, key, json.dumps(inputs), time.time()) for key, inputs in items.items()
@@ -121,6 +139,24 @@ class Queue:
                 "INSERT OR IGNORE INTO items (version, key, inputs, asked_at) VALUES (?, ?, ?, ?)",
                 rows,
             )
+            db.executemany(
+                "INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?)",
+                [
+                    (task.version, key, name, data)
+                    for key, named in (files or {}).items()
+                    for name, data in named.items()
+                ],
+            )
+
+    def files(self, number: int) -> dict[str, bytes]:
+        """Return the inputs of one item that are bytes, by name."""
+        with self._opened() as db:
+            rows = db.execute(
+                "SELECT f.input, f.bytes FROM files f JOIN items i USING (version, key) "
+                "WHERE i.id = ?",
+                (number,),
+            )
+            return {name: bytes(data) for name, data in rows}
 
     def answers(self, version: str, keys: Sequence[str]) -> dict[str, Answer]:
         """Return the answers that some keys have by now."""

@@ -44,7 +44,8 @@ class Reply:
         return [
             one["content"]["data"]["text/plain"]
             for one in self.outputs
-            if "data" in one["content"] and (not kinds or one["msg_type"] in kinds)
+            if one["msg_type"]
+            in (kinds or ("display_data", "update_display_data", "execute_result"))
         ]
 
     @property

@@ -141,6 +141,9 @@ def test_what_is_being_fetched_goes_on_and_an_aborted_transaction_has_no_names(m
     made.ran("_ = con.connection.execute('FROM range(100000)'); first = con.connection.fetchone()")
     assert completed(made, "%%thresher\nSELECT te| FROM reviews")[0] == "text"
     assert made.ran("con.connection.fetchone()").result == (1,)
+    made.ran("live = con.execute('FROM range(1000000)'); _ = live.fetchone()")
+    assert completed(made, "%%thresher\nSELECT te| FROM reviews")[0] == "text"
+    assert made.ran("len(live.fetchall())").result == 999_999
     made.ran("_ = con.execute('BEGIN')")
     assert not made.ip.run_cell("con.execute(\"SELECT 'a'::INT\")").success
     assert "text" not in completed(made, "%%thresher\nSELECT te| FROM reviews")

@@ -44,6 +44,10 @@ def anew(made: Kernel) -> None:
     )
 
 
+def results(reply: Reply) -> list[dict[str, Any]]:
+    return [one for one in reply.outputs if one["msg_type"] == "execute_result"]
+
+
 def displays(reply: Reply) -> list[dict[str, Any]]:
     return [o for o in reply.outputs if o["msg_type"] in ("display_data", "update_display_data")]
 
@@ -176,3 +180,18 @@ def test_a_kernel_completes_sql(made: Kernel) -> None:
     code = "%thresher SELECT  FROM t"
     found = made.client.complete(code, cursor_pos=17, reply=True, timeout=60)["content"]
     assert found["matches"][:2] == ["id", "score"]
+
+
+def test_a_page_answers_a_queue_through_its_comm(made: Kernel) -> None:
+    made.ran(
+        "from pathlib import Path\nfrom thresher.oracles.human_queue import Queue, Task\n"
+        "queue = Queue(Path('people.queue'))\n"
+        "queue.ask(Task('v', 'is_fine', 'Fine?', 'boolean'), {'k': {'text': 'a note'}})"
+    )
+    reply = made.ran("%thresher label people.queue")
+    (shown,) = (one["content"]["data"] for one in results(reply))
+    model = shown["application/vnd.jupyter.widget-view+json"]["model_id"]
+    said = {"do": "answer", "number": 1, "said": "y"}
+    content = {"comm_id": model, "data": {"method": "custom", "content": said}}
+    made.client.shell_channel.send(made.client.session.msg("comm_msg", content))
+    assert made.value("queue.answers('v', ['k'])") == {"k": True}

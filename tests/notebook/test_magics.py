@@ -85,6 +85,24 @@ def test_variables_are_parameters(shell: Shell) -> None:
     assert rows(shell.ran(cell).result) == [(2,)]
 
 
+def test_frames_are_tables(shell: Shell) -> None:
+    shell.ran("import pandas as pd, polars as pl, pyarrow as pa")
+    shell.ran("people = pd.DataFrame({'n': [1, 2]}); more = pl.DataFrame({'n': [3]})")
+    shell.ran("arrow = pa.table({'n': [4]}); lazy = more.lazy()")
+    union = " UNION ALL ".join(f"FROM {name}" for name in ("people", "more", "arrow", "lazy"))
+    assert sorted(rows(shell.ran(f"%thresher {union}").result)) == [(1,), (2,), (3,), (3,), (4,)]
+    frame = "people = pd.DataFrame({'n': [9]})"
+    shell.ran(f"def inner():\n    {frame}\n    %thresher got << FROM people\ninner()")
+    assert rows(shell.names["got"]) == [(9,)]
+    con = shell.ran("con = %thresher\ncon").result
+    con.create_oracle("big", lambda xs: [x > 1 for x in xs], args=["BIGINT"])
+    assert rows(shell.ran("%thresher SELECT n FROM people WHERE big(n)").result) == [(2,)]
+    con.execute("CREATE TABLE people AS SELECT 7 AS n")
+    assert rows(shell.ran("%thresher FROM people").result) == [(7,)]  # a table goes first
+    failed = shell.ip.run_cell("number = 5\n%thresher FROM number")
+    assert "the variable number is a int" in str(failed.error_in_exec)
+
+
 def test_variables_stand_in_oracle_queries(shell: Shell) -> None:
     con = shell.ran("con = %thresher\ncon").result
     con.create_oracle("is_even", lambda xs: [x % 2 == 0 for x in xs], args=["BIGINT"])
