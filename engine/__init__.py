@@ -44,6 +44,7 @@ from thresher.typeobjects import (
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from thresher import aio
     from thresher.certificate import Certificate
     from thresher.cursor import Cursor
     from thresher.dbapi import Connection
@@ -85,6 +86,7 @@ __all__ = [
     "UnansweredError",
     "Verification",
     "Warning",
+    "aio",
     "apilevel",
     "audit",
     "connect",

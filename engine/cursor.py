@@ -205,6 +205,10 @@ class Cursor:
         """Return the next `size` (by default `arraysize`) rows."""
         return self._result().take(self.arraysize if size is None else size)
 
+    def _ready(self, size: int) -> list[Row]:
+        """Return as many of the next rows as take no work."""
+        return self._result().ready(size)
+
     def fetchall(self) -> list[Row]:
         """Return all rows that are left."""
         return self._result().take(_ALL)

@@ -88,7 +88,6 @@ class Rows:
 
     def take(self, n: int) -> list[Row]:
         """Return the next `n` rows, or those that are left."""
-        self.given = True
         found = self.ready(n)
         while len(found) < n and self._make(n - len(found)):
             found += self.ready(n - len(found))
@@ -97,6 +96,7 @@ class Rows:
     def ready(self, n: int) -> list[Row]:
         """Return as many of the next `n` rows as are Python objects already."""
         self._check()
+        self.given = True
         found = self._made[self._at : self._at + n]
         self._at += len(found)
         return found
