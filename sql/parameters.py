@@ -14,7 +14,7 @@ from dataclasses import replace
 from thresher.errors import ProgrammingError, nearest
 from thresher.sql.tokens import Token
 
-__all__ = ["Parameters", "bind", "literal"]
+__all__ = ["Parameters", "bind", "literal", "with_values"]
 
 Parameters = Sequence[object] | Mapping[str, object] | None
 
@@ -46,6 +46,22 @@ def bind(sql: str, tokens: list[Token], parameters: Parameters) -> list[Token]:
             raise _error(f"parameter {token.text}: {error}", sql, token) from None
     _check_used(used, parameters)
     return bound
+
+
+def with_values(sql: str, bound: Sequence[Token]) -> str:
+    """Return a statement with the literals of its parameters in their places.
+
+    Parameters
+    ----------
+    sql : str
+        The statement.
+    bound : sequence of Token
+        What `bind` made of its tokens.
+    """
+    for token in reversed(bound):
+        if token.kind == "parameter":
+            sql = sql[: token.start] + token.text + sql[token.end :]
+    return sql
 
 
 def _style(token: Token) -> str:

@@ -16,7 +16,7 @@ from thresher.sql.foreign import is_foreign, may_be_foreign, rewrite, with_notes
 from thresher.sql.formula import call_at
 from thresher.sql.names import Names
 from thresher.sql.nesting import Nesting
-from thresher.sql.parameters import Parameters, bind
+from thresher.sql.parameters import Parameters, bind, with_values
 from thresher.sql.prepared import parse_prepare
 from thresher.sql.tokens import Source, Token, comment_end, tokenize
 
@@ -154,7 +154,8 @@ def _parsed(text: str, names: Names, parameters: Parameters) -> Statement:
     if is_audit(source):
         return parse_audit(source)
     if first == 0 and (made := parse_declaration(source, names)) is not None:
-        return made
+        kept = with_values(text, source.tokens)  # is read again without its parameters
+        return made if kept == text else _parsed(kept, names, None)
     source, understood = rewrite(source, first, names)
     query = with_notes(_query(source, first, names, oracles), understood)
     if form not in ("text", "json"):

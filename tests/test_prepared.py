@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -75,3 +76,15 @@ def test_a_value_too_few_is_named(con: thresher.Connection) -> None:
     con.execute("PREPARE q AS SELECT id FROM t WHERE is_odd(id) AND id < ? AND s < ?")
     with pytest.raises(thresher.ProgrammingError, match="needs value 2, 1 is given"):
         con.execute("EXECUTE q(5)")
+
+
+def test_a_declaration_keeps_the_values_of_its_parameters(tmp_path: Path) -> None:
+    with thresher.connect(tmp_path / "a.duckdb") as con:
+        con.execute("CREATE TABLE truths AS SELECT i, i % 3 = 0 AS yes FROM range(9) r(i)")
+        con.execute(
+            "CREATE ORACLE is_yes(i BIGINT) RETURNS BOOLEAN USING column "
+            "WITH (table = $table, key = $key, value = 'yes')",
+            {"table": "truths", "key": "i"},
+        )
+    with thresher.connect(tmp_path / "a.duckdb") as con:
+        assert con.execute("SELECT i FROM truths WHERE is_yes(i)").fetchall() == [(0,), (3,), (6,)]

@@ -396,6 +396,7 @@ def test_a_path_is_an_option() -> None:
     )
     assert isinstance(made, CreateOracle)
     assert made.options == {"a": "b/c"}
+    assert made.sql.endswith("(a = 'b/c')")  # the catalog reads it again, without parameters
 
 
 def test_parameters_are_bound_in_condition_and_clauses() -> None:
