@@ -15,7 +15,7 @@ from thresher.reports import Interval, counted
 if TYPE_CHECKING:
     from thresher.certificate import Certificate
 
-__all__ = ["RULES", "card", "html", "measures"]
+__all__ = ["RULES", "card", "html"]
 
 RULES = (
     marks.RULES
@@ -77,7 +77,7 @@ def card(certificate: Certificate) -> Markup:
         element("p", certificate.statement, class_="th-promise"),
         _chips(certificate),
         *_notices(certificate),
-        measures(certificate),
+        _measures(certificate),
         _labels(certificate),
         element("p", _spent(certificate), class_="th-line th-muted"),
         _facts(certificate),
@@ -123,7 +123,7 @@ def _notices(certificate: Certificate) -> list[Markup]:
     return found
 
 
-def measures(certificate: Certificate) -> Markup:
+def _measures(certificate: Certificate) -> Markup:
     """Return what holds of the answer as a table, with a mark for each row; empty without."""
     if certificate.targets.estimated:
         return _estimates(certificate.intervals)

@@ -6,7 +6,7 @@ import base64
 
 from thresher.pages.markup import Markup, element
 
-__all__ = ["Media", "shown", "size_text"]
+__all__ = ["Media", "kind_of"]
 
 _MOST = 512 << 10  # bytes of one file
 _MOST_OF_ALL = 4 << 20  # of all files of one result: a notebook keeps them
@@ -14,12 +14,12 @@ _IMAGES = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "
 _SOUNDS = ((b"ID3", "mpeg"), (b"OggS", "ogg"), (b"fLaC", "flac"))
 
 
-def size_text(n_bytes: int) -> str:
+def _size(n_bytes: int) -> str:
     """Write a size.
 
     Examples
     --------
-    >>> size_text(12), size_text(2_500_000)
+    >>> _size(12), _size(2_500_000)
     ('12 bytes', '2.4 MiB')
     """
     if n_bytes < 1024:
@@ -56,17 +56,17 @@ class Media:
 
     def cell(self, value: bytes) -> Markup:
         """Return an image or a sound; of what is neither, or is too large, its kind and size."""
-        kind, size = kind_of(value), size_text(len(value))
+        kind, size = kind_of(value), _size(len(value))
         if kind is None:
             return element("span", f"BLOB, {size}", class_="th-muted")
         name = f"{kind.partition('/')[2].upper()} {kind.partition('/')[0]}, {size}"
         if len(value) > min(_MOST, self._left):
             return element("span", name, class_="th-muted")
         self._left -= len(value)
-        return shown(value, kind, name)
+        return _shown(value, kind, name)
 
 
-def shown(value: bytes, kind: str, name: str) -> Markup:
+def _shown(value: bytes, kind: str, name: str) -> Markup:
     """Return a file as an element that holds it."""
     source = f"data:{kind};base64,{base64.b64encode(value).decode()}"
     if kind.startswith("image/"):

@@ -106,7 +106,7 @@ def _scores(certificate: Certificate) -> Panel:
 def _scored(certificate: Certificate) -> ScoreTrace | str:
     """Return the scores of a certificate, or why there are none."""
     if certificate.trace is None:
-        return "Nothing is kept of its scores: it was made before they were, or without a store."
+        return "Nothing is at hand of its scores: an earlier version made it, or it is a copy."
     if certificate.trace.scores is None:
         return "No row was chosen by a score."
     return certificate.trace.scores
@@ -182,7 +182,9 @@ def _spending(certificate: Certificate) -> Panel:
     title = "Labels and money over time"
     points = () if certificate.trace is None else certificate.trace.spending
     if len(points) < 2:
-        return Panel(title, "Nothing is kept of its course: it was made before that was kept.")
+        return Panel(
+            title, "Nothing is at hand of its course: an earlier version made it, or it is a copy."
+        )
     last = points[-1]
     stages = list(dict.fromkeys(point.stage for point in points))
     text = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ border-top:1px solid var(--th-line)}
 @media print{.thresher.th-report{padding:0}.thresher table,.thresher .th-card{break-inside:avoid}\
 .thresher details>summary{list-style:none}}
 """
+_NUMBER = re.compile(r"[-+]?[\d,]+(?:\.\d+)?(?:e[-+]?\d+)?|unknown|no (?:limit|value)")
 _MOST = 200  # rows of a table
 _LONG = 160  # characters of an integer list in a table
 
@@ -182,9 +184,23 @@ def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> M
     """Return a table; the first cell of each row is its heading. Empty without rows."""
     if not rows:
         return Markup("")
-    head = element("tr", *(element("th", name or "use", scope="col") for name in heads))
+    right = [
+        "th-number" if all(_NUMBER.fullmatch(row[i]) for row in rows) else None
+        for i in range(len(heads))
+    ]
+    head = element(
+        "tr",
+        *(
+            element("th", name or "use", scope="col", class_=kind)
+            for name, kind in zip(heads, right, strict=True)
+        ),
+    )
     body = [
-        element("tr", element("th", row[0], scope="row"), *(element("td", c) for c in row[1:]))
+        element(
+            "tr",
+            element("th", row[0], scope="row", class_=right[0]),
+            *(element("td", c, class_=k) for c, k in zip(row[1:], right[1:], strict=True)),
+        )
         for row in rows[:_MOST]
     ]
     more = len(rows) - _MOST
