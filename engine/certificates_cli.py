@@ -31,10 +31,12 @@ _EXAMPLES = """\
   thresher certificates --db films.duckdb --json | jq -r .certificates[].id
 """
 _MORE = """\
-An identity may be cut short where no other begins like it; 'last' is the newest. The label store
-alone is read, so that nobody who has the database open is in the way.
+An identity may be cut short where no other begins like it; 'last' is the
+newest. The label store alone is read: whoever has the database open is not in
+the way.
 
-exit codes: 0 done, 1 it failed, or the certificate does not hold, 2 wrong usage, 130 interrupted"""
+exit codes: 0 done, 1 it failed, or the certificate does not hold, 2 wrong
+usage, 130 interrupted"""
 _REPORT_EXAMPLES = """\
   thresher report --db films.duckdb -o report.html
   thresher report --db films.duckdb 9e11bfb12c20 -o report.html
@@ -111,7 +113,7 @@ def _row(identity: str, made_at: float, summary: str, text: str) -> dict[str, An
     """Return what the list says of a certificate."""
     facts = json.loads(text)
     made = datetime.fromtimestamp(made_at, UTC).isoformat(timespec="seconds")
-    told = {name: facts[name] for name in _FACTS}
+    told = {name: facts.get(name) for name in _FACTS}
     return {"id": identity, "made_at": made, "summary": summary, **told}
 
 

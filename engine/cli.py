@@ -43,19 +43,20 @@ _EXAMPLES = """\
 examples:
   thresher demo
       a guaranteed answer over 10,605 real texts with a real local model
-  thresher query --db films.duckdb "SELECT * FROM reviews WHERE is_good(text) RECALL TARGET 90%"
+  thresher query --db films.duckdb -f good.sql
       a table on the terminal, with the line of its certificate below
-  thresher explain --db films.duckdb "SELECT * FROM reviews WHERE is_good(text) RECALL TARGET 90%"
+  thresher explain --db films.duckdb -f good.sql
       the plan and its price, before anything is spent
   thresher report --db films.duckdb -o report.html
       the last answer's certificate as a page
   thresher doctor
       whether all that is installed works here
 
-'thresher COMMAND --help' shows more of each; most print JSON with --json, for programs.
+'thresher COMMAND --help' shows more of each; most print JSON with --json.
 
-exit codes: 0 done, 1 it failed, 2 wrong usage, 3 a target cannot be certified within the budget,
-4 the answer would cost more labels than allowed, 130 interrupted, 143 terminated
+exit codes: 0 done, 1 it failed, 2 wrong usage, 3 a target cannot be certified
+within the budget, 4 the answer would cost more labels than allowed,
+130 interrupted, 143 terminated
 """
 
 

@@ -28,8 +28,8 @@ _EXAMPLES = """\
   thresher doctor --json | jq '.findings[] | select(.level != "ok")'
 """
 _MORE = """\
-It takes a few seconds, some more where a tiny model is made and asked. Nothing stays of what is
-written.
+It takes a few seconds, some more where a tiny model is made and asked. Nothing
+stays of what is written.
 
 exit codes: 0 no error was found, 1 one was, 2 wrong usage, 130 interrupted"""
 _STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}

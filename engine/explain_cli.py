@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["add_explain"]
 
 _EXAMPLES = """\
-  thresher explain --db films.duckdb "SELECT * FROM reviews WHERE is_good(text) RECALL TARGET 90%"
+  thresher explain --db films.duckdb \\
+      "SELECT * FROM reviews WHERE is_good(text) RECALL TARGET 90%"
   thresher explain --db films.duckdb -f report.sql
-  thresher explain --db films.duckdb --json "FROM reviews WHERE is_good(text)" | jq .blocks[0]
+  thresher explain --db films.duckdb --json -f report.sql | jq .blocks
 """
 _MORE = """\
-Nothing is bought, and nothing is written: the database is opened to be read only. SET, RESET, USE,
-LOAD and ATTACH before the statement are run.
+Nothing is bought, and nothing is written: the database is opened to be read
+only. SET, RESET, USE, LOAD and ATTACH before the statement are run.
 
 exit codes: 0 explained, 1 it failed, 2 wrong usage, 130 interrupted"""
 _BEFORE = re.compile(r"\s*(SET|RESET|USE|LOAD|ATTACH)\b", re.IGNORECASE)

@@ -20,17 +20,19 @@ _SUFFIXES = {
     ".parquet": "parquet",
 }
 _EXAMPLES = """\
-  thresher query --db films.duckdb "SELECT * FROM reviews WHERE is_good(text) RECALL TARGET 90%"
+  thresher query --db films.duckdb \\
+      "SELECT * FROM reviews WHERE is_good(text) RECALL TARGET 90%"
   thresher query --db films.duckdb -f report.sql -o report.parquet
   thresher query --db films.duckdb --json "SHOW CERTIFICATES" | jq .rows
   echo "FROM 'reviews.parquet' LIMIT 5" | thresher query --format csv -
 """
 _MORE = """\
-Labels are kept in FILE.labels beside the database, so that none is paid for twice.
+Labels are kept in FILE.labels beside the database, so that none is paid for
+twice.
 
-exit codes: 0 answered, 1 the query failed, 2 wrong usage, 3 a target cannot be certified within
-the budget, 4 the answer would cost more labels than allowed, 130 interrupted, 143 terminated
-(labels are kept)"""
+exit codes: 0 answered, 1 the query failed, 2 wrong usage, 3 a target cannot be
+certified within the budget, 4 the answer would cost more labels than allowed,
+130 interrupted, 143 terminated (labels are kept)"""
 
 
 def add_query(commands: Any) -> None:

@@ -18,7 +18,7 @@ _EXAMPLES = """examples:
   thresher shell films.duckdb -csv < queries.sql > rows.csv
 
 Everything behind `shell` goes to the duckdb command line. At its prompt:
-  FROM thresh($$ SELECT * FROM reviews WHERE is_praise(text) RECALL TARGET 90% $$);
+  FROM thresh($$ FROM reviews WHERE is_praise(text) RECALL TARGET 90% $$);
   FROM thresh_certificate();
 """
 
@@ -57,7 +57,9 @@ def add_shell(commands: Any) -> None:
         "user alone, and ends by itself.",
         allow_abbrev=False,
     )
-    worker.add_argument("--socket", required=True, metavar="PATH")
+    what = worker.add_mutually_exclusive_group(required=True)
+    what.add_argument("--socket", metavar="PATH", help="listen there")
+    what.add_argument("--start", metavar="VERSION", help="start one if need be, and print where")
     worker.set_defaults(run=_worker)
 
 
@@ -85,6 +87,10 @@ def _extension(args: argparse.Namespace) -> None:
 
 
 def _worker(args: argparse.Namespace) -> int:
+    if args.start:
+        from thresher.shell import starting
+
+        starting.main(args.start)
     from thresher.shell.worker import main
 
     return main(args.socket)

@@ -31,9 +31,12 @@ QUERY = """SELECT id, title FROM films WHERE is_good(id) USING score
 RECALL TARGET 80% WITH PROBABILITY 95% ORACLE LIMIT 600 SEED 7"""
 
 
+_COLUMNS = "100"
+
+
 def environment(**extra: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS", "FORCE_COLOR")}
-    return {**kept, "COLUMNS": "100", **extra}
+    return {**kept, "COLUMNS": _COLUMNS, **extra}
 
 
 def thresher(*args: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
