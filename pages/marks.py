@@ -10,7 +10,7 @@ from thresher.pages.markup import Markup, element
 __all__ = ["RULES", "interval", "share", "stacked"]
 
 RULES = """
-.thresher svg.th-mark{display:block;overflow:visible}
+.thresher svg.th-mark{display:block;overflow:visible;max-width:100%}
 .thresher .th-axis{stroke:var(--th-line);stroke-width:1}
 .thresher .th-band{fill:var(--th-band)}
 .thresher .th-point{fill:var(--th-accent)}
