@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Costs", "DrawPlan", "Spread", "allocate", "plan_draws"]
+__all__ = ["Costs", "DrawPlan", "Spread", "allocate", "of_group", "plan_draws"]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -77,9 +78,16 @@ def _sums(value: Floats, group: Integers, n_groups: int) -> Floats:
 
 
 def _tops(value: Floats, group: Integers, n_groups: int) -> Floats:
+    if n_groups == 1:
+        return np.array([value.max(initial=0.0)])
     out = np.zeros(n_groups)
     np.maximum.at(out, group, value)
     return out
+
+
+def of_group(value: npt.NDArray[np.generic], group: Integers) -> npt.NDArray[Any]:
+    """Return the value of each row's group, or that of the only group, which broadcasts."""
+    return value if len(value) == 1 else value[group]
 
 
 def _normal(value: Floats, group: Integers, n_groups: int) -> Floats:
@@ -87,7 +95,9 @@ def _normal(value: Floats, group: Integers, n_groups: int) -> Floats:
     total = _sums(value, group, n_groups)
     count = np.maximum(np.bincount(group, minlength=n_groups), 1)
     safe = np.where(total > 0, total, 1.0)
-    return np.where((total > 0)[group], value / safe[group], 1 / count[group])
+    return np.where(
+        of_group(total > 0, group), value / of_group(safe, group), 1 / of_group(count, group)
+    )
 
 
 def plan_draws(
@@ -114,7 +124,7 @@ def plan_draws(
     wanted, floor = np.zeros(len(group)), np.zeros(len(group))
     for s in spreads:
         top = _tops(s.reach, group, n_groups)
-        reach = np.maximum(s.reach, _LEAST_RANGE * top[group])
+        reach = np.maximum(s.reach, _LEAST_RANGE * of_group(top, group))
         wanted += _normal(s.deviation + 1e-3 * reach, group, n_groups) ** 2
         floor += _normal(reach, group, n_groups) ** 2
     wanted = _normal(np.sqrt(wanted), group, n_groups)
@@ -132,7 +142,7 @@ def plan_draws(
         cost = (np.sqrt(total.a / draws) + np.sqrt(total.b) / draws) ** 2
         better = cost < best
         best = np.where(better, cost, best)
-        weights = np.where(better[group], tried, weights)
+        weights = np.where(of_group(better, group), tried, weights)
     each = [_cost(s, weights, group, n_groups, log) for s in spreads]
     return DrawPlan(weights, _total(each, units), tuple(each))
 

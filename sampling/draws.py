@@ -55,7 +55,7 @@ class GroupDraws:
     """
 
     def __init__(self, rows: Integers, weights: Floats, rng: np.random.Generator) -> None:
-        order = np.argsort(rng.exponential(size=len(rows)) / weights, kind="stable")
+        order = _ascending(rng.exponential(size=len(rows)) / weights)
         self.rows, self.weights = rows[order], weights[order]
         # Summed from the end, so that what is left does not suffer from cancellation.
         self.totals = np.cumsum(self.weights[::-1])[::-1]
@@ -84,3 +84,12 @@ class GroupDraws:
         start = self.taken
         self.taken = min(start + count, len(self.rows))
         return slice(start, self.taken)
+
+
+def _ascending(times: Floats) -> Integers:
+    """Sort as a stable sort does: it takes longer, and equal times hardly ever come."""
+    order = np.argsort(times)
+    found = times[order]
+    if (found[1:] > found[:-1]).all():
+        return order
+    return np.argsort(times, kind="stable")

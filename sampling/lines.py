@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from thresher.sampling.betting import Payoffs, Wealth
 from thresher.sampling.certain_ranges import CertainRange
-from thresher.sampling.draw_plan import Spread
+from thresher.sampling.draw_plan import Spread, of_group
 from thresher.sampling.draws import Batch, GroupDraws
 from thresher.sampling.measures import BettingTest, Measure
+from thresher.sampling.ranking import blocks
 from thresher.sampling.value_forecasts import Forecast
 
 __all__ = ["Controls", "LinearMeasure", "LinearTest"]
@@ -132,7 +133,7 @@ class LinearMeasure:
             top = known[0] + np.bincount(group, weights=u, minlength=n_groups)
             slope = known[1] + np.bincount(group, weights=v, minlength=n_groups)
             centre = top / np.where(slope == 0, 1.0, slope)
-        m = centre[group]
+        m = of_group(centre, group)
         square = now.uu[rows] - 2 * m * now.uv[rows] + m**2 * now.vv[rows]
         scatter = self._scatter(rows, group, m, n_groups)
         reach = np.zeros(len(rows))
@@ -143,7 +144,7 @@ class LinearMeasure:
         return Spread(centre, np.abs(slope), np.sqrt(np.maximum(square, 0.0)), reach)
 
     def _scatter(self, rows: Integers, group: Integers, m: Floats, n_groups: int) -> Floats:
-        """Return for each row how far the values of its group lie from their mean."""
+        """Return how far the values of a row's group lie from their mean: `of_group`."""
         if self.is_sum:
             return np.zeros(len(rows))
         now = self.now
@@ -151,7 +152,8 @@ class LinearMeasure:
         square += m**2 * now.vv[rows]
         weight = np.abs(now.v[rows])
         top, under = (np.bincount(group, weights=a, minlength=n_groups) for a in (square, weight))
-        return _NEAR * np.sqrt(np.maximum(top, 0.0) / np.maximum(under, 1e-300))[group]
+        scatter = _NEAR * np.sqrt(np.maximum(top, 0.0) / np.maximum(under, 1e-300))
+        return np.asarray(of_group(scatter, group), dtype=np.float64)
 
     def known(self, values: Floats, group: Integers, n_groups: int) -> tuple[Floats, Floats]:
         """Return u and v of rows with these values, summed by group."""
@@ -169,7 +171,7 @@ class LinearMeasure:
     ) -> LinearTest:
         """Return the bets for one group whose unknown rows are `rows`."""
         if not self.is_sum:
-            scatter = self._scatter(rows, np.zeros_like(rows), np.full(len(rows), guess[0]), 1)
+            scatter = self._scatter(rows, np.zeros_like(rows), np.array([guess[0]]), 1)
             guess = guess[0], max(guess[1], _LEAST_WIDE * float(scatter[0]))
         return LinearTest(self, place, known, self.certain.given(rows, *known), guess, level)
 
@@ -314,8 +316,12 @@ class LinearTest:
         one, two = (x + p * y for x, y in zip(*form, strict=True))
         least, most = 0.0, 0.0
         for alpha, beta in self._shapes:
-            value = one * alpha[start:] + two * beta[start:] if two else one * alpha[start:]
-            least, most = min(least, float(value.min())), max(most, float(value.max()))
+            for part in blocks(len(alpha) - start):
+                inside = slice(start + part.start, start + part.stop)
+                value = one * alpha[inside]
+                if two:
+                    value += two * beta[inside]
+                least, most = min(least, float(value.min())), max(most, float(value.max()))
         return least - noise, most + noise
 
     def _noise(self, form: Form, offsets: tuple[Floats, Floats]) -> float:
