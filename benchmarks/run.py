@@ -26,6 +26,7 @@ from benchmarks import (  # noqa: E402
     images,
     picture,
     report,
+    scale,
     shell,
     speed,
     statements,
@@ -46,6 +47,7 @@ PARTS = (
     "coverage",
     "fitting",
     "images",
+    "scale",
     "shell",
     "http",
 )
@@ -244,6 +246,8 @@ def main(words: Sequence[str] | None = None) -> None:
     if arguments.only in (None, "images"):
         few = {"n_seeds": 2, "n_files": 400, "n_live": 0} if arguments.quick else {}
         images.run(arguments.out, **few)
+    if arguments.only in (None, "scale"):
+        scale.run(arguments.out.resolve(), 0.02 if arguments.quick else 1.0)
     if arguments.only in (None, "shell"):
         shell.run(arguments.out.resolve(), n_rows=200_000 if arguments.quick else 10_000_000)
     if arguments.only in (None, "http"):
