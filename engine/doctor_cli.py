@@ -80,7 +80,7 @@ def _print(one: Diagnosis, console: Console) -> None:
     from rich.text import Text
 
     width = max(40, min(console.width, _WIDEST)) - _MARKS - _NAMES
-    lines = textwrap.wrap(one.text, width, break_on_hyphens=False) or [""]
+    lines = textwrap.wrap(one.text, width, break_on_hyphens=False, break_long_words=False) or [""]
     for i, line in enumerate(lines):
         mark = f"{'' if i else one.level:<{_MARKS}}"
         name = f"{'' if i else one.name:<{_NAMES}}"

@@ -16,9 +16,8 @@ __all__ = ["check_extension", "check_program", "check_worker"]
 
 _BUILD = f"{sys.executable} -m thresher.shell.build"
 _LOAD = (
-    "import duckdb; from thresher.shell.launcher import extension_sql; "
-    "con = duckdb.connect(config={'allow_unsigned_extensions': True}); "
-    "[con.execute(one) for one in extension_sql()]; print(duckdb.__version__)"
+    "import duckdb; from thresher.shell.launcher import load; "
+    "con = duckdb.connect(config={'allow_unsigned_extensions': True}); load(con); "
 )
 _ASK = "FROM thresh('SELECT 42 AS n')"
 
@@ -59,29 +58,30 @@ def check_extension() -> Diagnosis:
         text = "it was not compiled: 'thresher shell' does not work, all else does"
         first = "" if compiler() else "install gcc or clang, then run "
         return Diagnosis("extension", "warning", text, f"{first}{_BUILD}")
-    well, told = output_of(python_command(_LOAD))
+    well, told = output_of(python_command(f"{_LOAD}print(duckdb.__version__)"))
     if not well:
         return Diagnosis("extension", "error", f"{path} is not loaded: {reason(told)}", _BUILD)
     return Diagnosis("extension", "ok", f"loaded into DuckDB {told}, {path}")
 
 
 def check_worker() -> Diagnosis:
-    """Ask a question in a shell, with a worker of its own; where there is no shell, do not."""
+    """Ask a question in a shell, or in Python where there is none, with a worker of its own."""
+    command = [sys.executable, "-P", "-m", "thresher", "shell", "-csv", "-noheader", "-c", _ASK]
     try:
-        extension_path(), duckdb_program()
+        extension_path()
     except OperationalError:
-        return Diagnosis("worker", "ok", "not asked: there is no shell that would start it")
+        return Diagnosis("worker", "ok", "not asked: there is no extension that would start it")
+    try:
+        duckdb_program()
+    except OperationalError:
+        command = python_command(f'{_LOAD}print(con.sql("{_ASK}").fetchall()[0][0])')
     folder = Path(tempfile.mkdtemp(prefix="thr"))  # a short path: a socket's has 107 bytes at most
     try:
-        well, told = output_of(
-            [sys.executable, "-P", "-m", "thresher", "shell", "-csv", "-noheader", "-c", _ASK],
-            THRESHER_SOCKET=str(folder / "w.sock"),
-            THRESHER_IDLE="0.5",
-        )
+        well, told = output_of(command, THRESHER_SOCKET=str(folder / "w.sock"), THRESHER_IDLE="0.5")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if well and told.splitlines()[-1:] == ["42"]:
-        return Diagnosis("worker", "ok", "a shell has asked it, and it answered")
-    text = f"a shell got no answer: {reason(told)}"
+        return Diagnosis("worker", "ok", "it was started, and it answered")
+    text = f"it does not answer: {reason(told)}"
     again = f'{_BUILD} && {sys.executable} -m thresher shell -c "{_ASK}"'
     return Diagnosis("worker", "error", text, again)

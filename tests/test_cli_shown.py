@@ -305,6 +305,16 @@ def test_a_folder_that_takes_no_file(tmp_path: Path) -> None:
         tmp_path.chmod(stat.S_IRWXU)
 
 
+def test_the_worker_is_asked_without_the_program_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> str:
+        raise driver.OperationalError("there is no duckdb command line")
+
+    extension()
+    monkeypatch.setattr(doctor_shell, "duckdb_program", none)
+    assert doctor_shell.check_program().level == "warning"
+    assert doctor_shell.check_worker().text == "it was started, and it answered"
+
+
 def test_a_shell_that_is_not_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     broken = tmp_path / "thresher.duckdb_extension"
     broken.write_text("no library")
