@@ -12,6 +12,7 @@ from IPython.core.magic import needs_local_scope, no_var_expand
 
 from thresher.cursor import Cursor
 from thresher.dbapi import Connection
+from thresher.notebook.failures import show_from, show_no_more
 from thresher.notebook.magics import Magics
 from thresher.notebook.matchers import matcher_of
 
@@ -71,6 +72,7 @@ def load(shell: InteractiveShell) -> None:
     if shell.Completer is not None:
         magics.matcher = matcher_of(shell, magics.connections)
         shell.Completer.custom_matchers.append(magics.matcher)
+    show_from(shell)
     no_var_expand(thresher)
     needs_local_scope(thresher)
     shell.magics_manager.register_function(thresher, magic_kind="line_cell", magic_name=_NAME)
@@ -91,4 +93,5 @@ def unload(shell: InteractiveShell) -> None:
         shell.magics_manager.magics[kind].pop(_NAME, None)
     if magics.matcher is not None and shell.Completer is not None:
         shell.Completer.custom_matchers.remove(magics.matcher)
+    show_no_more(shell)
     magics.connections.close()

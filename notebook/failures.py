@@ -5,12 +5,20 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+from itertools import takewhile
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING
 
-from thresher.errors import Error
+from thresher.errors import Error, InternalError
 from thresher.progress import ProgressEvent
 
-__all__ = ["Bought", "shortened"]
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+__all__ = ["Bought", "shortened", "show_from", "show_no_more"]
+
+_SHOWN = (Error, KeyboardInterrupt)
+_HIDDEN = ("IPython", "duckdb", "sql", "thresher")  # packages; that of jupysql is sql
 
 
 class Bought:
@@ -95,6 +103,72 @@ def _cause(error: Error) -> list[str]:
     return ["", "Caused by:", *(line.rstrip("\n") for line in told)]
 
 
+def show_from(shell: InteractiveShell) -> None:
+    """Let a shell show errors of ``con.execute`` in a cell without the frames of this package.
+
+    A shell with a handler of the user's own is left alone.
+    """
+    if not shell.custom_exceptions:
+        shell.set_custom_exc(_SHOWN, _show)  # type: ignore[no-untyped-call]
+
+
+def show_no_more(shell: InteractiveShell) -> None:
+    """Undo `show_from`."""
+    if shell.custom_exceptions is _SHOWN:
+        shell.set_custom_exc((), None)  # type: ignore[no-untyped-call]
+
+
+def _show(
+    shell: InteractiveShell,
+    kind: type[BaseException],
+    error: BaseException,
+    trace: TracebackType,
+    tb_offset: int | None = None,
+) -> None:
+    """Show an exception of a cell, as IPython asks a handler of exceptions to."""
+    frames = [(frame, line) for frame, line in traceback.walk_tb(trace)]
+    ours = any(_is_ours(frame) for frame, _ in frames)
+    if ours and not hasattr(error, "_render_traceback_") and not isinstance(error, InternalError):
+        lines = _told(shell, error, _outside(trace), tb_offset)
+        if isinstance(error, Error):
+            lines += [*_cause(error), *_kept(error.spent)]
+        _render(error, lines)
+    shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
+
+
+def _told(
+    shell: InteractiveShell, error: BaseException, trace: TracebackType | None, offset: int | None
+) -> list[str]:
+    """Format an exception as IPython does, without what it was raised from."""
+    before = error.__cause__, error.__suppress_context__
+    error.__cause__, error.__suppress_context__ = None, True
+    try:
+        tell = shell.InteractiveTB.structured_traceback
+        return [str(line) for line in tell(type(error), error, trace, offset)]
+    finally:
+        error.__cause__, error.__suppress_context__ = before
+
+
+def _outside(trace: TracebackType) -> TracebackType | None:
+    """Return the beginning of a traceback that lies in the user's code."""
+    steps, step = [trace], trace.tb_next  # the first is of IPython, which leaves it out
+    while step is not None:
+        steps.append(step)
+        step = step.tb_next
+    kept = [steps[0], *takewhile(lambda one: not _is_hidden(one.tb_frame), steps[1:])]
+    made: TracebackType | None = None
+    for one in reversed(kept):
+        made = TracebackType(made, one.tb_frame, one.tb_lasti, one.tb_lineno)
+    return made
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__")).partition(".")[0]
+
+
+def _is_hidden(frame: FrameType) -> bool:
+    return _package(frame) in _HIDDEN
+
+
 def _is_ours(frame: FrameType) -> bool:
-    name = str(frame.f_globals.get("__name__"))
-    return name.partition(".")[0] in ("thresher", "duckdb")
+    return _package(frame) in ("thresher", "duckdb")

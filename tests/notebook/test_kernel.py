@@ -109,6 +109,7 @@ def test_the_stop_button_keeps_labels_and_the_kernel(made: Kernel, code: str) ->
     last = displays(reply)[-1]["content"]["data"]["text/plain"]
     assert last.startswith(f"stopped after {kept} labels, ")
     assert last.endswith("What was bought is kept: run it again to go on from there.")
+    assert not any("dbapi.py" in line for line in reply.error["traceback"])
     if "%thresher" in code:
         assert reply.error["traceback"] == [
             f"KeyboardInterrupt: the statement was stopped. {kept} labels were bought and are "
@@ -195,3 +196,27 @@ def test_a_page_answers_a_queue_through_its_comm(made: Kernel) -> None:
     content = {"comm_id": model, "data": {"method": "custom", "content": said}}
     made.client.shell_channel.send(made.client.session.msg("comm_msg", content))
     assert made.value("queue.answers('v', ['k'])") == {"k": True}
+
+
+@pytest.mark.full
+def test_two_hundred_queries_leave_the_memory_as_it_was(made: Kernel) -> None:
+    made.ran(
+        "import gc, resource\n"
+        "def kib():\n"
+        "    gc.collect()\n"
+        "    with open('/proc/self/statm') as file:\n"
+        "        return int(file.read().split()[1]) * resource.getpagesize() // 1024\n"
+        f"sql = {RECALL!r}\n"
+    )
+    made.ran(
+        "def ask(seed):\n"
+        "    get_ipython().run_line_magic('thresher', f'found << {sql} SEED {seed}')\n"
+        "    found._repr_html_()\n"
+        "    con.execute(f'{sql} SEED {seed}').fetchall()\n"
+        "for seed in range(40):\n    ask(seed)\n"
+        "before = kib()"
+    )
+    made.ran("for seed in range(40, 240):\n    ask(seed)")
+    grown = made.value("kib() - before")
+    assert grown < 24_000, grown  # 400 queries: 60 KiB each at most
+    assert made.value("len([t for t in __import__('threading').enumerate()]) < 20")

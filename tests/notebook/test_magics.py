@@ -203,6 +203,45 @@ def test_an_oracle_that_raises_shows_the_users_lines(
     assert (f"{bought} labels were bought and are kept" in out) == (bought > 0)
 
 
+def test_errors_of_plain_python_show_the_users_lines_alone(
+    shell: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = "con = %thresher\ndef ask(sql):\n    return con.execute(sql)\nask('SELECT nothing')"
+    result = shell.ip.run_cell(cell)
+    assert isinstance(result.error_in_exec, thresher.ProgrammingError)
+    assert result.error_in_exec.__cause__ is not None
+    out, _ = capsys.readouterr()
+    assert "return con.execute(sql)" in out
+    assert "ask('SELECT nothing')" in out
+    assert "dbapi.py" not in out
+    assert out.count("ProgrammingError") <= 2
+    shell.ip.run_cell("ask('SELECT 1 RECALL TARGET 95')")
+    out, _ = capsys.readouterr()
+    assert "LINE 1: SELECT 1 RECALL TARGET 95" in out
+    assert "clauses.py" not in out
+    shell.ran("def bad(xs):\n    raise KeyError('mine')")
+    shell.ran("con.create_oracle('bad', bad, args=['BIGINT'])")
+    shell.ip.run_cell("con.execute('SELECT i FROM range(3) r(i) WHERE bad(i)')")
+    out, _ = capsys.readouterr()
+    assert "raise KeyError('mine')" in out
+    assert "function.py" not in out
+    for cell in ("1 / 0", "raise KeyboardInterrupt"):  # as they were
+        assert not shell.ip.run_cell(cell).success
+        assert cell in capsys.readouterr().out
+
+
+def test_a_handler_of_the_users_own_stays(shell: Shell) -> None:
+    shell.ran("%unload_ext thresher")
+    seen: list[object] = []
+    shell.ip.set_custom_exc((ValueError,), lambda *given, **more: seen.append(given))
+    shell.ran("%load_ext thresher")
+    shell.ip.run_cell("raise ValueError")
+    shell.ran("%unload_ext thresher")
+    shell.ip.run_cell("raise ValueError")
+    shell.ip.set_custom_exc((), None)
+    assert len(seen) == 2
+
+
 @pytest.mark.parametrize(
     ("line", "cell", "found"),
     [
