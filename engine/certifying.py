@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from thresher.certificate import Bounds, Certificate, Interval, OutputReport, StageReport
 from thresher.label_log import KNOWN, SAME_INPUT, LabelledStep, log_sha256, make_log
-from thresher.recounts import FACTS
+from thresher.recounts import FACTS, NO_ANSWER
 from thresher.run_identity import VERSION
 from thresher.running import Running
 from thresher.sampling import Grade, Step
@@ -26,7 +26,8 @@ __all__ = ["certify", "finite", "traced", "with_outputs"]
 
 _SEVERAL = re.compile(r"\b(?:unnest|unlist|generate_subscripts)\s*\(", re.IGNORECASE)
 _CLAUSES = re.compile(r"\b(?:GROUP BY|HAVING|QUALIFY|LIMIT|OFFSET|FETCH)\b")
-_FITTED = ("fit", "probe")  # stages of rows that were not drawn by the scores of a run
+_FIRST = re.compile(rf"(?!(?:{FACTS}|{NO_ANSWER})\b).*\[0\]", re.DOTALL)
+_NOT_DRAWN = (KNOWN, SAME_INPUT, "fit", "probe")  # stages of rows that its scores did not choose
 _DISTINCT = re.compile(r"SELECT\s+DISTINCT\b", re.IGNORECASE)
 
 
@@ -178,27 +179,27 @@ def traced(run: Running, certificate: Certificate) -> Certificate:
 
 def _scores(run: Running, log: pa.Table) -> ScoreTrace | None:
     """Put the scores of a run, and the labels of the rows that they chose, into bins."""
-    kind, used = run.targets.kind, run.used
-    scores, of = (run.sureness, "agrees") if kind == "accuracy" else (used, "positive")
+    kind = run.targets.kind
+    scores = run.sureness if kind == "accuracy" else run.used
     if scores is None:
         return None
     stages = log.column("stage").combine_chunks().dictionary_encode()
-    codes, rows = np.asarray(stages.indices), np.asarray(log.column("row"), dtype=np.int64)
+    names, codes = stages.dictionary.to_pylist(), np.asarray(stages.indices)
     answered = np.asarray(log.column("truth").is_valid())
     truth = np.asarray(log.column("truth").fill_null(False))
     counts = np.asarray(log.column("value").is_valid())
-    labelled = []
-    for code, stage in enumerate(stages.dictionary.to_pylist()):
-        here, column = codes == code, stage.rpartition("[")[2]
-        if kind == "estimate" and stage.endswith("]") and not answered[here].any():
-            # Every row stands there once for each column; a row that does not count has no value.
-            if column == "0]" and not stage.startswith(FACTS):
-                labelled.append((rows[here], counts[here], True))
-            continue
-        there = here & answered
-        drawn = stage not in (KNOWN, SAME_INPUT, *_FITTED)
-        labelled.append((rows[there], truth[there], drawn))
-    return trace_scores(scores, labelled, "counts" if kind == "estimate" else of)
+    # Values stand there once for each column; a row that does not count in one has no value.
+    first = [kind == "estimate" and _FIRST.fullmatch(name) is not None for name in names]
+    values = np.array(first, dtype=np.bool_)[codes] & ~answered
+    drawn = np.array([name not in _NOT_DRAWN for name in names], dtype=np.bool_)[codes]
+    rows = np.asarray(log.column("row"), dtype=np.int64)
+    positive, shown = np.where(values, counts, truth), values | answered
+    labelled = (
+        (rows[at], positive[at], new)
+        for at, new in ((shown & drawn, True), (shown & ~drawn, False))
+    )
+    of = {"accuracy": "agrees", "estimate": "counts"}.get(kind, "positive")
+    return trace_scores(scores, labelled, of)
 
 
 def finite(value: float | None) -> float | None:

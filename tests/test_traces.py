@@ -156,6 +156,21 @@ def test_a_count_says_which_rows_count() -> None:
     assert sum(scores.positive) == sum(stage.n_positive for stage in certificate.stages)
 
 
+def test_every_labelled_row_of_an_estimate_is_counted_once() -> None:
+    con = connect()
+    sql = "SELECT count(*) AS n, avg(i) AS a, i % 3 AS g FROM range(4000) r(i) WHERE is_ninth(i) "
+    certificate_of("USING score(i) ORACLE LIMIT 300 SEED 1", sql + "GROUP BY g ", con)
+    certificate = certificate_of("USING score(i) ORACLE LIMIT 300 SEED 2", sql + "GROUP BY g ", con)
+    assert certificate.n_reused > 0
+    assert certificate.log is not None
+    assert certificate.trace is not None
+    scores = certificate.trace.scores
+    assert scores is not None
+    n_rows = len(set(certificate.log.column("row").to_pylist()))
+    assert sum(scores.positive) + sum(scores.negative) == n_rows
+    assert sum(one.n_rows for one in scores.bins) == certificate.n_labels
+
+
 def test_certificates_come_back_from_the_store_with_and_without_a_trace(tmp_path: Path) -> None:
     con = connect(tmp_path / "a.labels")
     certificate = certificate_of("RECALL TARGET 90% ORACLE LIMIT 600", con=con)
