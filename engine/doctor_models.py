@@ -20,12 +20,17 @@ _PIP = f"{sys.executable} -m pip install"
 
 def check_gpu() -> Diagnosis:
     """Say which GPU there is, by its driver; whether PyTorch uses it, the model's check tells."""
-    well, told = output_of(
-        ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"], timeout_s=10
-    )
-    if not well or not told:
+    found = _gpus()
+    if not found:
         return Diagnosis("gpu", "ok", "none of NVIDIA's: local models run on the processor")
-    return Diagnosis("gpu", "ok", "; ".join(told.splitlines()))
+    return Diagnosis("gpu", "ok", "; ".join(found))
+
+
+def _gpus() -> list[str]:
+    """Return name and memory of each GPU of NVIDIA's."""
+    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    well, told = output_of(query, timeout_s=10)
+    return told.splitlines() if well else []
 
 
 def check_model() -> Diagnosis:
@@ -43,8 +48,7 @@ def check_model() -> Diagnosis:
         return Diagnosis("model", "error", text, f"{_PIP} --force-reinstall 'thresher[models]'")
     found = json.loads(told.splitlines()[-1])
     text = "a tiny model answered {n_labels} rows on {device}, PyTorch {torch}".format(**found)
-    gpu_unused = found["device"] == "cpu" and "none" not in check_gpu().text
-    if gpu_unused:
+    if found["device"] == "cpu" and _gpus():
         text += "; there is a GPU, and this PyTorch does not use it"
         return Diagnosis("model", "warning", text, f"{_PIP} --force-reinstall torch")
     return Diagnosis("model", "ok", text)

@@ -246,6 +246,15 @@ def test_label(tmp_path: Path) -> None:
     ]
 
 
+def test_demo(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with driver.connect(db) as con:
+        certificate = con.execute(QUERY).certificate
+    assert certificate is not None
+    monkeypatch.setattr("thresher.demo.run", lambda *_, **__: [(QUERY, certificate)])
+    (query,) = document("demo")["queries"]
+    assert (query["sql"], query["certificate"]["id"]) == (QUERY, certificate.id)
+
+
 def test_extension() -> None:
     found = document("extension", "sql")
     assert found["sql"][0] == f"LOAD '{found['path']}'"

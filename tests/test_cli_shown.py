@@ -80,6 +80,12 @@ def test_no_colour_where_none_is_wanted(db: Path, extra: dict[str, str]) -> None
         assert "\x1b" not in seen(*command, "--db", db, **extra)
 
 
+def test_a_terminal_that_cannot_move_gets_no_progress_line(db: Path) -> None:
+    text = seen("query", "--db", db, "--labels", "none", "--max-rows", "2", QUERY, TERM="dumb")
+    assert "recall >= 0.8 with probability 0.95" in text
+    assert "\x1b" not in text
+
+
 def test_explain_in_colour_says_the_same(db: Path) -> None:
     plain, text = thresher("explain", "--db", db, QUERY).stdout, seen("explain", "--db", db, QUERY)
     assert "\x1b[1mquery" in text
@@ -234,6 +240,26 @@ def test_the_doctor_asks_a_tiny_model() -> None:
     found = doctor_models.check_model()
     assert found.level in ("ok", "warning"), found
     assert "a tiny model answered 3 rows on" in found.text
+
+
+def test_a_gpu_that_pytorch_does_not_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'NVIDIA H100 80GB HBM3, 81559 MiB'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert doctor_models.check_gpu().text == "NVIDIA H100 80GB HBM3, 81559 MiB"
+    said = '{"n_labels": 3, "device": "cpu", "torch": "2.13.0+cpu"}'
+    run = output_of
+    monkeypatch.setattr(
+        doctor_models,
+        "output_of",
+        lambda command, **more: run(command, **more) if "nvidia-smi" in command else (True, said),
+    )
+    found = doctor_models.check_model()
+    assert (found.level, "does not use it" in found.text) == ("warning", True)
+    monkeypatch.setattr(doctor_models, "output_of", lambda *_, **__: (False, "X\nImportError: no"))
+    found = doctor_models.check_model()
+    assert (found.level, found.text) == ("error", "a tiny model does not answer: ImportError: no")
 
 
 def test_a_check_that_breaks_is_an_error_that_it_found() -> None:
