@@ -35,7 +35,7 @@ def keys_sha256(population: Population) -> str:
     """Return the hash, in hex, by which an audit knows that rows are still the same."""
     digest = hashlib.sha256()
     for column in population.keys:
-        digest.update(np.ascontiguousarray(column))
+        digest.update(np.ascontiguousarray(column).data)
     return digest.hexdigest()
 
 

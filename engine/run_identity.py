@@ -53,7 +53,7 @@ def run_identity(
     facts.update(purpose.encode())
     values = [array for array in population.plain if array is not None]
     for array in [*population.keys, population.known, *population.scores, *values]:
-        facts.update(np.ascontiguousarray(array))
+        facts.update(np.ascontiguousarray(array).data)
     return facts.hexdigest()
 
 
