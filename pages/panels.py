@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate, groupby, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,15 +13,16 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from thresher.certificate import Certificate
     from thresher.sampling.sufficient import Kind
-    from thresher.traces import LabelBin, ScoreTrace
+    from thresher.traces import LabelBin, ScoreTrace, SpendPoint
 
-__all__ = ["Curve", "Observed", "label_curve", "observed"]
+__all__ = ["Curve", "Observed", "Spent", "course", "label_curve", "observed"]
 
 Floats = npt.NDArray[np.float64]
 _LEVEL = 0.95  # of each interval of the calibration, for itself
 _TARGETS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
 _FACTORS = (4.0, 2.0, 1.0, 0.5, 0.25)  # of the width of an interval
 _MOST_ROWS = 1 << 21  # that a forecast is made for
+_AROUND = ("read", "answer")  # stages of a run that mostly buy no label for its rows
 _LEAST_LABELS = 100  # that limits of an estimate take
 
 
@@ -193,3 +196,36 @@ def _width_curve(certificate: Certificate) -> Curve | str:
     ranges = tuple((n, n) for n in labels)
     what, goal = "half width of the limits", "for the widest estimate"
     return Curve(widths, labels, ranges, own, what, goal, falling=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """A stage of a run: when it began, and what was bought in it."""
+
+    stage: str
+    began_s: float
+    n_labels: int
+    cost_usd: float
+
+
+def course(certificate: Certificate) -> list[Spent]:
+    """Return the stages of a run in order; those of the sampling where its labels tell them."""
+    points = () if certificate.trace is None else certificate.trace.spending
+    if not points:
+        return []
+    ends = list(accumulate(one.n_rows for one in certificate.stages))
+    told = bool(ends) and ends[-1] == points[-1].n_labels > 0
+
+    def stage(step: tuple[SpendPoint, SpendPoint]) -> str:
+        at, then = step
+        if not told or (at.stage in _AROUND and then.n_labels == at.n_labels):
+            return at.stage
+        # Labels are bought in the order of the stages: so many are bought, and these come next.
+        return certificate.stages[min(bisect_right(ends, at.n_labels), len(ends) - 1)].stage
+
+    steps = pairwise([*points, points[-1]])
+    begins = [(name, next(group)[0]) for name, group in groupby(steps, stage)]
+    return [
+        Spent(name, at.elapsed_s, then.n_labels - at.n_labels, then.cost_usd - at.cost_usd)
+        for (name, at), (_, then) in pairwise([*begins, ("", points[-1])])
+    ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import numpy as np
 from thresher.certificate_texts import interval_name
 from thresher.pages.axes import Colours, dress, put_legend, whole_numbers, write_targets
 from thresher.pages.markup import plain
-from thresher.pages.panels import label_curve, observed
+from thresher.pages.panels import Spent, course, label_curve, observed
 from thresher.reports import counted
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Panel", "panels"]
 
 _MOST = 16  # estimates that are drawn
+_CROWDED = 0.04  # of the width of the axes: names of stages need as much
 _NAME = 30  # characters of a name that are drawn
 _WORDS = {
     "positive": ("positive", "negative"),
@@ -186,17 +188,22 @@ def _spending(certificate: Certificate) -> Panel:
             title, "Nothing is at hand of its course: an earlier version made it, or it is a copy."
         )
     last = points[-1]
-    stages = list(dict.fromkeys(point.stage for point in points))
+    stages = course(certificate)
+    bought = (
+        f"{one.stage} from {one.began_s:,.2f} s: {counted(one.n_labels, 'label')}"
+        + (f", ${one.cost_usd:,.4f}" if one.cost_usd else "")
+        for one in stages
+    )
     text = (
-        f"{counted(last.n_labels, 'label')} and ${last.cost_usd:,.4f} in {last.elapsed_s:,.1f} "
-        f"seconds, in the stages {', '.join(stages)}."
+        f"{counted(last.n_labels, 'label')} and ${last.cost_usd:,.4f} in {last.elapsed_s:,.2f} "
+        f"seconds. {'; '.join(bought)}."
     )
 
     def draw(axes: Axes, colours: Colours) -> None:
         seconds = [point.elapsed_s for point in points]
         axes.plot(seconds, [point.n_labels for point in points], color=colours["accent"],
                   drawstyle="steps-post", label="labels")  # fmt: skip
-        _stages(axes, colours, certificate)
+        _stages(axes, colours, stages, last.elapsed_s)
         axes.set_xlabel("seconds")
         axes.set_ylabel("labels bought")
         axes.set_ylim(0, max(1, last.n_labels) * 1.25)
@@ -211,19 +218,16 @@ def _spending(certificate: Certificate) -> Panel:
     return Panel(title, text, draw)
 
 
-def _stages(axes: Axes, colours: Colours, certificate: Certificate) -> None:
-    """Name the stages that took some time, where they began."""
-    points = () if certificate.trace is None else certificate.trace.spending
-    whole, shown = points[-1].elapsed_s, -1.0
-    for before, point in zip((None, *points), points, strict=False):
-        if before is not None and before.stage == point.stage:
+def _stages(axes: Axes, colours: Colours, stages: Sequence[Spent], whole_s: float) -> None:
+    """Name the stages where they began; of those that crowd only the first."""
+    shown = -math.inf
+    for one in stages:
+        axes.axvline(one.began_s, color=colours["line"], linewidth=0.8)
+        if one.began_s - shown < _CROWDED * whole_s:
             continue
-        axes.axvline(point.elapsed_s, color=colours["line"], linewidth=0.8)
-        if point.elapsed_s - shown < 0.06 * whole and shown >= 0:
-            continue
-        shown = point.elapsed_s
+        shown = one.began_s
         axes.annotate(
-            plain(point.stage)[:_NAME], (point.elapsed_s, 1), xycoords=("data", "axes fraction"),
+            plain(one.stage)[:_NAME], (one.began_s, 1), xycoords=("data", "axes fraction"),
             xytext=(2, -2), textcoords="offset points", rotation=90, va="top", fontsize=7,
             color=colours["muted"], parse_math=False,
         )  # fmt: skip

@@ -168,6 +168,21 @@ def test_clopper_pearson_intervals_are_exact() -> None:
         assert float(binom.pmf(np.arange(26), 25, share)[inside].sum()) >= 0.95
 
 
+def test_stages_of_the_sampling_are_told_by_their_labels(made: dict[str, Certificate]) -> None:
+    for kind in ("recall", "joint", "accuracy", "search", "exact"):
+        certificate = made[kind]
+        stages = panels.course(certificate)
+        assert [one.began_s for one in stages] == sorted(one.began_s for one in stages)
+        assert sum(one.n_labels for one in stages) == certificate.n_labels
+        names = {one.stage for one in certificate.stages}
+        assert {one.stage for one in stages if one.n_labels} <= names
+    sampled = {one.stage: one.n_labels for one in panels.course(made["recall"])}
+    assert sampled["sample"] == next(
+        one.n_rows for one in made["recall"].stages if one.stage == "sample"
+    )
+    assert panels.course(replace(made["recall"], trace=None)) == []
+
+
 def test_forecasts_rise_with_the_target(made: dict[str, Certificate]) -> None:
     for kind in ("recall", "joint", "accuracy"):
         curve = panels.label_curve(made[kind])
