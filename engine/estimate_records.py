@@ -18,6 +18,7 @@ from thresher.certificate import Interval
 from thresher.plan import Aggregate, Estimation
 from thresher.recounts import FACTS, NO_ANSWER, value_stage
 from thresher.sampling import MeasureEstimate, ValueStep
+from thresher.sampling.tally import count_by_group
 from thresher.targets import ErrorTarget
 
 __all__ = ["Evidence", "widest_limits"]
@@ -170,7 +171,7 @@ class Evidence:
             here = here | self._possible(aggregate.denominator)
         chosen = {"n_rows": ~self.known & (anywhere | labelled), "n_left": ~labelled & here}
         counts = {
-            name: np.bincount(self.codes[rows], minlength=n_groups).tolist()
+            name: count_by_group(rows, self.codes, n_groups).tolist()
             for name, rows in chosen.items()
         }
         if aggregate.kind in ("min", "max"):

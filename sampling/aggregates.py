@@ -27,7 +27,7 @@ from thresher.sampling.measures import (
 )
 from thresher.sampling.quantiles import QuantileTarget
 from thresher.sampling.sequential import SequentialRun, Target, Watch
-from thresher.sampling.tally import tally
+from thresher.sampling.tally import count_by_group, tally
 from thresher.sampling.value_forecasts import first_forecast
 from thresher.sampling.values import ValueLedger, ValueSource
 
@@ -305,8 +305,7 @@ def _known_entirely(
     possible = ~np.isnan(ledger.low[measure.column])
     if measure.denominator is not None:
         possible |= ~np.isnan(ledger.low[measure.denominator])
-    missing = np.bincount(groups[possible & ~ledger.known], minlength=n_groups)
-    return np.asarray(missing == 0)
+    return np.asarray(count_by_group(possible & ~ledger.known, groups, n_groups) == 0)
 
 
 def _beyond(

@@ -23,6 +23,7 @@ _ROUNDING = 1e-13  # per sampled row, for sums of products that are at most 1
 _CELLS = 5000  # allowance for one total
 _GRID = 6  # about how many cells each way the box is first cut into
 _OPEN = 2  # totals left open before the search ends, once one is refused
+_MOST_PAIRS = 2**62  # that are numbered: numbers are sorted faster than pairs
 _FINE = 100  # the limit is sought to this fraction of its distance from the estimate
 
 
@@ -123,12 +124,12 @@ class TotalTest:
         a1, b1, a2, b2 = cells.T
         first = np.maximum(self.boxes[0][0], total - b1 - b2)
         last = np.minimum(self.boxes[0][1], total - a1 - a2)
-        spans, group = np.unique(np.stack([first, last], axis=1), axis=0, return_inverse=True)
+        spans, group = _distinct(np.stack([first, last], axis=1))
         one = self._tables(self.one, cells[:, :2])
         two = self._tables(self.two, cells[:, 2:])
         out = np.zeros(len(cells))
-        order = np.argsort(group.ravel(), kind="stable")
-        ends = np.cumsum(np.bincount(group.ravel()))
+        order = np.argsort(group, kind="stable")
+        ends = np.cumsum(np.bincount(group))
         for (least, most), members in zip(spans.tolist(), np.split(order, ends[:-1]), strict=True):
             if least <= most:
                 lengths = np.stack([b1 - a1, b2 - a2], axis=1)[members]
@@ -140,8 +141,8 @@ class TotalTest:
     @staticmethod
     def _tables(outcomes: Bundled, spans: Integers) -> Floats:
         """Return the rows of `Bundled.rows` for every cell: shape (3, cells, blocks)."""
-        distinct, place = np.unique(spans, axis=0, return_inverse=True)
-        return np.stack(outcomes.rows(distinct[:, 0], distinct[:, 1]))[:, place.ravel()]
+        distinct, place = _distinct(spans)
+        return np.stack(outcomes.rows(distinct[:, 0], distinct[:, 1]))[:, place]
 
     def _group(
         self, least: int, most: int, parts: list[Floats], lengths: Integers, steps: Integers
@@ -205,6 +206,21 @@ class TotalTest:
                 if inside and self.chance((rest, int(one), int(two))) > self.level:
                     return True
         return False
+
+
+def _distinct(pairs: Integers) -> tuple[Integers, Integers]:
+    """Return the distinct rows of an array of two columns, ascending, and the place of each row."""
+    if not len(pairs):
+        return pairs, np.zeros(0, dtype=np.int64)
+    low, high = pairs.min(axis=0), pairs.max(axis=0)
+    width = int(high[1]) - int(low[1]) + 1
+    if (int(high[0]) - int(low[0]) + 1) * width > _MOST_PAIRS:
+        distinct, place = np.unique(pairs, axis=0, return_inverse=True)
+        return distinct, place.ravel()
+    keys, place = np.unique(
+        (pairs[:, 0] - low[0]) * width + pairs[:, 1] - low[1], return_inverse=True
+    )
+    return np.stack([keys // width + low[0], keys % width + low[1]], axis=1), place
 
 
 def _squares(cells: Integers, side: int) -> Integers:

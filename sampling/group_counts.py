@@ -13,6 +13,7 @@ from thresher.sampling.draw_plan import Costs, allocate
 from thresher.sampling.ledger import rank_rows
 from thresher.sampling.measures import CountTest, Measure
 from thresher.sampling.strata import forecast, plan_strata
+from thresher.sampling.tally import count_by_group
 from thresher.sampling.values import ValueLedger
 
 __all__ = ["GroupCounts", "Part", "count_groups", "plan_parts"]
@@ -104,8 +105,7 @@ def count_groups(
     columns = [m.column for m in measures]
     base = np.array([_counted(ledger, c, groups, n_groups) for c in columns])
     vain = np.array([np.bincount(groups[ledger.failed(c)], minlength=n_groups) for c in columns])
-    rows = ledger.unknown()
-    sizes = np.bincount(groups[rows], minlength=n_groups)
+    sizes = count_by_group(~ledger.known, groups, n_groups)
     level = delta / max(1, len(measures) * int(np.count_nonzero(sizes)))
     if ledger.may_fail:
         level /= TWO_TRUTHS

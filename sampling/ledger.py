@@ -75,7 +75,7 @@ class Ledger:
         self._unanswered = unanswered
         self.rows = rank_rows(self.scores, rng)
         self.label = np.full(self.n_rows, -1, dtype=np.int8)
-        if facts is not None:
+        if facts is not None and facts.max(initial=-1) >= 0:
             for part in blocks(self.n_rows):
                 self.label[part] = facts[self.rows[part]]
         parts = [self.label[part] for part in blocks(self.n_rows, _BLOCK)]

@@ -9,10 +9,23 @@ import numpy.typing as npt
 
 from thresher.sampling.measures import Measure
 
-__all__ = ["order_statistic", "tally"]
+__all__ = ["count_by_group", "order_statistic", "tally"]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+
+
+def count_by_group(chosen: npt.NDArray[np.bool_], group: Integers, n_groups: int) -> Integers:
+    """Return how many rows of each group are chosen: shape (n_groups,).
+
+    Examples
+    --------
+    >>> count_by_group(np.array([True, False, True]), np.array([1, 1, 0]), 3).tolist()
+    [1, 1, 0]
+    """
+    if n_groups == 1:
+        return np.array([np.count_nonzero(chosen)], dtype=np.int64)
+    return np.bincount(group[chosen], minlength=n_groups)
 
 
 def tally(measure: Measure, values: Floats, group: Integers, n_groups: int) -> Floats:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thresher.sampling.bounds import marked_upper
+from thresher.sampling.buehler import _distinct
 from thresher.sampling.counts import CountEstimate, count_limits, estimate_count
 from thresher.sampling.labels import CountedLabels
 from thresher.sampling.strata import forecast, plan_strata
@@ -220,3 +221,14 @@ def test_forecast_reads_probabilities_and_keeps_order() -> None:
     assert ((other > 0) & (other < 1)).all()
     assert (np.diff(other[[1, 3, 0, 2]]) >= 0).all()
     assert forecast(np.full(3, np.nan)).tolist() == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("high", [2, 1000, 2**32, 2**33])
+def test_distinct_pairs_are_those_of_numpy(high: int) -> None:
+    pairs = np.random.default_rng(high).integers(-high, high, size=(300, 2))
+    pairs[::7] = pairs[1]
+    distinct, place = _distinct(pairs)
+    wanted, where = np.unique(pairs, axis=0, return_inverse=True)
+    assert np.array_equal(distinct, wanted)
+    assert np.array_equal(place, where.ravel())
+    assert len(_distinct(pairs[:0])[1]) == 0
