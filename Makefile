@@ -9,7 +9,7 @@ EXTENSION := shell/thresher.duckdb_extension
 PIP := $(VENV)/bin/pip install --quiet --no-compile
 unexport PYTHONDONTWRITEBYTECODE  # the tests start many processes: each would compile all it loads
 
-.PHONY: help setup demo test test-full lint format bench bench-guarantee docs-pictures dist clean
+.PHONY: help setup demo test test-full lint format notebooks bench bench-guarantee docs-pictures dist clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 17
@@ -54,6 +54,9 @@ lint: setup ## ruff, mypy --strict and the layers, over the package as it is ins
 format: setup ## rewrite the code as ruff formats it
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+notebooks: setup ## execute the notebooks of examples/ again and keep what they show
+	$(PY) -m nbconvert --to notebook --execute --inplace examples/*.ipynb
 
 bench: setup ## compare with the peers at equal labels; JSON and pictures into benchmarks/results
 	$(PY) benchmarks/run.py
