@@ -19,7 +19,7 @@ __all__ = ["Curve", "Observed", "Spent", "course", "label_curve", "observed"]
 
 Floats = npt.NDArray[np.float64]
 _LEVEL = 0.95  # of each interval of the calibration, for itself
-_TARGETS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
+_TARGETS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 _FACTORS = (4.0, 2.0, 1.0, 0.5, 0.25)  # of the width of an interval
 _MOST_ROWS = 1 << 21  # that a forecast is made for
 _AROUND = ("read", "answer")  # stages of a run that mostly buy no label for its rows

@@ -61,7 +61,7 @@ def made() -> dict[str, Certificate]:
 
 @pytest.fixture(scope="module")
 def reports(made: dict[str, Certificate]) -> dict[str, str]:
-    return {kind: report.html(made[kind]) for kind in ("joint", "count", "exact")}
+    return {kind: report.html(made[kind]) for kind in ("joint", "exact")}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -73,7 +73,7 @@ def test_every_kind_has_the_pictures_that_make_sense(
     assert all(len(panel.text) > 20 for panel in found)
 
 
-@pytest.mark.parametrize("kind", ["joint", "count", "exact"])
+@pytest.mark.parametrize("kind", ["joint", "exact"])
 def test_reports_need_nothing_else(
     made: dict[str, Certificate], reports: dict[str, str], kind: str
 ) -> None:
@@ -105,8 +105,8 @@ def test_colours_of_pictures_are_those_of_the_page(reports: dict[str, str]) -> N
 def test_the_same_certificate_gives_the_same_bytes(
     made: dict[str, Certificate], reports: dict[str, str], tmp_path: Path
 ) -> None:
-    made["count"].save(tmp_path / "report.html")
-    assert (tmp_path / "report.html").read_text(encoding="utf-8") == reports["count"]
+    made["exact"].save(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == reports["exact"]
 
 
 def test_a_log_that_does_not_fit_is_told(made: dict[str, Certificate]) -> None:
@@ -137,11 +137,11 @@ def test_plot_is_a_figure_with_all_pictures(made: dict[str, Certificate]) -> Non
 
 
 def test_money_has_an_axis_of_its_own(made: dict[str, Certificate]) -> None:
-    trace = made["recall"].trace
+    trace = made["search"].trace
     assert trace is not None
     points = tuple(replace(p, cost_usd=0.01 * p.n_labels) for p in trace.spending)
-    paid = replace(made["recall"], trace=replace(trace, spending=points))
-    assert len(paid.plot().axes) == 5
+    paid = replace(made["search"], trace=replace(trace, spending=points))
+    assert len(paid.plot().axes) == 4  # three pictures, and the axis of dollars
 
 
 def test_without_matplotlib_it_says_how_to_get_it(
@@ -184,7 +184,7 @@ def test_stages_of_the_sampling_are_told_by_their_labels(made: dict[str, Certifi
 
 
 def test_forecasts_rise_with_the_target(made: dict[str, Certificate]) -> None:
-    for kind in ("recall", "joint", "accuracy"):
+    for kind in ("recall", "accuracy"):
         curve = panels.label_curve(made[kind])
         assert isinstance(curve, panels.Curve)
         assert list(curve.labels) == sorted(curve.labels)
