@@ -49,6 +49,10 @@ def add_labels(commands: Any) -> None:
         _import,
     )
     take.add_argument("file", type=Path, metavar="FILE.parquet")
+    _add_gc(actions)
+
+
+def _add_gc(actions: Any) -> None:
     drop = _add(
         actions,
         "gc",

@@ -7,8 +7,9 @@ so that every statement may be one of thresher's. SQLAlchemy finds it by its ent
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -121,7 +122,7 @@ class _Cursor:
     def __init__(self, connection: _Connection) -> None:
         self.connection = connection
         self._cursor = connection.driver.cursor()
-        self._kept: list[tuple[Any, ...]] | None = None
+        self._kept: Iterator[tuple[Any, ...]] | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cursor, name)
@@ -139,8 +140,9 @@ class _Cursor:
 
     def keep_rows(self) -> int:
         """Take all rows into memory and return how many they are."""
-        self._kept = self._cursor.fetchall()
-        return len(self._kept)
+        rows = self._cursor.fetchall()
+        self._kept = iter(rows)
+        return len(rows)
 
     def fetchone(self) -> tuple[Any, ...] | None:
         rows = self.fetchmany(1)
@@ -149,15 +151,10 @@ class _Cursor:
     def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
         if self._kept is None:
             return self._cursor.fetchmany(size)
-        size = self._cursor.arraysize if size is None else size
-        rows, self._kept = self._kept[:size], self._kept[size:]
-        return rows
+        return list(islice(self._kept, self._cursor.arraysize if size is None else size))
 
     def fetchall(self) -> list[tuple[Any, ...]]:
-        if self._kept is None:
-            return self._cursor.fetchall()
-        rows, self._kept = self._kept, []
-        return rows
+        return self._cursor.fetchall() if self._kept is None else list(self._kept)
 
     @property
     def description(self) -> list[tuple[Any, ...]] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -57,6 +58,39 @@ def memory() -> Iterator[sa.Engine]:
 def good(path: Path) -> set[int]:
     with duckdb.connect(str(path)) as con:
         return {row[0] for row in con.sql("SELECT id FROM truth WHERE good").fetchall()}
+
+
+def test_the_page_of_the_documentation_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with thresher.connect("films.duckdb") as con:
+        con.execute(
+            TABLES.replace("is_good(id BIGINT)", "is_good(text VARCHAR)").replace("'id'", "'text'")
+        )
+        con.execute(
+            "ALTER TABLE truth ADD text VARCHAR; UPDATE truth SET text = 'Text ' || id;"
+            "CREATE TABLE reviews AS "
+            "SELECT id, 'Text ' || id AS text, score * 5 AS stars FROM films"
+        )
+    page = (Path(__file__).parent.parent / "docs" / "sqlalchemy.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 4
+    found: dict[str, Any] = {
+        "pd": pd,
+        "is_even": even,
+        "films": sa.table("reviews", sa.column("id")),
+    }
+    for block in blocks:
+        exec(block, found)
+    shown = capsys.readouterr().out
+    assert "hold at least 90.0% of the positive rows" in " ".join(shown.split())
+    assert found["certificate"].targets.precision == 0.95
+    found["engine"].dispose()
+    with found["engine"].connect() as con:
+        rows = con.execute(sa.text("SELECT i FROM range(4) r(i) WHERE is_even(i)")).scalars()
+        assert rows.all() == [0, 2]
+    found["engine"].dispose()
 
 
 def test_the_entry_point_finds_the_dialect() -> None:
