@@ -46,10 +46,11 @@ def sparse(connection: duckdb.DuckDBPyConnection, n_wanted: int, n_rows: int) ->
         with suppress(duckdb.Error):  # the configuration is locked, or there is no such setting
             found = other.execute(f"SELECT current_setting('{_SETTING}')").fetchone()
             if found is not None and str(found[0]) == _DEFAULT:
-                other.execute(f"SET GLOBAL {_SETTING} = {_MOST}")
                 raised = True
+                other.execute(f"SET GLOBAL {_SETTING} = {_MOST}")
         try:
             yield
         finally:
             if raised:
-                other.execute(f"RESET GLOBAL {_SETTING}")
+                with suppress(duckdb.Error):
+                    other.execute(f"RESET GLOBAL {_SETTING}")
