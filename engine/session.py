@@ -184,6 +184,11 @@ class Session:
         self._live = None
         self._lent.take_back()
 
+    @property
+    def reading(self) -> bool:
+        """Whether a result is still being read from DuckDB."""
+        return self._live is not None and self._live() is not None
+
     def settle(self) -> None:
         """Make room for another statement: a result that is still being read is set aside."""
         rows = None if self._live is None else self._live()

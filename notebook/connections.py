@@ -34,14 +34,14 @@ class Connections:
     @property
     def current(self) -> Connection:
         """The connection in use; one in memory where none was named, or it was closed."""
-        if self._current is None or _is_closed(self._current):
+        if self._current is None or self._current.closed:
             self._current = self._open(":memory:")
         return self._current
 
     @property
     def in_use(self) -> Connection | None:
         """The connection in use, None before the first."""
-        return None if self._current is None or _is_closed(self._current) else self._current
+        return None if self._current is None or self._current.closed else self._current
 
     def use(self, connection: Connection) -> None:
         """Make a connection the current one."""
@@ -66,7 +66,7 @@ class Connections:
         """
         value = namespace.get(text)
         if isinstance(value, Connection):
-            if _is_closed(value):
+            if value.closed:
                 raise UsageError(f"connection {text} is closed; open another with connect()")
             return value
         if value is not None and not isinstance(value, str | Path):
@@ -92,7 +92,7 @@ class Connections:
     def _open(self, path: str) -> Connection:
         key = _key(path)
         found = self._opened.get(key)
-        if found is None or _is_closed(found):
+        if found is None or found.closed:
             found = thresher.connect(key, config={"progress": "auto"})
             found._session.catalog.refresh()  # completion shows what the database declares
             self._opened[key] = found
@@ -101,7 +101,7 @@ class Connections:
     def close(self) -> None:
         """Close every connection that a magic opened."""
         for connection in self._opened.values():
-            if not _is_closed(connection):
+            if not connection.closed:
                 connection.close()
         self._opened.clear()
         self._current = None
@@ -115,7 +115,3 @@ def _is_database(text: str) -> bool:
     """Whether a text that names no variable can be meant as a database."""
     path = Path(text).expanduser()
     return text.startswith(":memory:") or path.suffix.lower() in _SUFFIXES or path.is_file()
-
-
-def _is_closed(connection: Connection) -> bool:
-    return connection._closed

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
+import duckdb
 from IPython.core.completer import (
     CompletionContext,
     SimpleCompletion,
@@ -14,6 +15,7 @@ from IPython.core.completer import (
 )
 
 from thresher.dbapi import Connection
+from thresher.errors import Error
 from thresher.notebook.arguments import OPTIONS, Arguments, read_begun
 from thresher.notebook.completions import complete
 from thresher.notebook.vocabulary import Known
@@ -39,7 +41,10 @@ def matcher_of(shell: InteractiveShell, connections: Connections) -> MatcherAPIv
         found = _located(context)
         if found is None:
             return SimpleMatcherResult(completions=[])
-        return _offered(*found, shell.user_ns, connections)
+        try:
+            return _offered(*found, shell.user_ns, connections)
+        except (Error, duckdb.Error):  # a store that is locked, say: Tab is no place to hear of it
+            return SimpleMatcherResult(completions=[])
 
     marked = context_matcher(identifier=_IDENTIFIER, priority=100)(match)
     return cast("MatcherAPIv2", marked)

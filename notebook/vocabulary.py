@@ -37,9 +37,7 @@ class Known:
 
     def __init__(self, connection: Connection | None, namespace: Mapping[str, object]) -> None:
         self._connection = connection
-        if connection is not None and (
-            connection._closed or connection._session.interrupts.running
-        ):
+        if connection is not None and (connection.closed or connection._session.interrupts.running):
             self._connection = None
         self._namespace = namespace
 
@@ -47,9 +45,12 @@ class Known:
         """Return the rows of a query of DuckDB; none where it cannot answer now."""
         if self._connection is None:
             return []
+        session = self._connection._session
+        # What is still being read must go on; from beside it, temporary tables are not seen.
+        source = session.beside() if session.reading else session.connection
         try:
-            # A relation: what the user is fetching from the connection itself goes on.
-            return self._connection.connection.sql(sql).fetchall()
+            # A relation: what the user is fetching from the connection itself goes on too.
+            return source.sql(sql).fetchall()
         except duckdb.Error:
             return []
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from IPython.core.completer import provisionalcompleter
 from tests_support_notebook import Shell
 
+from thresher.errors import OperationalError
 from thresher.notebook.completions import complete
 from thresher.notebook.statement_parts import part_at
 from thresher.notebook.vocabulary import Known
@@ -138,13 +139,29 @@ def test_stored_certificates_are_offered(made: Shell) -> None:
     assert identity in completed(made, "%thresher AUDIT CERTIFICATE |")
 
 
+def test_a_store_that_cannot_be_read_offers_nothing(
+    made: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def locked() -> None:
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr(made.names["con"]._store, "certificates", locked)
+    completed(made, "%thresher AUDIT CERTIFICATE |")
+    assert capsys.readouterr().err == ""
+
+
 def test_what_is_being_fetched_goes_on_and_an_aborted_transaction_has_no_names(made: Shell) -> None:
     made.ran("_ = con.connection.execute('FROM range(100000)'); first = con.connection.fetchone()")
     assert completed(made, "%%thresher\nSELECT te| FROM reviews")[0] == "text"
     assert made.ran("con.connection.fetchone()").result == (1,)
-    made.ran("live = con.execute('FROM range(1000000)'); _ = live.fetchone()")
-    assert completed(made, "%%thresher\nSELECT te| FROM reviews")[0] == "text"
+    made.ran("import thresher; other = thresher.connect()")
+    made.ran("_ = other.execute('CREATE TABLE reviews(text VARCHAR)')")
+    made.ran("live = other.execute('FROM range(1000000)'); _ = live.fetchone()")
+    assert made.names["other"]._session.reading
+    assert completed(made, "%%thresher --connection other\nSELECT te| FROM reviews")[0] == "text"
+    assert made.names["other"]._session.reading
     assert made.ran("len(live.fetchall())").result == 999_999
+    made.names["other"].close()
     made.ran("_ = con.execute('BEGIN')")
     assert not made.ip.run_cell("con.execute(\"SELECT 'a'::INT\")").success
     assert "text" not in completed(made, "%%thresher\nSELECT te| FROM reviews")

@@ -102,6 +102,13 @@ def test_errors_keep_their_place(made: Shell, capsys: pytest.CaptureFixture[str]
     assert "LINE 2: RECALL TARGET 95" in str(failed.error_in_exec)
 
 
+def test_frames_are_tables_where_callers_are_looked_at(made: Shell) -> None:
+    made.ran("import pandas as pd\nframe = pd.DataFrame({'a': [1, 2]})")
+    assert not made.ip.run_cell("%sql FROM frame").success
+    made.ran("%sql SET python_scan_all_frames = true")
+    assert rows(made, "%sql SELECT a FROM frame ORDER BY a") == [(1,), (2,)]
+
+
 def test_nothing_is_reported_to_anyone(made: Shell) -> None:
     import sys
 
