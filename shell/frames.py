@@ -1,8 +1,8 @@
 """Rows in frames: the layout that the extension announces, and its buffers as Arrow arrays.
 
 The extension sends DuckDB's vectors in Arrow's physical layout, so that most columns are wrapped
-where they lie. Converted are only booleans (bytes to bits), decimals of less than 16 bytes,
-intervals (microseconds to nanoseconds) and UUIDs (to text).
+where they lie. Converted are only what is NULL and booleans (bytes to bits), decimals of less than
+16 bytes, intervals (microseconds to nanoseconds), UUIDs and the words of an ENUM (to text).
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from thresher.errors import NotSupportedError
 from thresher.shell.wire import (
     Bytes,
     Frame,
     ProtocolError,
     Reader,
-    encode_bits,
     encode_rows,
     encode_texts,
+    kept_rows,
     receive,
     send,
     texts,
@@ -32,11 +33,12 @@ __all__ = [
     "Frame",
     "Layout",
     "ProtocolError",
+    "Reader",
     "decode_rows",
     "decode_type",
-    "encode_bits",
     "encode_rows",
     "encode_texts",
+    "kept_rows",
     "receive",
     "send",
     "texts",
@@ -44,10 +46,10 @@ __all__ = [
 
 MAX_ROWS = 65_536  # rows of one frame
 _MAX_DEPTH = 64  # types within types
-_MAX_ARRAY = 100_000  # elements; DuckDB's own limit
 
-_BOOLEAN, _INTERVAL, _VARCHAR, _BLOB, _DECIMAL, _UUID = 1, 15, 17, 18, 19, 27
+_BIGINT, _BOOLEAN, _INTERVAL, _VARCHAR, _BLOB, _DECIMAL, _ENUM, _UUID = 5, 1, 15, 17, 18, 19, 23, 27
 _LIST, _STRUCT, _MAP, _ARRAY = 24, 25, 26, 33
+_REFUSED = {28: "UNION", 29: "BIT", 30: "TIMETZ", 32: "UHUGEINT", 35: "BIGNUM", 36: "NULL"}
 _PLAIN = {  # DuckDB's type id: what Arrow calls the same bytes
     2: pa.int8(),
     3: pa.int16(),
@@ -91,13 +93,16 @@ class Column:
     children : tuple of Column
         The fields of a STRUCT, the element of a LIST or ARRAY, key and value of a MAP.
     size : int
-        Elements of an ARRAY, bytes of a DECIMAL's values; otherwise 0.
+        Bytes of the values of a DECIMAL or an ENUM; otherwise 0.
+    words : pyarrow.StringArray or None
+        Of an ENUM.
     """
 
     type_id: int
     arrow: pa.DataType
     children: tuple[Column, ...] = ()
     size: int = 0
+    words: pa.StringArray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,26 +127,31 @@ class Layout:
         return pa.schema([pa.field(name, column.arrow) for name, column in pairs])
 
 
-def decode_type(payload: Bytes) -> Layout:
-    r"""Decode the type of the struct that a feed begins with.
+def decode_type(reader: Reader) -> Layout:
+    r"""Decode the type of the struct that is fed; its first field is the number of a row.
 
     Raises
     ------
     ProtocolError
         A type is unknown, nested over 64 levels, or cut off.
+    NotSupportedError
+        A column has a type that cannot be sent.
 
     Examples
     --------
-    >>> layout = decode_type(b"\x19\x01\0\0\0\x02\0\0\0id\x05")
+    >>> layout = decode_type(Reader(b"\x19\2\0\0\0\1\0\0\0n\5\2\0\0\0id\5"))
     >>> layout.schema
     id: int64
     """
-    reader = Reader(payload)
     if reader.unsigned(1) != _STRUCT:
-        raise ProtocolError("What is fed is no STRUCT.")
+        raise NotSupportedError(
+            "thresh_feed() takes a STRUCT of the columns that the statement reads"
+        )
     names, columns = _fields(reader, 0)
     reader.end()
-    return Layout(names, columns)
+    if columns[0].type_id != _BIGINT:
+        raise ProtocolError("What is fed does not begin with the number of a row.")
+    return Layout(names[1:], columns[1:])
 
 
 def _fields(reader: Reader, depth: int) -> tuple[tuple[str, ...], tuple[Column, ...]]:
@@ -152,12 +162,12 @@ def _fields(reader: Reader, depth: int) -> tuple[tuple[str, ...], tuple[Column, 
     names, columns = [], []
     for _ in range(count):
         names.append(reader.text(reader.unsigned(4)))
-        columns.append(_column(reader, depth + 1))
+        columns.append(_column(reader, names[-1], depth + 1))
     return tuple(names), tuple(columns)
 
 
-def _column(reader: Reader, depth: int) -> Column:
-    """Read one type."""
+def _column(reader: Reader, name: str, depth: int) -> Column:
+    """Read one type, of a column or inside of it."""
     if depth > _MAX_DEPTH:
         raise ProtocolError(f"A type is nested over {_MAX_DEPTH} levels.")
     type_id = reader.unsigned(1)
@@ -169,16 +179,36 @@ def _column(reader: Reader, depth: int) -> Column:
         return Column(type_id, pa.string() if type_id == _VARCHAR else pa.binary())
     if type_id == _DECIMAL:
         return _decimal(reader.unsigned(1), reader.unsigned(1))
-    if type_id in (_LIST, _ARRAY):
-        size = reader.unsigned(4) if type_id == _ARRAY else 0
-        if size > _MAX_ARRAY:
-            raise ProtocolError(f"There is no array of {size} elements.")
-        child = _column(reader, depth + 1)
-        arrow = pa.list_(child.arrow, size) if type_id == _ARRAY else pa.list_(child.arrow)
-        return Column(type_id, arrow, (child,), size)
-    if type_id in (_STRUCT, _MAP):
-        return _record(type_id, *_fields(reader, depth))
-    raise ProtocolError(f"A frame announces a type {type_id} that nobody knows.")
+    if type_id == _ENUM:
+        return _enum(reader)
+    if type_id in (_LIST, _ARRAY, _MAP):
+        return _list(type_id, _column(reader, name, depth + 1))
+    if type_id == _STRUCT:
+        names, columns = _fields(reader, depth)
+        fields = [pa.field(*pair) for pair in zip(names, (c.arrow for c in columns), strict=True)]
+        return Column(type_id, pa.struct(fields), columns)
+    kind = _REFUSED.get(type_id, f"that has DuckDB's number {type_id}")
+    raise NotSupportedError(f"column {name} has a type that cannot be sent, {kind}: cast it")
+
+
+def _enum(reader: Reader) -> Column:
+    """Read the words of an ENUM, whose values are their numbers."""
+    count = reader.unsigned(4)
+    if count * 4 > reader.left:
+        raise ProtocolError(f"A frame announces {count} words in {reader.left} bytes.")
+    words = pa.array([reader.text(reader.unsigned(4)) for _ in range(count)], pa.string())
+    size = 1 if count <= 0xFF else 2 if count <= 0xFFFF else 4
+    return Column(_ENUM, pa.string(), size=size, words=words)
+
+
+def _list(type_id: int, child: Column) -> Column:
+    """Return the type of a list; an ARRAY is sent as one, a MAP as one of its entries."""
+    if type_id != _MAP:
+        return Column(_LIST, pa.list_(child.arrow), (child,))
+    if child.type_id != _STRUCT or len(child.children) != 2:
+        raise ProtocolError("A MAP without keys and values is none.")
+    key, value = child.children
+    return Column(_MAP, pa.map_(key.arrow, value.arrow), child.children)
 
 
 def _decimal(width: int, scale: int) -> Column:
@@ -186,15 +216,6 @@ def _decimal(width: int, scale: int) -> Column:
         raise ProtocolError(f"There is no DECIMAL({width}, {scale}).")
     size = 2 if width <= 4 else 4 if width <= 9 else 8 if width <= 18 else 16
     return Column(_DECIMAL, pa.decimal128(width, scale), size=size)
-
-
-def _record(type_id: int, names: tuple[str, ...], columns: tuple[Column, ...]) -> Column:
-    if type_id == _MAP:
-        if len(columns) != 2:
-            raise ProtocolError(f"A MAP of {len(columns)} fields is none.")
-        return Column(type_id, pa.map_(columns[0].arrow, columns[1].arrow), columns)
-    fields = [pa.field(*pair) for pair in zip(names, (c.arrow for c in columns), strict=True)]
-    return Column(type_id, pa.struct(fields), columns)
 
 
 def decode_rows(layout: Layout, payload: Bytes) -> tuple[npt.NDArray[np.int64], pa.RecordBatch]:
@@ -223,6 +244,10 @@ def decode_rows(layout: Layout, payload: Bytes) -> tuple[npt.NDArray[np.int64], 
     rows, zero = reader.unsigned(4), reader.unsigned(4)
     if rows > MAX_ROWS or zero:
         raise ProtocolError(f"No frame of rows begins with the numbers {rows} and {zero}.")
+    if _validity(reader, rows) is not None:
+        raise ProtocolError("What is fed is NULL.")
+    if _validity(reader, rows) is not None:
+        raise ProtocolError("A row that is fed has no number.")
     numbers = np.frombuffer(_buffer(reader, rows * 8), np.int64)
     arrays = [_array(column, rows, reader) for column in layout.columns]
     reader.end()
@@ -245,13 +270,9 @@ def _buffer(reader: Reader, size: int | None = None) -> memoryview:
 
 
 def _validity(reader: Reader, rows: int) -> pa.Buffer | None:
-    """Take a bitmap of the rows that are not NULL; None: all are there."""
-    bits = _buffer(reader)
-    if not len(bits):
-        return None
-    if len(bits) != (rows + 7) // 8:
-        raise ProtocolError(f"A bitmap of {len(bits)} bytes is not one of {rows} rows.")
-    return pa.py_buffer(bits)
+    """Take a byte for each row that tells whether it is there; None: all are."""
+    there = np.frombuffer(_buffer(reader, rows), np.bool_)
+    return None if there.all() else pa.py_buffer(np.packbits(there, bitorder="little"))
 
 
 def _array(column: Column, rows: int, reader: Reader) -> pa.Array:
@@ -265,9 +286,6 @@ def _array(column: Column, rows: int, reader: Reader) -> pa.Array:
         return _values(column, rows, validity, reader)
     if column.type_id == _STRUCT:
         children = [_array(child, rows, reader) for child in column.children]
-        return pa.Array.from_buffers(column.arrow, rows, [validity], children=children)
-    if column.type_id == _ARRAY:
-        children = [_array(column.children[0], rows * column.size, reader)]
         return pa.Array.from_buffers(column.arrow, rows, [validity], children=children)
     offsets = _offsets(reader, rows)
     element = column.children[0]
@@ -286,9 +304,10 @@ def _entries(arrow: pa.MapType) -> tuple[pa.Field, pa.Field]:
 
 
 def _offsets(reader: Reader, rows: int) -> npt.NDArray[np.int32]:
-    """Take offsets that begin at 0 and never fall."""
-    offsets = np.frombuffer(_buffer(reader, (rows + 1) * 4), np.int32)
-    if offsets[0] or (offsets[1:] < offsets[:-1]).any():
+    """Take where each text or list ends, and put where the first one begins before it."""
+    offsets = np.zeros(rows + 1, np.int32)
+    offsets[1:] = np.frombuffer(_buffer(reader, rows * 4), np.int32)
+    if (offsets[1:] < offsets[:-1]).any():
         raise ProtocolError("Offsets in a frame do not rise from 0.")
     return offsets
 
@@ -299,6 +318,8 @@ def _values(column: Column, rows: int, validity: pa.Buffer | None, reader: Reade
     data = _buffer(reader, rows * width)
     if column.type_id == _UUID:
         return _uuids(data, rows, validity)
+    if column.words is not None:
+        return _chosen(column.words, np.frombuffer(data, f"<u{width}"), validity)
     if column.type_id == _BOOLEAN:
         data = np.packbits(np.frombuffer(data, np.uint8), bitorder="little").data
     elif column.type_id == _INTERVAL:
@@ -306,6 +327,19 @@ def _values(column: Column, rows: int, validity: pa.Buffer | None, reader: Reade
     elif column.type_id == _DECIMAL and width < 16:
         data = _widened(np.frombuffer(data, f"<i{width}")).data
     return pa.Array.from_buffers(column.arrow, rows, [validity, pa.py_buffer(data)])
+
+
+def _chosen(
+    words: pa.StringArray, numbers: npt.NDArray[np.unsignedinteger], validity: pa.Buffer | None
+) -> pa.Array:
+    """Return the words of these numbers."""
+    indices = pa.Array.from_buffers(
+        pa.from_numpy_dtype(numbers.dtype), len(numbers), [validity, pa.py_buffer(numbers)]
+    )
+    try:
+        return words.take(indices)
+    except pa.ArrowIndexError as error:
+        raise ProtocolError(f"What is fed cannot be read: {error}") from error
 
 
 def _widened(values: npt.NDArray[np.signedinteger]) -> npt.NDArray[np.int64]:

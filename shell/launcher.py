@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from thresher.errors import OperationalError
-from thresher.shell.macros import macros
+from thresher.shell.macros import introduction, macros
 from thresher.sql.tokens import literal
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def extension_path() -> Path:
 def extension_sql() -> list[str]:
     """Return the statements that make a DuckDB session a thresher shell."""
     made = [f"CREATE OR REPLACE TEMP MACRO {macro}" for macro in macros()]
-    return [f"LOAD {literal(str(extension_path()))}", *made]
+    loaded = f"LOAD {literal(str(extension_path()))}"
+    return [loaded, *introduction(Path.cwd()), *made]
 
 
 def load(connection: duckdb.DuckDBPyConnection) -> None:

@@ -1,8 +1,16 @@
-"""The names that people type in the shell, as temporary macros over the extension's functions."""
+"""What a DuckDB session is told after LOAD: the names that people type, and who it is.
+
+The names are temporary macros over the extension's functions.
+"""
 
 from __future__ import annotations
 
-__all__ = ["CLAUSES", "macros"]
+from pathlib import Path
+
+from thresher.sql.feeding import told_sql
+from thresher.sql.tokens import literal
+
+__all__ = ["CLAUSES", "introduction", "macros"]
 
 # The clauses, in their order, and the named arguments of thresh() that stand for each. PRECISION
 # alone is a word of DuckDB's grammar, which no argument may be called by.
@@ -16,7 +24,41 @@ CLAUSES = {
     "BUDGET": ("budget",),
     "SEED": ("seed",),
 }
-_LINES = "SELECT {columns} FROM (SELECT unnest(thresh_rows('{text}', 0)) AS r)"
+# A table that is not there cannot stand in a query: which are is found out first.
+_DECLARED = {
+    "declarations": "{'kind': kind, 'name': name, 'sql': sql}",
+    "trained_proxies": "{'name': name, 'learnt': base64(learnt)}",
+}
+
+
+def introduction(folder: Path) -> list[str]:
+    """Return the statements by which a shell says of itself what the worker must know.
+
+    Parameters
+    ----------
+    folder : Path
+        In which the shell was started.
+    """
+    listed = ", ' || '".join(
+        f"{name} := ' || CASE WHEN bool_or(table_name = '{name}') THEN "
+        f"{literal(f'(SELECT list({fields}) FROM thresher.{name})')} ELSE '[]' END || '"
+        for name, fields in _DECLARED.items()
+    )
+    found = (
+        f"SELECT 'SELECT struct_pack({listed}) AS declared' FROM duckdb_tables() "
+        "WHERE database_name = current_database() AND schema_name = 'thresher'"
+    )
+    path = "(SELECT path FROM duckdb_databases() WHERE database_name = current_database())"
+    told = (
+        f"to_json(struct_pack(shell := uuid(), folder := {literal(str(folder))}, "
+        f"database := {path}, declared := declared))"
+    )
+    return [
+        f"SET VARIABLE thresher_declared = ({found})",
+        f"SET VARIABLE thresher_declared = (SELECT thresh_plan(NULL, CAST({told} AS VARCHAR)) "
+        "FROM query(getvariable('thresher_declared')))",
+        "RESET VARIABLE thresher_declared",
+    ]
 
 
 def macros() -> list[str]:
@@ -30,10 +72,13 @@ def macros() -> list[str]:
         f"'{words} ' || coalesce({', '.join(named)})" for words, named in CLAUSES.items()
     )
     clauses = f"nullif(concat_ws(' ', {written}), '')"
-    facts = _LINES.format(text='["show", 0, "{}"]', columns="r[1] AS fact, r[2] AS value")
+    certificate, status = (
+        told_sql(f'["show", 0, "{what}"]', ("fact", "value")) for what in ("certificate", "status")
+    )
+    asked = f"AS TABLE FROM query(decode(thresh_plan({{q}}, {clauses})))"
     return [
-        f"thresh(q, {names}) AS TABLE FROM query(thresh_plan(q, {clauses}))",
-        f"thresh_explain(q, {names}) AS TABLE FROM query(thresh_plan('EXPLAIN ' || q, {clauses}))",
-        f"thresh_certificate() AS TABLE {facts.format('certificate')}",
-        f"thresh_status() AS TABLE {facts.format('status')}",
+        f"thresh(q, {names}) {asked.format(q='q')}",
+        f"thresh_explain(q, {names}) " + asked.format(q="'EXPLAIN ' || q"),
+        f"thresh_certificate() AS TABLE {certificate}",
+        f"thresh_status() AS TABLE {status}",
     ]

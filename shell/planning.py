@@ -70,8 +70,7 @@ def part_of(text: str) -> Part:
         work, number, sql = json.loads(text)
     except (ValueError, TypeError) as error:
         raise ProgrammingError(
-            "thresh_feed, thresh_keep and thresh_rows are for SQL that thresh_plan writes: call "
-            "thresh('SELECT ...')."
+            "thresh_feed is for SQL that thresh_plan writes: call thresh('SELECT ...')."
         ) from error
     return Part(work, str(sql), int(number))
 

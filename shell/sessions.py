@@ -6,7 +6,6 @@ import os
 import re
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,6 +28,7 @@ from thresher.run import Answered
 from thresher.run_identity import VERSION
 from thresher.session import Session
 from thresher.settings import Settings
+from thresher.shell.frames import kept_rows
 from thresher.shell.planning import Asked, Part, bound_part, part_of, plan_text, queries_of
 from thresher.sql.shipping import ORDER, ROW, Shipped
 from thresher.sql.tokens import quoted
@@ -37,7 +37,7 @@ from thresher.verdicts import as_table
 if TYPE_CHECKING:
     from thresher.explain import Explanation
 
-__all__ = ["Fed", "Hello", "Run", "ShellSession", "Texts"]
+__all__ = ["Fed", "Hello", "ShellSession", "Texts"]
 
 Texts = Sequence[str | None]
 Numbers = npt.NDArray[np.int64]
@@ -45,7 +45,6 @@ Tell = Callable[[str], None]
 
 _EVERY_S = 0.1  # between two lines of progress
 _PART = re.compile(r'"(?:[^"]|"")+"|[^."]+')  # of a name with dots
-_KEPT_RUNS = 64  # a statement with more queries than that is not written by hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +82,6 @@ class Fed:
     text: str
     numbers: list[Numbers] = field(default_factory=list)
     batches: list[pa.RecordBatch] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What rows have led to.
-
-    Parameters
-    ----------
-    kept : ndarray of bool, shape (n,), or None
-        Which of the rows that were sent are returned, by their numbers.
-    rows : list of Texts
-        Rows of texts: answers, estimates, lines.
-    """
-
-    kept: npt.NDArray[np.bool_] | None = None
-    rows: list[Texts] = field(default_factory=list)
 
 
 def _nowhere(line: str) -> None:
@@ -152,7 +135,6 @@ class ShellSession:
             kind, name, _ = declaration
             learnt = hello.learnt.get(name) if kind == "proxy" else None
             self._session.catalog.adopt(*declaration, learnt=learnt)
-        self._runs: OrderedDict[int, Run] = OrderedDict()
         self._charged: dict[str, dict[int, int]] = {}
         self._explained: dict[str, dict[int, Explanation]] = {}
         self.certificates: list[Certificate] = []
@@ -171,13 +153,11 @@ class ShellSession:
         with self._lock:
             return plan_text(self._session, sql, clauses)
 
-    def run(self, number: int, feds: Sequence[Fed], tell: Tell) -> list[str]:
+    def run(self, feds: Sequence[Fed], tell: Tell) -> tuple[Sequence[Texts], list[str]]:
         """Do what rows were sent for.
 
         Parameters
         ----------
-        number : int
-            Of the run, for `kept` and `rows`.
         feds : sequence of Fed
             The rows that each thread has sent, all of one part.
         tell : callable
@@ -185,51 +165,25 @@ class ShellSession:
 
         Returns
         -------
-        list of str
+        rows : sequence of Texts
+            Rows of texts: answers, estimates, lines, or which of the rows are returned.
+        notes : list of str
             What the user is to be told.
         """
         with self._using(tell):
             part = part_of(feds[0].text)
+            if part.work == "lines":
+                return self._lines(part.sql), []
+            if part.work == "show":
+                return self._show(part.sql), []
+            if part.work == "do":
+                return self._do(part.sql), []
             numbers = np.concatenate([n for fed in feds for n in fed.numbers])
             table = pa.Table.from_batches([batch for fed in feds for batch in fed.batches])
             if part.work == "table":
                 self._take_in(part.sql, table)
-                return []
-            return self._over_rows(number, part, numbers, table)
-
-    def rows(self, text: str, number: int, fresh: int, tell: Tell) -> list[Texts]:
-        """Return rows of texts.
-
-        Parameters
-        ----------
-        text : str
-            What the run was for.
-        number : int
-            Of the run; 0 where no rows were sent: of a statement, or of a query that has none.
-        fresh : int
-            Of a run that is begun here, which is what the rows say then.
-        tell : callable
-            Takes lines of progress.
-        """
-        part = part_of(text)
-        if number and part.work != "lines":
-            return self._run(number).rows
-        with self._using(tell):
-            if part.work == "lines":
-                return self._lines(part.sql)
-            if part.work == "show":
-                return self._show(part.sql)
-            if part.work == "do":
-                return self._do(part.sql)
-            self._over_rows(fresh, part, np.empty(0, dtype=np.int64), None)
-            return [[str(fresh)]]
-
-    def kept(self, number: int) -> npt.NDArray[np.bool_]:
-        """Return which rows a run returns, by their numbers."""
-        kept = self._run(number).kept
-        if kept is None:
-            raise ProgrammingError("this run returns no rows of its own")
-        return kept
+                return [], []
+            return self._over_rows(part, numbers, table)
 
     @contextmanager
     def _using(self, tell: Tell) -> Iterator[None]:
@@ -240,44 +194,28 @@ class ShellSession:
             finally:
                 self._relay.tell = _nowhere
 
-    def _run(self, number: int) -> Run:
-        run = self._runs.get(number)
-        if run is None:
-            raise ProgrammingError("the worker has lost the run of this statement; run it again")
-        return run
-
-    def _keep_run(self, number: int, run: Run) -> None:
-        self._runs[number] = run
-        while len(self._runs) > _KEPT_RUNS:
-            self._runs.popitem(last=False)
-
     def _over_rows(
-        self, number: int, part: Part, numbers: Numbers, table: pa.Table | None
-    ) -> list[str]:
+        self, part: Part, numbers: Numbers, table: pa.Table
+    ) -> tuple[Sequence[Texts], list[str]]:
         """Answer or explain a query over rows that were sent."""
         asked = bound_part(self._session, part)
         sent = asked.sent
-        if table is None:
-            table = _none(sent)
-        rows = fed_rows(sent, numbers, table)
+        rows = fed_rows(sent, numbers, table if len(numbers) else _none(sent))
         if asked.explain is not None:
             self._explain(part, asked, rows)
-            return []
+            return [], []
         if asked.audit is not None:
             findings = as_table(self._session.executor.audit_fed(asked.audit, sent, rows))
-            self._keep_run(number, Run(rows=_all_texts(self._session, findings)))
-            return []
+            return _all_texts(self._session, findings), []
         answered = self._answer(part, asked, rows)
-        found = answered.relation.to_arrow_table()
+        found, notes = answered.relation.to_arrow_table(), [answered.certificate.summary]
         query = sent.query
         if query.estimation or query.labelled or query.outputs:
-            self._keep_run(number, Run(rows=_texts(self._session, found, rows)))
-        else:
-            returned = np.asarray(found.column(ROW).to_numpy(), dtype=np.int64)
-            kept = np.zeros(int(numbers.max()) + 1 if len(numbers) else 0, dtype=np.bool_)
-            kept[rows.numbers(returned)] = True
-            self._keep_run(number, Run(kept))
-        return [answered.certificate.summary]
+            return _texts(self._session, found, rows), notes
+        returned = np.asarray(found.column(ROW).to_numpy(), dtype=np.int64)
+        kept = np.zeros(int(numbers.max()) + 1 if len(numbers) else 0, dtype=np.bool_)
+        kept[rows.numbers(returned)] = True
+        return kept_rows(kept), notes
 
     def _answer(self, part: Part, asked: Asked, rows: FedRows) -> Answered:
         """Answer one query of a statement."""

@@ -7,15 +7,18 @@ does not keep to the protocol gets `ProtocolError`, never a crash.
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from thresher.errors import OperationalError
+from thresher.sql.feeding import PIECE
 
 __all__ = [
     "MAX_PAYLOAD",
@@ -23,9 +26,9 @@ __all__ = [
     "Frame",
     "ProtocolError",
     "Reader",
-    "encode_bits",
     "encode_rows",
     "encode_texts",
+    "kept_rows",
     "receive",
     "send",
     "texts",
@@ -228,29 +231,36 @@ def encode_texts(values: Sequence[str | None]) -> bytes:
     return b"".join(parts)
 
 
-def encode_rows(rows: Iterable[Sequence[str | None]]) -> bytes:
-    """Encode rows of texts: ``u32 count``, then each row as texts.
+def encode_rows(rows: Sequence[Sequence[str | None]]) -> bytes:
+    r"""Encode rows of texts as JSON, which the user's statement reads.
 
     Examples
     --------
-    >>> encode_rows([["a"], [None]]).hex(" ", -4)
-    '02000000 01000000 01000000 61010000 00ffffff ff'
+    >>> encode_rows([["a"], [None, "é"]])
+    b'[["a"],[null,"\xc3\xa9"]]'
     """
-    parts = [encode_texts(row) for row in rows]
-    return struct.pack("<I", len(parts)) + b"".join(parts)
+    return json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def encode_bits(mask: npt.NDArray[np.bool_]) -> bytes:
-    """Encode which rows are kept: ``u64 count``, then one bit a row, the lowest first.
+def kept_rows(mask: npt.NDArray[np.bool_]) -> list[list[str]]:
+    """Return which rows are kept as rows of texts: the number of a piece, and its bits in base64.
 
     Parameters
     ----------
     mask : ndarray of bool, shape (n,)
         Entry n says whether row n is kept.
 
+    Notes
+    -----
+    A piece has `PIECE` rows, the first one in the highest bit of the first byte, as DuckDB's BIT
+    has them. Pieces of which no row is kept are left out.
+
     Examples
     --------
-    >>> encode_bits(np.array([True, False, True])).hex(" ", -8)
-    '0300000000000000 05'
+    >>> [(number, bits[:4]) for number, bits in kept_rows(np.array([True, False, True]))]
+    [('0', 'oAAA')]
     """
-    return struct.pack("<Q", len(mask)) + np.packbits(mask, bitorder="little").tobytes()
+    pieces = np.zeros((-(-len(mask) // PIECE), PIECE), np.bool_)
+    pieces.reshape(-1)[: len(mask)] = mask
+    bits = np.packbits(pieces, axis=1)
+    return [[str(i), b64encode(bits[i]).decode()] for i in np.flatnonzero(pieces.any(axis=1))]

@@ -17,16 +17,20 @@ from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 
-from thresher.errors import Error, OperationalError
+import numpy as np
+import pyarrow as pa
+
+from thresher.errors import Error, OperationalError, ProgrammingError
 from thresher.run_identity import VERSION
 from thresher.shell import frames
 from thresher.shell.sessions import Fed, Hello, ShellSession
 
 __all__ = ["PROTOCOL", "Worker", "main"]
 
-PROTOCOL = "1"
+PROTOCOL = "2"
 _IDLE = 60.0  # seconds without a shell
 _TICK = 0.05  # seconds between two looks at a client that waits
+_ERASE = b"\r\x1b[K"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
@@ -45,8 +49,7 @@ class Worker:
         self._path, self._idle = Path(path), idle
         self._sessions: dict[str, ShellSession] = {}
         self._feeds: dict[int, Fed] = {}
-        # No other worker has given these numbers: what is kept of its runs is not taken for ours.
-        self._lock, self._next = threading.Lock(), time.time_ns()
+        self._lock, self._next = threading.Lock(), 0
 
     def serve(self) -> None:
         """Listen until no shell has been alive for a while."""
@@ -55,7 +58,7 @@ class Worker:
             listener.bind(str(self._path))
             self._path.chmod(0o600)
             made = self._path.stat().st_ino
-            listener.listen(16)
+            listener.listen(128)
             listener.settimeout(min(1.0, self._idle))
             last = time.monotonic()
             while time.monotonic() - last < self._idle:
@@ -91,7 +94,7 @@ class Worker:
         """Serve one connection."""
         with client:
             client.setblocking(True)
-            if _peer(client) != os.getuid():
+            if _peer(client)[1] != os.getuid():
                 return
             try:
                 _Conversation(self, client).go_on()
@@ -109,15 +112,9 @@ class Worker:
 
     def begin(self, text: str) -> int:
         """Make room for rows; return their number."""
-        number = self.number()
-        with self._lock:
-            self._feeds[number] = Fed(text)
-        return number
-
-    def number(self) -> int:
-        """Return a number that no run has had."""
         with self._lock:
             self._next += 1
+            self._feeds[self._next] = Fed(text)
             return self._next
 
     def feed(self, number: int) -> Fed:
@@ -165,49 +162,65 @@ class _Conversation:
         except (OSError, EOFError, frames.ProtocolError):
             raise
         except Error as error:
-            self._send("r", _told(error).encode())
+            self._refuse(frame, str(error))
         except Exception as error:
             _log(traceback.format_exc())
-            self._send("r", f"thresher: {type(error).__name__}: {error}".encode())
+            self._refuse(frame, f"thresher: {type(error).__name__}: {error}")
+
+    def _refuse(self, frame: frames.Frame, why: str) -> None:
+        self._send("r", why.replace("\0", "?").encode())
+        if frame.type == "H":
+            raise EOFError("a shell is refused")
 
     def _hello(self, payload: memoryview) -> None:
-        told = frames.texts(payload)
-        protocol, version, pid, shell, database, declared, *_, folder, learnt = told
+        if not payload:
+            raise ProgrammingError(
+                "this shell has not said who it is: load the extension with the statements that "
+                "`thresher extension sql` prints"
+            )
+        protocol, version, *told = frames.texts(payload)
         if (protocol, version) != (PROTOCOL, VERSION):
             raise OperationalError(
                 f"this worker is thresher {VERSION}, the extension {version}: install both anew"
             )
-        made = [(one["kind"], one["name"], one["sql"]) for one in json.loads(declared or "[]")]
-        path = _path(folder, database)
-        trained = {one["name"]: b64decode(one["learnt"]) for one in json.loads(learnt or "[]")}
-        hello = Hello(str(shell), int(pid or 0), path, folder or "/", made, trained)
+        said = json.loads(told[0] or "{}")
+        declared = said["declared"]
+        made = [(one["kind"], one["name"], one["sql"]) for one in declared["declarations"] or []]
+        learnt = declared["trained_proxies"] or []
+        trained = {one["name"]: b64decode(one["learnt"]) for one in learnt}
+        path, (process, _) = _path(said["folder"], said["database"]), _peer(self._client)
+        hello = Hello(said["shell"], process, path, said["folder"], made, trained)
         self._session = self._worker.session(hello)
-        self._send("o", struct.pack("<I", os.getpid()))
 
     def _plan(self, payload: memoryview) -> None:
         sql, clauses = frames.texts(payload)
         self._send("s", self._own.plan(sql or "", clauses).encode())
 
     def _begin(self, payload: memoryview) -> None:
-        (text,) = frames.texts(payload)
-        self._number = self._worker.begin(text or "")
-        self._send("s", struct.pack("<q", self._number))
-
-    def _type(self, payload: memoryview) -> None:
-        self._layout = frames.decode_type(payload)
+        reader = frames.Reader(payload)
+        if reader.unsigned(4) != 1:
+            raise frames.ProtocolError("what is fed has one text")
+        text = reader.text(reader.unsigned(4))
+        self._layout = frames.decode_type(reader)
+        self._number = self._worker.begin(text)
+        self._send("s")
 
     def _data(self, payload: memoryview) -> None:
         if self._layout is None:
             raise frames.ProtocolError("rows come before their type")
         numbers, batch = frames.decode_rows(self._layout, payload)
+        if (numbers < 0).any():  # the row that is there where no other one is
+            there = np.flatnonzero(numbers >= 0)
+            numbers = numbers[there]
+            batch = batch.take(pa.array(there)) if batch.num_columns else batch
         fed = self._worker.feed(self._number)
         fed.numbers.append(numbers)
         fed.batches.append(batch)
 
     def _written(self, payload: memoryview) -> None:
         del payload
-        self._number = 0  # the thread that goes on takes its rows
-        self._send("s")
+        number, self._number = self._number, 0  # the thread that goes on takes its rows
+        self._send("s", struct.pack("<q", number))
 
     def _go(self, payload: memoryview) -> None:
         others = [number for (number,) in struct.iter_unpack("<q", payload)]
@@ -215,23 +228,9 @@ class _Conversation:
         feds = self._worker.take([number, *others])
 
         def work() -> bytes:
-            for note in self._own.run(number, feds, self._tell):
-                self._send("n", _CONTROL.sub(" ", note).encode())
-            return b""
-
-        self._wait(work)
-
-    def _kept(self, payload: memoryview) -> None:
-        (number,) = struct.unpack("<q", payload)
-        self._send("s", frames.encode_bits(self._own.kept(number)))
-
-    def _rows(self, payload: memoryview) -> None:
-        (number,) = struct.unpack("<q", payload[:8])
-        (text,) = frames.texts(payload[8:])
-        fresh = 0 if number else self._worker.number()
-
-        def work() -> bytes:
-            return frames.encode_rows(self._own.rows(text or "", number, fresh, self._tell))
+            rows, notes = self._own.run(feds, self._tell)
+            self._send("p", _ERASE, *(f"{_plain(note)}\n".encode() for note in notes))
+            return frames.encode_rows(rows)
 
         self._wait(work)
 
@@ -265,7 +264,8 @@ class _Conversation:
         return self._session
 
     def _tell(self, line: str) -> None:
-        self._send("p", _CONTROL.sub(" ", line).encode())
+        """Write progress over the line of the terminal, cut at its edge."""
+        self._send("p", _ERASE, b"\x1b[?7l", _plain(line).encode(), b"\x1b[?7h")
 
     def _send(self, kind: str, *payload: bytes) -> None:
         with self._sending:
@@ -276,12 +276,9 @@ _REQUESTS = {
     "H": "_hello",
     "P": "_plan",
     "F": "_begin",
-    "T": "_type",
     "D": "_data",
     "W": "_written",
     "G": "_go",
-    "K": "_kept",
-    "R": "_rows",
 }
 
 
@@ -290,16 +287,17 @@ def _path(folder: str | None, database: str | None) -> str:
     return str(Path(folder or "/") / database) if database else ""
 
 
-def _told(error: Error) -> str:
-    """Write an error as a shell shows it."""
-    return str(error)
+def _plain(line: str) -> str:
+    """Return a line without control characters."""
+    return _CONTROL.sub(" ", line)
 
 
-def _peer(client: socket.socket) -> int:
-    """Return the user at the other end."""
+def _peer(client: socket.socket) -> tuple[int, int]:
+    """Return the process and the user at the other end."""
     size = struct.calcsize("3i")
-    _, user, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    return int(user)
+    told = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    process, user, _ = struct.unpack("3i", told)
+    return int(process), int(user)
 
 
 def _runs(pid: int) -> bool:

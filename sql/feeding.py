@@ -1,11 +1,10 @@
 """A statement that sends its rows to another process and takes the answer from there.
 
 It is one SELECT, so that it runs in the user's own transaction: temporary tables, uncommitted rows
-and files are read as they are. Three functions do the sending:
-
-- ``thresh_feed(text, n, row)`` aggregates the rows and returns the number of the run they started;
-- ``thresh_keep(text, run, n)`` says whether row `n` is returned;
-- ``thresh_rows(text, run)`` gives rows of texts: estimates, answers of oracles, lines.
+and files are read as they are. An aggregate does the sending: ``thresh_feed(text, row)`` streams
+the rows and returns the answer, JSON of rows of texts: estimates, answers of oracles, lines, or
+which of the rows come back. The first column of a row is its number. A row with the number -1 is
+sent in every case, so that a query over no rows is answered too; it does not count.
 """
 
 from __future__ import annotations
@@ -19,13 +18,26 @@ from thresher.sql.shipping import ORDER, ROW, Shipped
 from thresher.sql.sources import numbered, temp_source
 from thresher.sql.tokens import identifier, literal, quoted
 
-__all__ = ["SIDE", "Side", "answered_here", "lines_sql", "rows_sql", "side_fields", "with_blocks"]
+__all__ = [
+    "PIECE",
+    "SIDE",
+    "Side",
+    "answered_here",
+    "lines_sql",
+    "rows_sql",
+    "side_fields",
+    "told_sql",
+    "with_blocks",
+]
 
-SIDE = "__thresher_side"  # the run that sent a table of labels; then its number
+SIDE = "__thresher_side"  # the relation that sends a table of labels; then its number
+PIECE = 4096  # rows whose bits come as one text; a power of two
 
-_RUN, _KEPT, _LABELS = "__thresher_fed", "__thresher_kept", "__thresher_labels_fed"
-_POPULATION = "__thresher_rows_fed"
-_UNNESTED = "SELECT unnest(thresh_rows({text}, {run})) AS r{source}"
+_FED, _KEPT, _LABELS = "__thresher_fed", "__thresher_kept", "__thresher_labels_fed"
+_POPULATION, _BITS = "__thresher_rows_fed", "__thresher_bits"
+_ANSWER = "from_json(decode(thresh_feed({text}, {row})), '[[\"VARCHAR\"]]') AS answer"
+# The answer is read once: an expression inside unnest() is evaluated for each 2,048 rows of it.
+_ROWS = f"SELECT unnest(answer) AS r FROM {_FED}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +93,8 @@ def answered_here(
         relation = f"({feed.estimates()})"
         return feed.with_clause() + lowering.estimates_sql(query, relation)
     if feed.in_place:
-        return feed.with_clause() + lowering.answered_sql(
-            replace(query, ctes=""), lowering.from_sql(query, [feed.cut()]), by_row
-        )
+        cut = lowering.from_sql(query, [feed.cut()])
+        return feed.with_clause() + lowering.answered_sql(replace(query, ctes=""), cut, by_row)
     feed.keep()
     asked = replace(query, ctes=feed.with_clause())
     return lowering.answer_sql(asked, feed.sources, _KEPT, by_row)
@@ -106,14 +117,24 @@ def rows_sql(
     columns : sequence of (str, str)
         Name and type of each column.
     """
-    before, rows = "", _UNNESTED.format(text=literal(text), run="0", source="")
-    if shipped is not None:
-        feed = _Feed(shipped, text, sides)
-        before, rows = feed.with_clause(), feed.rows()
+    before = _told(text) if shipped is None else _Feed(shipped, text, sides).with_clause()
     casts = [
         f"CAST(r[{i}] AS {kind}) AS {identifier(name)}" for i, (name, kind) in enumerate(columns, 1)
     ]
-    return f"{before}SELECT {', '.join(casts)} FROM ({rows})"
+    return f"{before}SELECT {', '.join(casts)} FROM ({_ROWS})"
+
+
+def told_sql(text: str, columns: Sequence[str]) -> str:
+    """Return the statement that gives rows of texts which the worker has.
+
+    Parameters
+    ----------
+    text : str
+        Tells the worker what to run.
+    columns : sequence of str
+        Their names.
+    """
+    return rows_sql(None, text, [(name, "VARCHAR") for name in columns])
 
 
 def lines_sql(sent: Sequence[tuple[Shipped, str, Sequence[Side]]], text: str, column: str) -> str:
@@ -129,11 +150,10 @@ def lines_sql(sent: Sequence[tuple[Shipped, str, Sequence[Side]]], text: str, co
         What they are called.
     """
     feeds = [_Feed(*one) for one in sent]
-    runs = [f"({feed.with_clause()}SELECT run FROM {_RUN}) AS f{i}" for i, feed in enumerate(feeds)]
-    last = f"least({', '.join(f'f{i}.run' for i in range(len(feeds)))})" if feeds else "0"
-    source = f" FROM {', '.join(runs)}" if runs else ""
-    lines = _UNNESTED.format(text=literal(text), run=last, source=source)
-    return f"SELECT r[1] AS {identifier(column)} FROM ({lines})"
+    before = [
+        f"({feed.with_clause()}SELECT answer FROM {_FED}) AS f{i}" for i, feed in enumerate(feeds)
+    ]
+    return f"{_told(text, before)}SELECT r[1] AS {identifier(column)} FROM ({_ROWS})"
 
 
 def with_blocks(blocks: Sequence[tuple[str, str]], statement: str) -> str:
@@ -150,6 +170,14 @@ def with_blocks(blocks: Sequence[tuple[str, str]], statement: str) -> str:
         return statement
     written = ", ".join(f"{name} AS MATERIALIZED ({sql})" for name, sql in blocks)
     return f"WITH {written} FROM ({statement})"
+
+
+def _told(text: str, before: Sequence[str] = ()) -> str:
+    """Write WITH, and the answer to a text that needs no rows, once other feeds have theirs."""
+    waits = [(f"__thresher_after{i}", f"len(f{i}.answer)") for i in range(len(before))]
+    source = f" FROM {', '.join(before)}" if before else ""
+    fed = _ANSWER.format(text=literal(text), row=_struct("CAST(-1 AS BIGINT)", waits))
+    return f"WITH {_FED} AS MATERIALIZED (SELECT {fed}{source}) "
 
 
 class _Feed:
@@ -183,16 +211,14 @@ class _Feed:
         runs = side_fields(len(sides))
         self.ctes += [f"{name} AS ({_sent(side)})" for name, side in zip(runs, sides, strict=True)]
         fields = self._population(alone)
-        pairs = [(name, name) for name in fields] + [(name, f"{name}.run") for name in runs]
-        fed = f"thresh_feed({self.text}, {ROW}, {_struct(pairs)})"
-        relations = [_POPULATION, *runs]
+        pairs = [(name, name) for name in fields]
+        pairs += [(name, f"octet_length({name}.sent)") for name in runs]  # so that it is sent first
+        rows = f"(FROM {_POPULATION} UNION ALL BY NAME SELECT CAST(-1 AS BIGINT) AS {ROW})"
+        relations = [rows, *runs]
         if after is not None:
             relations.append(f"(SELECT count(*) FROM {after}) AS __thresher_after")
-        # Without rows no run is started by them: the query is answered over none.
-        self.ctes.append(
-            f"{_RUN} AS MATERIALIZED (SELECT coalesce({fed}, CAST(thresh_rows({self.text}, 0)[1][1]"
-            f" AS BIGINT)) AS run FROM {', '.join(relations)})"
-        )
+        fed = _ANSWER.format(text=self.text, row=_struct(ROW, pairs))
+        self.ctes.append(f"{_FED} AS MATERIALIZED (SELECT {fed} FROM {', '.join(relations)})")
 
     def _population(self, alone: bool) -> list[str]:
         """Write the rows; return the columns that are sent beside the number of a row."""
@@ -225,19 +251,23 @@ class _Feed:
         rows = ", ".join(leaf.row for leaf in self.query.leaves)
         return f"SELECT {rows}, min(place) AS {ORDER} FROM ({places}) GROUP BY {rows}"
 
-    def rows(self) -> str:
-        """Write the rows of texts that the run gives, as the column ``r``."""
-        return _UNNESTED.format(text=self.text, run="run", source=f" FROM {_RUN}")
-
     def cut(self) -> str:
         """Write the only relation of FROM, cut down to the rows that are returned."""
         leaf, hidden = self.query.leaves[0], self.query.answer.hidden
         source = "__thresher_src0"
         columns = f"{source}.*" + (f" EXCLUDE ({leaf.row})" if hidden else "")
         order = f" ORDER BY {leaf.row}" if hidden else ""
+        kept = self._returned(source, leaf.row)
+        return f"(SELECT {columns} FROM {kept}{order}) AS {identifier(leaf.alias)}"
+
+    def _returned(self, relation: str, row: str) -> str:
+        """Write a relation, its rows cut down to those whose numbers come back."""
+        pieces = "CAST(r[1] AS BIGINT) AS piece, CAST(from_base64(r[2]) AS BIT) AS bits"
+        self.ctes.append(f"{_BITS} AS MATERIALIZED (SELECT {pieces} FROM ({_ROWS}))")
+        shift = PIECE.bit_length() - 1
         return (
-            f"(SELECT {columns} FROM {source}, {_RUN} "
-            f"WHERE thresh_keep({self.text}, run, {leaf.row}){order}) AS {identifier(leaf.alias)}"
+            f"{relation} JOIN {_BITS} ON {_BITS}.piece = {row} >> {shift} "
+            f"WHERE get_bit({_BITS}.bits, CAST({row} & {PIECE - 1} AS INTEGER)) = 1"
         )
 
     def keep(self) -> None:
@@ -246,13 +276,13 @@ class _Feed:
         rows = [leaf.row for leaf in self.query.leaves]
         columns = [f"p.{row} AS {name}" for row, name in zip(rows, names, strict=True)]
         if not labels:
-            kept = f"FROM {_POPULATION} AS p, {_RUN} WHERE thresh_keep({self.text}, run, {ROW})"
-            self.ctes.append(f"{_KEPT} AS MATERIALIZED (SELECT {', '.join(columns)} {kept})")
+            kept = self._returned(f"{_POPULATION} AS p", f"p.{ROW}")
+            self.ctes.append(f"{_KEPT} AS MATERIALIZED (SELECT {', '.join(columns)} FROM {kept})")
             return
         casts = [f"CAST(r[{i}] AS {kind}) AS {name}" for i, (name, kind) in _from_two(labels)]
         self.ctes.append(
             f"{_LABELS} AS MATERIALIZED (SELECT CAST(r[1] AS BIGINT) AS {ROW}, {', '.join(casts)} "
-            f"FROM ({self.rows()}))"
+            f"FROM ({_ROWS}))"
         )
         columns += [f"l.{name}" for name in labels]
         self.ctes.append(
@@ -273,9 +303,9 @@ class _Feed:
                 columns.append(f"CAST(r[{at}] AS {kind}) AS __thresher_a{i}{end}")
                 at += 1
         if not moved.groups:
-            return f"SELECT {', '.join(columns)} FROM ({self.rows()})"
+            return f"SELECT {', '.join(columns)} FROM ({_ROWS})"
         # A group is named by one of its rows, so that its values keep their types.
-        numbered_rows = f"SELECT r, row_number() OVER () AS i FROM ({self.rows()})"
+        numbered_rows = f"SELECT r, row_number() OVER () AS i FROM ({_ROWS})"
         return (
             f"SELECT {', '.join(columns)} FROM ({numbered_rows}) AS e "
             f"JOIN {_POPULATION} AS p ON p.{ROW} = CAST(r[1] AS BIGINT) ORDER BY i"
@@ -284,9 +314,9 @@ class _Feed:
 
 def _sent(side: Side) -> str:
     """Write the aggregate that sends a table of labels."""
-    fields = _struct((column, quoted(column)) for column in side.columns)
+    fields = _struct("__thresher_i", ((column, quoted(column)) for column in side.columns))
     return (
-        f"SELECT thresh_feed({literal(side.text)}, __thresher_i, {fields}) AS run "
+        f"SELECT thresh_feed({literal(side.text)}, {fields}) AS sent "
         f"FROM (SELECT *, row_number() OVER () - 1 AS __thresher_i FROM {side.table})"
     )
 
@@ -295,6 +325,6 @@ def _from_two(labels: dict[str, str]) -> list[tuple[int, tuple[str, str]]]:
     return list(enumerate(labels.items(), start=2))
 
 
-def _struct(fields: Iterable[tuple[str, str]]) -> str:
-    pairs = ", ".join(f"{literal(name)}: {sql}" for name, sql in fields)
-    return f"{{{pairs}}}" if pairs else "{'__thresher_none': true}"
+def _struct(number: str, fields: Iterable[tuple[str, str]]) -> str:
+    """Write the row that is sent, its number first."""
+    return f"{{{', '.join(f'{literal(name)}: {sql}' for name, sql in [(ROW, number), *fields])}}}"

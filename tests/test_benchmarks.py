@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.stats import binom
+from tests_support_shell import extension
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 
@@ -53,6 +54,7 @@ provenance = module("provenance")
 report = module("report")
 run = module("run")
 seeded = module("seeded")
+shell = module("shell")
 speed = module("speed")
 store = module("store")
 trials = module("trials")
@@ -845,3 +847,14 @@ def test_the_command_goes_on_where_it_was(tmp_path: Path) -> None:
     ours = [cell for cell in result["cells"] if cell["method"] == "thresher"]
     assert {cell["trials"] for cell in ours} == {3}
     assert (tmp_path / "guarantee.png").is_file()
+
+
+def test_queries_through_the_shell_are_timed() -> None:
+    extension()
+    with shell.place() as folder:
+        figures = shell.measure(folder, n_rows=3000, width=20)
+    assert set(figures["ratio"]) == set(shell.QUERIES)
+    assert all(len(times) == shell.REPEATS for times in figures["times_s"].values())
+    assert figures["n_returned"]["exact_labels_known"] == 100
+    assert 270 <= figures["n_returned"]["recall"] <= 3000
+    json.dumps(figures)

@@ -31,11 +31,14 @@ import pyarrow as pa
 from thresher.shell import build, frames
 
 SHELL = Path(build.__file__).parent
+ANSWER = "from_json(decode({fed}), '[[\"VARCHAR\"]]')"  # the rows of texts that a feed gives
 SQL = (
     "WITH __s AS MATERIALIZED (SELECT *, row_number() OVER () - 1 AS __n FROM ({source})), "
-    "__f AS (SELECT thresh_feed($t${text}$t$, __n, {row}) AS __run FROM __s) "
-    "SELECT __s.* EXCLUDE (__n) FROM __s, __f "
-    "WHERE thresh_keep($t${text}$t$, __run, __n) ORDER BY __n"
+    "__f AS MATERIALIZED (SELECT {answer} AS __answer FROM __s), "
+    "__b AS MATERIALIZED (SELECT r[1]::BIGINT AS piece, from_base64(r[2])::BIT AS bits "
+    "FROM (SELECT unnest(__answer) AS r FROM __f)) "
+    "SELECT __s.* EXCLUDE (__n) FROM __s JOIN __b ON piece = __n >> 12 "
+    "WHERE get_bit(bits, (__n & 4095)::INTEGER) = 1 ORDER BY __n"
 )
 
 
@@ -50,7 +53,14 @@ def extension() -> Path:
 
 def feeding(source: str, row: str, **statement: Any) -> str:
     """SQL that feeds a struct of each row of `source`, and returns the rows that are kept."""
-    return SQL.format(source=source, row=row, text=json.dumps(statement or {"keep": "even"}))
+    text = json.dumps(statement or {"keep": "even"})
+    answer = ANSWER.format(fed=f"thresh_feed($t${text}$t$, {numbered(row)})")
+    return SQL.format(source=source, answer=answer)
+
+
+def numbered(row: str, number: str = "__n") -> str:
+    """A struct with the number of the row in front."""
+    return f"{{'__n': {number}, {row[1:]}"
 
 
 def thresh(source: str, row: str, **statement: Any) -> str:
@@ -63,7 +73,8 @@ def open_shell(path: Path, database: str = ":memory:", **config: str) -> duckdb.
     con = duckdb.connect(database, config={"allow_unsigned_extensions": "true", **config})
     con.execute(f"LOAD '{path}'")
     con.execute(
-        "CREATE TEMP MACRO thresh(q, clauses := NULL) AS TABLE FROM query(thresh_plan(q, clauses))"
+        "CREATE TEMP MACRO thresh(q, clauses := NULL) AS TABLE "
+        "FROM query(decode(thresh_plan(q, clauses)))"
     )
     return con
 
@@ -86,7 +97,6 @@ class Run:
         self.layout: frames.Layout | None = None
         self.parts: list[tuple[npt.NDArray[np.int64], pa.RecordBatch]] = []
         self.ended = False
-        self.kept = b""
 
 
 class Double:
@@ -149,17 +159,17 @@ class Double:
     def _answer(self, client: socket.socket, frame: frames.Frame, number: int) -> int:
         payload = frame.payload
         if frame.type == "H":
-            self.hellos.append(frames.texts(payload))
-            frames.send(client, "o", struct.pack("<I", os.getpid()))
+            self.hellos.append(frames.texts(payload) if payload else [])
         elif frame.type == "P":
             self._plan(client, *frames.texts(payload))
         elif frame.type == "F":
             number = next(self._numbers)
-            self._runs[number] = Run(str(frames.texts(payload)[0]))
+            reader = frames.Reader(payload)
+            assert reader.unsigned(4) == 1
+            self._runs[number] = Run(reader.text(reader.unsigned(4)))
+            self._runs[number].layout = frames.decode_type(reader)
             self._perform(client, self._runs[number].statement, "F")
-            frames.send(client, "s", struct.pack("<q", number))
-        elif frame.type == "T":
-            self._runs[number].layout = frames.decode_type(payload)
+            frames.send(client, "s")
         elif frame.type == "D":
             self._perform(client, self._runs[number].statement, "D")
             layout = self._runs[number].layout
@@ -167,13 +177,9 @@ class Double:
             self._runs[number].parts.append(frames.decode_rows(layout, payload))
         elif frame.type == "W":
             self._runs[number].ended = True
-            frames.send(client, "s")
+            frames.send(client, "s", struct.pack("<q", number))
         elif frame.type == "G":
             self._go(client, number, payload)
-        elif frame.type == "K":
-            frames.send(client, "s", self._runs[struct.unpack("<q", payload)[0]].kept)
-        elif frame.type == "R":
-            self._rows(client, payload)
         return number
 
     def _plan(self, client: socket.socket, query: str | None, clauses: str | None) -> None:
@@ -189,10 +195,10 @@ class Double:
         if statement.get("at", "G") != code:
             return
         for line in statement.get("progress", []):
-            frames.send(client, "p", line.encode())
+            frames.send(client, "p", f"\r\x1b[K{line}".encode())
             time.sleep(statement.get("pause", 0))
         if "note" in statement:
-            frames.send(client, "n", statement["note"].encode())
+            frames.send(client, "p", f"\r\x1b[K{statement['note']}\n".encode())
         time.sleep(statement.get("sleep", 0))
         if "fail" in statement:
             raise ValueError(statement["fail"])
@@ -211,15 +217,9 @@ class Double:
         self.fed.append((numbers[order], table.take(order)))
         for each in (run, *others):
             each.parts.clear()
-        run.kept = frames.encode_bits(_mask(run.statement.get("keep", "all"), numbers))
-        frames.send(client, "s")
-
-    def _rows(self, client: socket.socket, payload: memoryview) -> None:
-        (number,) = struct.unpack_from("<q", payload)
-        statement = json.loads(frames.texts(payload[8:])[0] or "{}")
-        self._perform(client, statement, "R")
-        rows = statement.get("rows", [["run", str(bool(number))]])
-        frames.send(client, "s", frames.encode_rows(rows))
+        rows = run.statement.get("rows")
+        kept = frames.kept_rows(_mask(run.statement.get("keep", "all"), numbers))
+        frames.send(client, "s", frames.encode_rows(kept if rows is None else rows))
 
 
 def _mask(keep: str, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -235,14 +235,15 @@ def double(folder: Path) -> Iterator[Double]:
     worker = Double(path)
     thread = threading.Thread(target=worker.serve, daemon=True)
     thread.start()
-    before = os.environ.get("THRESHER_SOCKET")
-    os.environ["THRESHER_SOCKET"] = str(path)
+    names = {"THRESHER_SOCKET": str(path), "THRESHER_PYTHON": sys.executable}
+    before = {name: os.environ[name] for name in names if name in os.environ}
+    os.environ.update(names)
     try:
         yield worker
     finally:
-        os.environ.pop("THRESHER_SOCKET")
-        if before is not None:
-            os.environ["THRESHER_SOCKET"] = before
+        for name in names:
+            os.environ.pop(name)
+        os.environ.update(before)
         worker.close()
         thread.join()
 
@@ -251,20 +252,24 @@ def process_script(folder: Path) -> Path:
     """A program that is started like the worker, and is the double as a process."""
     script = folder / "python"
     worker = Path(__file__).with_name("tests_support_shell_worker.py")
-    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -I "{worker}" "$5"\n')
+    script.write_text(
+        f'#!/bin/sh\ncase "$3" in thresher.shell.starting) exec "{sys.executable}" "$@";; esac\n'
+        f'exec "{sys.executable}" -S -I "{worker}" "$5"\n'
+    )
     script.chmod(0o700)
     return script
 
 
 def workers(folder: Path) -> list[int]:
-    """Process ids of the workers of this folder's socket."""
+    """Process ids of the workers of this folder's socket, or of a socket."""
+    path = folder if folder.suffix == ".sock" else folder / "w.sock"
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             command = (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if os.fsencode(folder / "w.sock") in command:
+        if os.fsencode(path) in command:
             found.append(int(entry.name))
     return found
 

@@ -15,6 +15,7 @@ import struct
 import sys
 import threading
 import time
+from base64 import b64encode
 
 HEADER = struct.Struct("<IIQ")
 NUMBERS = itertools.count(time.time_ns())
@@ -50,47 +51,45 @@ def perform(client: socket.socket, statement: dict, code: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if statement.get("at", "G") == code:
         for line in statement.get("progress", []):
-            send(client, "p", line.encode())
+            send(client, "p", f"\r\x1b[K{line}".encode())
             time.sleep(statement.get("pause", 0))
         if "note" in statement:
-            send(client, "n", statement["note"].encode())
+            send(client, "p", f"\r\x1b[K{statement['note']}\n".encode())
         time.sleep(statement.get("sleep", 0))
         if "fail" in statement:
             raise ValueError(statement["fail"])
 
 
-def bits(statement: dict, numbers: list[int]) -> bytes:
+def kept(statement: dict, numbers: list[int]) -> bytes:
     step = 2 if statement.get("keep") == "even" else 1
-    kept = bytearray((max(numbers) + 8) // 8)
+    pieces: dict[int, bytearray] = {}
     for number in numbers:
-        kept[number >> 3] |= (number % step == 0) << (number & 7)
-    return struct.pack("<Q", max(numbers) + 1) + kept
+        if number % step == 0:
+            bits = pieces.setdefault(number >> 12, bytearray(512))
+            bits[(number & 4095) >> 3] |= 128 >> (number & 7)
+    return json.dumps([[str(n), b64encode(bits).decode()] for n, bits in pieces.items()]).encode()
 
 
 def answer(client: socket.socket, code: str, payload: bytes, run: dict) -> None:
-    if code == "H":
-        send(client, "o", struct.pack("<I", os.getpid()))
-    elif code == "P":
+    if code == "P":
         send(client, "s", first_text(payload).encode())
     elif code == "F":
         run |= {"statement": json.loads(first_text(payload)), "numbers": [], "id": next(NUMBERS)}
         RUNS[run["id"]] = run
         perform(client, run["statement"], code)
-        send(client, "s", struct.pack("<q", run["id"]))
+        send(client, "s")
     elif code == "D":
         perform(client, run["statement"], code)
         rows = int.from_bytes(payload[:4], "little")
-        run["numbers"] += array.array("q", payload[16 : 16 + 8 * rows])
+        start = 8 + 2 * (8 + (rows + 7) // 8 * 8) + 8  # after which rows and numbers are there
+        run["numbers"] += array.array("q", payload[start : start + 8 * rows])
     elif code == "W":
-        send(client, "s")
+        send(client, "s", struct.pack("<q", run["id"]))
     elif code == "G":
         others = [RUNS[other] for (other,) in struct.iter_unpack("<q", payload)]
         perform(client, run["statement"], code)
         numbers = [number for each in (run, *others) for number in each["numbers"]]
-        run["bits"] = bits(run["statement"], numbers)
-        send(client, "s")
-    elif code == "K":
-        send(client, "s", RUNS[struct.unpack("<q", payload)[0]]["bits"])
+        send(client, "s", kept(run["statement"], numbers))
 
 
 def converse(client: socket.socket) -> None:

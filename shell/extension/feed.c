@@ -1,101 +1,53 @@
-/* thresh_feed(text VARCHAR, n BIGINT, row STRUCT) -> BIGINT: stream the rows of a statement to the worker, run it
- * there, and return the number of the run. */
-#include "functions.h"
-#include "vectors.h"
+/* thresh_feed(text VARCHAR, row STRUCT) -> BLOB: stream the rows of a statement to the worker, run it there, and return
+ * its answer. Without rows nothing is run, and the answer is empty. */
+#include "thresher.h"
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { FRAME_ROWS = 65536, FRAME_BYTES = 16 << 20 };
+enum { FRAME_ROWS = 65536, FRAME_BYTES = 16 << 20, SLICE_ROWS = 32 };
 static const char GROUPED[] = "thresh_feed() takes all rows of a statement: it cannot be grouped";
-static const char NO_ROOM[] = "thresher: out of memory";
 
 /* The rows that one thread has seen; combine() joins threads. */
 struct feed {
 	struct link link;
-	int64_t run;
+	struct column row;
 	uint64_t weight; /* about the bytes that wait to be sent */
-	struct column numbers, row;
-	struct buffer joined; /* runs of other threads, which have ended */
+	struct buffer frame;
+	struct buffer joined; /* what the worker calls the rows of other threads, which have ended */
 	struct buffer held;   /* their connections: the worker drops the rows of one that closes */
 };
 
-static bool describe_row(struct feed *feed, handle vector) {
-	handle type = duckdb_vector_get_column_type(vector);
-	struct buffer description = {0};
-	struct column *refused = NULL;
-	bool done = duckdb_get_type_id(type) == TYPE_STRUCT;
-	if (!done)
-		link_fail(&feed->link, "thresh_feed() takes a STRUCT of the columns that the statement reads");
-	else if (!(done = column_create(&feed->row, type, &description, &refused)))
-		link_fail(&feed->link, "thresher: column %s has a type (DuckDB's number %d) that cannot be sent; cast it",
-		          refused->name, refused->type);
-	duckdb_destroy_logical_type(&type);
-	if (done) {
-		struct parts parts = {.failed = description.failed};
-		parts_add(&parts, description.bytes, description.size);
-		done = link_call(&feed->link, 'T', &parts, false);
-		free(parts.items);
-	}
-	buffer_free(&description);
-	return done;
-}
-
-/* A new run of another worker: runs of the same number are not kept. */
-static void note_worker(struct session *session, uint32_t worker) {
-	pthread_mutex_lock(&session->lock);
-	for (int i = 0; i < KEPT_RUNS && session->worker != worker; i++)
-		session->runs[i].run = 0;
-	session->worker = worker;
-	pthread_mutex_unlock(&session->lock);
-}
-
 static bool begin(struct feed *feed, handle texts, handle rows) {
 	const struct text *text = duckdb_vector_get_data(texts);
-	struct buffer payload = {0};
-	uint32_t one = 1;
-	if (!is_valid(duckdb_vector_get_validity(texts), 0))
-		return link_fail(&feed->link, "thresh_feed() takes a statement, not NULL");
-	buffer_add(&payload, &one, 4);
-	buffer_add_text(&payload, text_bytes(text), text->size);
-	bool done = link_ask(&feed->link, 'F', &payload);
-	buffer_free(&payload);
-	if (!done)
-		return false;
-	struct reader reader = {feed->link.reply.bytes, feed->link.reply.size};
-	if (!read_bytes(&reader, &feed->run, 8) || reader.left || feed->run <= 0)
-		return link_fail(&feed->link, "thresher: the worker's number of a run is none");
-	note_worker(feed->link.session, feed->link.worker);
-	feed->numbers = (struct column){.type = TYPE_BIGINT, .width = 8};
-	return describe_row(feed, rows);
+	handle type = duckdb_vector_get_column_type(rows);
+	buffer_add(&feed->frame, &(uint32_t){1}, 4);
+	buffer_add_text(&feed->frame, text_bytes(text), text->size);
+	column_create(&feed->row, type, &feed->frame);
+	duckdb_destroy_logical_type(&type);
+	return link_call(&feed->link, 'F', &feed->frame, true);
 }
 
 static bool flush(struct feed *feed) {
-	uint32_t head[2] = {(uint32_t)feed->numbers.rows, 0};
-	struct parts parts = {0};
+	uint32_t head[2] = {(uint32_t)feed->row.rows, 0};
 	if (!head[0])
 		return true;
-	parts_add(&parts, head, sizeof head);
-	parts_add_buffer(&parts, &feed->numbers.values);
-	for (uint32_t i = 0; i < feed->row.n_children; i++)
-		column_send(feed->row.children + i, &parts);
-	bool done = link_call(&feed->link, 'D', &parts, false);
-	free(parts.items);
-	column_clear(&feed->numbers);
-	column_clear(&feed->row);
-	feed->weight = 0;
-	return done;
+	feed->weight = feed->frame.size = 0;
+	buffer_add(&feed->frame, head, sizeof head);
+	column_write(&feed->row, &feed->frame);
+	return link_call(&feed->link, 'D', &feed->frame, false);
 }
 
-/* Append rows, in halves where their texts are long. */
-static bool append(struct feed *feed, idx_t start, idx_t count) {
-	uint64_t weight = column_weight(&feed->row, start, count);
-	if (weight > FRAME_BYTES && count > 1)
-		return append(feed, start, count / 2) && append(feed, start + count / 2, count - count / 2);
-	if ((feed->weight + weight > FRAME_BYTES || feed->numbers.rows + count > FRAME_ROWS) && !flush(feed))
-		return false;
-	feed->weight += weight;
-	column_append(&feed->numbers, start, count);
-	column_append(&feed->row, start, count);
+/* Append rows, few at a time: they may be long. */
+static bool append(struct feed *feed, handle rows, idx_t count) {
+	uint64_t chosen[SLICE_ROWS];
+	for (idx_t start = 0, some; start < count; start += some) {
+		some = count - start < SLICE_ROWS ? count - start : SLICE_ROWS;
+		for (idx_t i = 0; i < some; i++)
+			chosen[i] = start + i;
+		feed->weight += column_append(&feed->row, rows, chosen, some);
+		if ((feed->weight > FRAME_BYTES || feed->row.rows > FRAME_ROWS - SLICE_ROWS) && !flush(feed))
+			return false;
+	}
 	return true;
 }
 
@@ -105,10 +57,10 @@ static void release(struct feed **state) {
 	if (!feed)
 		return;
 	for (uint64_t at = 0; at < feed->held.size; at += sizeof(int))
-		close(*(int *)(feed->held.bytes + at));
+		close(*(int *)(void *)(feed->held.bytes + at));
 	link_close(&feed->link);
-	column_free(&feed->numbers);
 	column_free(&feed->row);
+	buffer_free(&feed->frame);
 	buffer_free(&feed->joined);
 	buffer_free(&feed->held);
 	free(feed);
@@ -116,7 +68,7 @@ static void release(struct feed **state) {
 
 /* End the query. The state goes at once: DuckDB does not destroy those of a query that fails at its end. */
 static void fail(void *info, struct feed **state) {
-	duckdb_aggregate_function_set_error(info, (*state)->link.error);
+	duckdb_aggregate_function_set_error(info, (*state)->link.reply.bytes);
 	release(state);
 }
 
@@ -124,49 +76,34 @@ static idx_t state_size(void *info) { return (void)info, sizeof(struct feed *); 
 
 static void init(void *info, void *state) { *(struct feed **)state = ((void)info, NULL); }
 
-static bool all_same(void **states, idx_t count) {
-	for (idx_t i = 1; i < count; i++)
-		if (states[i] != states[0])
-			return false;
-	return true;
-}
-
 static void update(void *info, handle input, void **states) {
-	handle texts = duckdb_data_chunk_get_vector(input, 0), numbers = duckdb_data_chunk_get_vector(input, 1);
-	handle rows = duckdb_data_chunk_get_vector(input, 2);
+	handle texts = duckdb_data_chunk_get_vector(input, 0), rows = duckdb_data_chunk_get_vector(input, 1);
 	idx_t count = duckdb_data_chunk_get_size(input);
 	struct feed **state = count ? states[0] : NULL;
-	bool first = state && !*state;
-	if (!state || !all_same(states, count) || (first && !(*state = calloc(1, sizeof **state)))) {
-		if (state)
-			duckdb_aggregate_function_set_error(info, all_same(states, count) ? NO_ROOM : GROUPED);
-		return;
+	bool first = state && !*state, grouped = false;
+	for (idx_t i = 1; i < count; i++)
+		grouped |= states[i] != states[0];
+	if (grouped || (first && !(*state = calloc(1, sizeof **state))))
+		duckdb_aggregate_function_set_error(info, grouped ? GROUPED : NO_MEMORY);
+	else if (state) {
+		if (first)
+			(*state)->link = (struct link)LINK(duckdb_aggregate_function_get_extra_info(info));
+		if ((first && !begin(*state, texts, rows)) || !append(*state, rows, count))
+			fail(info, state);
 	}
-	struct feed *feed = *state;
-	if (first)
-		feed->link = (struct link)LINK(duckdb_aggregate_function_get_extra_info(info));
-	bool done = !first || begin(feed, texts, rows);
-	if (done) {
-		column_view(&feed->numbers, numbers);
-		column_view(&feed->row, rows);
-		feed->numbers.valid = NULL; /* a row always has a number */
-		done = append(feed, 0, count);
-	}
-	if (!done)
-		fail(info, state);
 }
 
-/* End the source's rows, and remember its run in the target. */
+/* End the source's rows, and remember their name in the target. */
 static bool join(struct feed *source, struct feed *target) {
-	if (!flush(source) || !link_ask(&source->link, 'W', &(struct buffer){0}))
-		return link_fail(&target->link, "%s", source->link.error);
-	buffer_add(&target->joined, &source->run, 8);
+	if (!flush(source) || !link_call(&source->link, 'W', &(struct buffer){0}, true))
+		return link_fail(&target->link, (char *)source->link.reply.bytes);
+	buffer_add(&target->joined, source->link.reply.bytes, source->link.reply.size);
 	buffer_add(&target->joined, source->joined.bytes, source->joined.size);
 	buffer_add(&target->held, &source->link.fd, sizeof(int));
 	buffer_add(&target->held, source->held.bytes, source->held.size);
 	source->held.size = 0;
 	source->link.fd = -1;
-	return !target->joined.failed || link_fail(&target->link, NO_ROOM);
+	return true;
 }
 
 static void combine(void *info, void **sources, void **targets, idx_t count) {
@@ -183,20 +120,15 @@ static void combine(void *info, void **sources, void **targets, idx_t count) {
 }
 
 static void finalize(void *info, void **states, handle result, idx_t count, idx_t offset) {
-	int64_t *runs = duckdb_vector_get_data(result);
-	struct feed **state = count ? states[0] : NULL;
+	struct feed **state = states[0], none = {0}, *feed = *state ? *state : &none;
 	if (count > 1)
 		duckdb_aggregate_function_set_error(info, GROUPED);
 	for (idx_t i = 0; count > 1 && i < count; i++)
 		release(states[i]);
-	if (count != 1)
-		return;
-	if (!*state)
-		set_null(result, offset);
-	else if (flush(*state) && link_ask(&(*state)->link, 'G', &(*state)->joined))
-		runs[offset] = (*state)->run;
-	else
+	if (count == 1 && *state && !(flush(feed) && link_call(&feed->link, 'G', &feed->joined, true)))
 		fail(info, state);
+	else if (count == 1)
+		duckdb_vector_assign_string_element_len(result, offset, feed->link.reply.bytes, feed->link.reply.size);
 }
 
 static void destroy(void **states, idx_t count) {
@@ -204,20 +136,25 @@ static void destroy(void **states, idx_t count) {
 		release(states[i]);
 }
 
+static void session_free(void *data) {
+	struct session *session = data;
+	buffer_free(&session->hello);
+	free(session);
+}
+
 bool register_feed(handle connection, struct session *session) {
-	static const int types[] = {TYPE_VARCHAR, TYPE_BIGINT, TYPE_ANY, TYPE_BIGINT};
+	static const int types[] = {TYPE_VARCHAR, TYPE_ANY, TYPE_BLOB};
 	handle function = duckdb_create_aggregate_function();
 	duckdb_aggregate_function_set_name(function, "thresh_feed");
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 3; i++) {
 		handle type = duckdb_create_logical_type(types[i]);
-		if (i < 3)
-			duckdb_aggregate_function_add_parameter(function, type);
-		else
+		if (types[i] == TYPE_BLOB)
 			duckdb_aggregate_function_set_return_type(function, type);
+		else
+			duckdb_aggregate_function_add_parameter(function, type);
 		duckdb_destroy_logical_type(&type);
 	}
-	duckdb_aggregate_function_set_special_handling(function);
-	duckdb_aggregate_function_set_extra_info(function, session_hold(session), session_release);
+	duckdb_aggregate_function_set_extra_info(function, session, session_free);
 	duckdb_aggregate_function_set_functions(function, state_size, init, update, combine, finalize);
 	duckdb_aggregate_function_set_destructor(function, destroy);
 	bool done = !duckdb_register_aggregate_function(connection, function);

@@ -29,8 +29,8 @@ def test_the_footer() -> None:
 
 def test_only_stable_slots_of_the_api_are_used() -> None:
     text = (build.SOURCES / "api.h").read_text()
-    slots = [int(number) for number in re.findall(r"^SLOT\((\d+)", text, re.MULTILINE)]
-    assert len(slots) == text.count("\nSLOT(")
+    slots = [int(number) for number in re.findall(r"\bSLOT\((\d+),", text)]
+    assert len(slots) == text.count("SLOT(") - 1
     assert slots == sorted(set(slots))
     assert slots[-1] < 404
 
@@ -129,7 +129,7 @@ VERSIONS = """
 import duckdb
 con = duckdb.connect(config={{"allow_unsigned_extensions": "true", "threads": "2"}})
 con.execute("LOAD '{extension}'")
-con.execute("CREATE TEMP MACRO thresh(q) AS TABLE FROM query(thresh_plan(q, NULL))")
+con.execute("CREATE TEMP MACRO thresh(q) AS TABLE FROM query(decode(thresh_plan(q, NULL)))")
 con.execute("CREATE TEMP TABLE t AS SELECT i, 'word ' || i % 3 AS s, [i] AS l "
             "FROM range(200000) r(i)")
 query = {query!r}

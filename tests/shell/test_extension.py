@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 from tests_support_shell import (
+    ANSWER,
     Double,
     double,
     extension,
     feeding,
+    numbered,
     open_shell,
     private_folder,
     thresh,
 )
+
+from thresher.shell.macros import introduction
 
 ID = "{'i': i}"
 
@@ -178,9 +184,7 @@ def test_any_number_of_rows(shared: duckdb.DuckDBPyConnection, worker: Double, r
 
 
 def test_no_rows(con: duckdb.DuckDBPyConnection, worker: Double) -> None:
-    assert con.execute(feeding("SELECT 1 AS i WHERE false", "{'i': i}")).fetchall() == []
-    run = con.execute("SELECT thresh_feed('{}', n, {'i': n}) FROM range(0) r(n)").fetchone()
-    assert run == (None,)
+    assert con.execute("SELECT thresh_feed('{}', {'n': n}) FROM range(0) r(n)").fetchone() == (b"",)
     assert worker.fed == []
 
 
@@ -188,7 +192,7 @@ def test_threads_are_joined(con: duckdb.DuckDBPyConnection, worker: Double) -> N
     con.execute("CREATE TABLE t AS SELECT i, i::VARCHAR AS s FROM range(300_000) r(i)")
     con.execute("SET preserve_insertion_order = false")
     for _ in range(5):
-        con.execute("SELECT thresh_feed('{}', i, {'s': s}) FROM t").fetchall()
+        con.execute("SELECT thresh_feed('{}', {'i': i, 's': s}) FROM t").fetchall()
         numbers, table = worker.fed.pop()
         assert len(numbers) == 300_000
         assert table["s"].to_pylist() == [str(n) for n in numbers]
@@ -207,9 +211,8 @@ def test_vectors_that_are_not_flat(con: duckdb.DuckDBPyConnection, worker: Doubl
     check(con, worker, "FROM t WHERE i % 3 = 1", row)
     check(con, worker, "SELECT * FROM t JOIN u ON i = j ORDER BY i", row[:-1] + ", 't': t}")
     check(con, worker, "SELECT * FROM t LEFT JOIN u ON i = j ORDER BY i", row[:-1] + ", 't': t}")
-    con.execute(
-        f"SELECT thresh_feed('{{}}', i, {row}) FILTER (i % 7 = 2) FROM t WHERE i % 3 <> 1"
-    ).fetchall()
+    fed = f"thresh_feed('{{}}', {numbered(row, 'i')})"
+    con.execute(f"SELECT {fed} FILTER (i % 7 = 2) FROM t WHERE i % 3 <> 1").fetchall()
     numbers, table = worker.fed[-1]
     assert numbers.tolist() == [i for i in range(6000) if i % 7 == 2 and i % 3 != 1]
     assert table["i"].to_pylist() == numbers.tolist()
@@ -252,27 +255,35 @@ def test_grouped_use_is_refused(con: duckdb.DuckDBPyConnection) -> None:
     for source in ("range(10)", "(SELECT * FROM range(100000) ORDER BY range)"):
         with pytest.raises(duckdb.InvalidInputException, match=refused):
             con.execute(
-                "SELECT range % 2, thresh_feed('{}', range, {'i': range}) "
+                "SELECT range % 2, thresh_feed('{}', {'n': range, 'i': range}) "
                 f"FROM {source} GROUP BY 1"
             ).fetchall()
 
 
 def test_misuse_is_refused(con: duckdb.DuckDBPyConnection) -> None:
     with pytest.raises(duckdb.InvalidInputException, match="takes a STRUCT of the columns"):
-        con.execute("SELECT thresh_feed('{}', 1, 'text')").fetchall()
-    with pytest.raises(duckdb.InvalidInputException, match="takes a statement, not NULL"):
-        con.execute("SELECT thresh_feed(NULL, 1, {'a': 1})").fetchall()
+        con.execute("SELECT thresh_feed('{}', 'text')").fetchall()
+    with pytest.raises(duckdb.InvalidInputException, match="begin with the number of a row"):
+        con.execute("SELECT thresh_feed('{}', {'n': 'one'})").fetchall()
+    with pytest.raises(duckdb.InvalidInputException, match="A row that is fed has no number"):
+        con.execute("SELECT thresh_feed('{}', {'n': NULL::BIGINT})").fetchall()
 
 
 @pytest.mark.parametrize(
-    "value", ["'1'::BIT", "'10:00:00+02'::TIMETZ", "1::UHUGEINT", "1::UNION(a INT)"]
+    ("value", "kind"),
+    [
+        ("'1'::BIT", "BIT"),
+        ("'10:00:00+02'::TIMETZ", "TIMETZ"),
+        ("1::UHUGEINT", "UHUGEINT"),
+        ("1::UNION(a INT)", "UNION"),
+    ],
 )
-def test_types_that_cannot_be_sent(con: duckdb.DuckDBPyConnection, value: str) -> None:
+def test_types_that_cannot_be_sent(con: duckdb.DuckDBPyConnection, value: str, kind: str) -> None:
     with pytest.raises(
         duckdb.InvalidInputException,
-        match=r"column odd has a type .DuckDB's number \d+. that cannot be sent; cast it",
+        match=f"column odd has a type that cannot be sent, {kind}: cast it",
     ):
-        con.execute(f"SELECT thresh_feed('{{}}', 1, {{'odd': [{value}]}})").fetchall()
+        con.execute(f"SELECT thresh_feed('{{}}', {{'n': 1::BIGINT, 'odd': [{value}]}})").fetchall()
 
 
 def test_errors_come_as_they_are(con: duckdb.DuckDBPyConnection) -> None:
@@ -284,16 +295,13 @@ def test_errors_come_as_they_are(con: duckdb.DuckDBPyConnection) -> None:
     with pytest.raises(duckdb.Error) as caught:
         con.execute("FROM thresh(?)", [json.dumps({"fail": text, "at": "P"})])
     assert text in str(caught.value)
-    with pytest.raises(duckdb.InvalidInputException) as caught:
-        con.execute("SELECT thresh_rows(?, 0)", [json.dumps({"fail": text, "at": "R"})]).fetchall()
-    assert text in str(caught.value)
     assert con.execute("FROM thresh('SELECT 42')").fetchone() == (42,)
 
 
 def test_plan(con: duckdb.DuckDBPyConnection, worker: Double) -> None:
     assert con.execute("FROM thresh('SELECT 40 + 2', clauses := 'AS answer')").fetchone() == (42,)
-    assert con.execute("SELECT thresh_plan('SELECT 1', NULL)").fetchone() == ("SELECT 1 ",)
-    assert con.execute("SELECT thresh_plan(NULL, 'x')").fetchone() == ("None x",)
+    assert con.execute("SELECT thresh_plan('SELECT 1', NULL)").fetchone() == (b"SELECT 1 ",)
+    assert con.execute("SELECT thresh_plan(NULL, 'x')").fetchone() == (b"",)
     con.execute("EXPLAIN FROM thresh('SELECT 1')").fetchall()
     assert worker.fed == []
 
@@ -328,24 +336,12 @@ def test_around_a_query(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_rows_of_text(con: duckdb.DuckDBPyConnection) -> None:
-    rows = [["a", None, "é" * 40], [], [""], ["x"] * 3000]
-    text = json.dumps({"rows": rows})
-    assert con.execute("SELECT thresh_rows(?, NULL)", [text]).fetchone() == (rows,)
-    found = con.execute(
-        "SELECT thresh_rows(CASE WHEN i = 3 THEN NULL ELSE ? END, i) FROM range(5) r(i)", [text]
-    ).fetchall()
-    assert found == [(rows,), (rows,), (rows,), ([["run", "True"]],), (rows,)]
-    assert con.execute("SELECT thresh_rows('{\"rows\": []}', 0)").fetchone() == ([],)
-
-
-def test_bits_outside_a_run_are_not_kept(con: duckdb.DuckDBPyConnection) -> None:
-    sql = (
-        "WITH f AS (SELECT thresh_feed('{}', n, {'n': n}) AS run FROM range(5, 10) r(n)) "
-        "SELECT n FROM f, (VALUES (-1), (0), (4), (5), (9), (10), (1::BIGINT << 62), (NULL)) v(n) "
-        "WHERE thresh_keep('', run, n)"
-    )
-    assert con.execute(sql).fetchall() == [(5,), (9,)]
-    assert con.execute("SELECT thresh_keep('', NULL, 1)").fetchone() == (False,)
+    odd = "\0 \x01\x1f\x7f\n\r\t \" \\ ' \u2028 \x85 🦆 é" + "漢" * 40
+    rows = [["a", None, odd], [], ["", "NULL", "null", "1", "[1]", "{}"], ["x"] * 3000]
+    fed = f"thresh_feed($t${json.dumps({'rows': rows})}$t$, {{'n': 1::BIGINT}})"
+    assert con.execute(f"SELECT {ANSWER.format(fed=fed)}").fetchone() == (rows,)
+    fed = "thresh_feed('{\"rows\": []}', {'n': 1::BIGINT})"
+    assert con.execute(f"SELECT {ANSWER.format(fed=fed)}").fetchone() == ([],)
 
 
 def test_what_a_shell_says_of_itself(path: Path, tmp_path: Path, worker: Double) -> None:
@@ -362,20 +358,31 @@ def test_what_a_shell_says_of_itself(path: Path, tmp_path: Path, worker: Double)
         )
         con.execute("UPDATE thresher.trained_proxies SET learnt = '\\x00b'::BLOB")
     with open_shell(path, database) as con:
-        con.execute("FROM thresh('SELECT 1')")
-    said = worker.hellos[-1]
-    protocol, version, process, name, where, declarations, terminal, zone, folder, learnt = said
-    assert json.loads(learnt) == [{"name": "q", "learnt": "AGI="}]
-    assert (protocol, terminal in "01", where, folder) == ("1", True, database, str(Path.cwd()))
-    assert len(name) == 32
-    assert json.loads(declarations) == [
+        said = introduced(con, worker)
+        again = introduced(con, worker)
+    assert said["declared"]["trained_proxies"] == [{"name": "q", "learnt": "AGI="}]
+    assert (said["database"], said["folder"]) == (database, str(Path.cwd()))
+    assert said["declared"]["declarations"] == [
         {"kind": "oracle", "name": "o", "sql": sql},
         {"kind": "p", "name": "q", "sql": ""},
     ]
     with open_shell(path) as con:
-        con.execute("FROM thresh('SELECT 1')")
-    assert worker.hellos[-1][4:6] == ["", "[]"]
-    assert worker.hellos[-1][3] != name
+        other = introduced(con, worker)
+    assert other["database"] is None
+    assert other["declared"] == {"declarations": [], "trained_proxies": []}
+    assert said["shell"] == again["shell"] != other["shell"]
+
+
+def introduced(con: duckdb.DuckDBPyConnection, worker: Double) -> dict[str, Any]:
+    """What the worker is told of a shell."""
+    for statement in introduction(Path.cwd()):
+        con.execute(statement)
+    assert con.execute("SELECT getvariable('thresher_declared')").fetchone() == (None,)
+    con.execute("FROM thresh('SELECT 1')")
+    protocol, told_version, told = worker.hellos[-1]
+    assert (protocol, told_version) == ("2", version("thresher"))
+    said: dict[str, Any] = json.loads(told or "")
+    return said
 
 
 def test_a_database_closes_and_leaves_no_log(path: Path, tmp_path: Path, worker: Double) -> None:
@@ -393,5 +400,6 @@ def test_a_database_closes_and_leaves_no_log(path: Path, tmp_path: Path, worker:
 def test_a_huge_integer_that_arrow_cannot_hold(con: duckdb.DuckDBPyConnection) -> None:
     with pytest.raises(duckdb.InvalidInputException, match="cannot be read"):
         con.execute(
-            "SELECT thresh_feed('{}', 0, {'h': 170141183460469231731687303715884105727})"
+            "SELECT thresh_feed('{}', {'n': 0::BIGINT, "
+            "'h': 170141183460469231731687303715884105727})"
         ).fetchall()

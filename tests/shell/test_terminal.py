@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -143,13 +143,18 @@ def test_mistakes_are_shown_at_their_place(shell: Terminal) -> None:
     assert shell.value("SELECT count(*) FROM thresh('FROM items WHERE odd(id)');") == "1000"
 
 
-def test_ctrl_c_gives_the_prompt_back_and_keeps_the_labels(shell: Terminal) -> None:
+def test_ctrl_c_gives_the_prompt_back_and_keeps_the_labels(
+    shell: Terminal, record_property: Callable[[str, object], None]
+) -> None:
     shell.child.sendline("SELECT count(*) FROM thresh('SELECT * FROM items WHERE slow(id)');")
     shell.child.expect(r"\r\x1b\[K[^\r]*: (24|32|40) of [\d,]+ labels")
     begin = time.monotonic()
     shell.child.send("\x03")
     shell.child.expect(PROMPT)
-    assert time.monotonic() - begin < 5  # of 40 that the query takes
+    taken = time.monotonic() - begin
+    record_property("seconds_to_the_prompt", taken)
+    print(f"the prompt came back after {taken:.2f} s")  # noqa: T201
+    assert taken < 3  # one second, but for a machine under load; the query takes 40
     stored = "SELECT count(*) FROM thresh($$FROM thresher_labels()$$) WHERE oracle = 'slow';"
     n_kept = int(shell.value(stored))
     assert n_kept >= 24

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
 import threading
+from base64 import b64decode
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from thresher.errors import OperationalError
 from thresher.shell import wire
+from thresher.sql.feeding import PIECE
 
 TEXTS = st.lists(st.none() | st.text(max_size=20), max_size=20)
 
@@ -31,17 +34,20 @@ def test_texts_round_trip(values: list[str | None]) -> None:
 
 
 @given(st.lists(TEXTS, max_size=5))
-def test_rows_are_texts_after_one_another(rows: list[list[str | None]]) -> None:
-    encoded = wire.encode_rows(rows)
-    assert encoded == struct.pack("<I", len(rows)) + b"".join(map(wire.encode_texts, rows))
+def test_rows_are_json(rows: list[list[str | None]]) -> None:
+    assert json.loads(wire.encode_rows(rows)) == rows
 
 
-@given(st.lists(st.booleans(), max_size=70))
-def test_bits_are_lowest_first(mask: list[bool]) -> None:
-    encoded = wire.encode_bits(np.array(mask, np.bool_))
-    assert struct.unpack_from("<Q", encoded) == (len(mask),)
-    assert len(encoded) == 8 + (len(mask) + 7) // 8
-    assert [bool(encoded[8 + n // 8] >> n % 8 & 1) for n in range(len(mask))] == mask
+@given(st.sets(st.integers(0, 20_000), max_size=70))
+def test_bits_come_in_pieces(kept: set[int]) -> None:
+    mask = np.zeros(max(kept, default=-1) + 1, np.bool_)
+    mask[list(kept)] = True
+    found = set()
+    for number, bits in wire.kept_rows(mask):
+        data = b64decode(bits)
+        assert len(data) == PIECE // 8
+        found |= {int(number) * PIECE + i for i in range(PIECE) if data[i >> 3] << (i & 7) & 128}
+    assert found == kept
 
 
 @given(st.binary(max_size=60))

@@ -81,35 +81,33 @@ def test_a_worker_that_dies_in_a_query(path: Path, folder: Path, code: str) -> N
         assert len(con.execute(EVEN).fetchall()) == 50_000
 
 
-def test_bits_of_an_earlier_worker_are_not_taken(path: Path, folder: Path) -> None:
-    with open_shell(path) as con:
-        run = con.execute("SELECT thresh_feed('{}', n, {'n': n}) FROM range(9) r(n)").fetchone()
-        assert run is not None
-        keep = "SELECT thresh_keep('', $run, n) FROM range(9) r(n)"
-        assert con.execute(keep, {"run": run[0]}).fetchall() == [(True,)] * 9
-        os.kill(workers(folder)[0], signal.SIGKILL)
-        con.execute(EVEN).fetchall()
-        with pytest.raises(duckdb.InvalidInputException):
-            con.execute(keep, {"run": run[0]}).fetchall()
-
-
 def test_a_worker_that_does_not_start(
     path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_shell(path) as con:
-        monkeypatch.setenv("THRESHER_PYTHON", "/bin/false")
+        (folder / "ends").write_text(
+            '#!/bin/sh\n[ "$3" = thresher.shell.starting ] '
+            f'&& exec "{sys.executable}" "$@"\nexit 1\n'
+        )
+        (folder / "ends").chmod(0o700)
+        monkeypatch.setenv("THRESHER_PYTHON", str(folder / "ends"))
         with pytest.raises(
-            duckdb.Error, match=r"ended as soon as it was started; .*w.sock.log says"
+            duckdb.Error, match=r"ended as soon as it was started; .*w.sock.log say"
         ):
             con.execute("FROM thresh('SELECT 1')")
         monkeypatch.setenv("THRESHER_PYTHON", str(folder / "nothing"))
-        with pytest.raises(duckdb.Error, match=r"cannot start the worker, .*nothing: No such file"):
+        with pytest.raises(duckdb.Error, match="cannot start the worker: neither"):
             con.execute("FROM thresh('SELECT 1')")
         monkeypatch.delenv("THRESHER_PYTHON")
         monkeypatch.setenv("PATH", "/nowhere")
         with pytest.raises(
             duckdb.Error, match="Start the shell with `thresher shell`, or set THRESH"
         ):
+            con.execute("FROM thresh('SELECT 1')")
+        monkeypatch.setenv("THRESHER_PYTHON", str(folder / "fails"))
+        (folder / "fails").write_text("#!/bin/sh\necho 'no module \"thresher\"' >&2\nexit 1\n")
+        (folder / "fails").chmod(0o700)
+        with pytest.raises(duckdb.Error, match='no module "thresher"'):
             con.execute("FROM thresh('SELECT 1')")
 
 
@@ -137,12 +135,11 @@ def test_the_folder_of_the_socket_must_be_private(
 def test_the_usual_places(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("THRESHER_SOCKET")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
-    monkeypatch.setenv("THRESHER_PYTHON", "/bin/false")
-    with (
-        open_shell(path) as con,
-        pytest.raises(duckdb.Error, match=r"/thresher/.*[.]sock.log says why"),
-    ):
+    with open_shell(path) as con:
         con.execute("FROM thresh('SELECT 1')")
+    (made,) = (folder / "thresher").glob("*.sock")
+    for worker in workers(made):
+        os.kill(worker, signal.SIGKILL)
     assert stat.S_IMODE((folder / "thresher").stat().st_mode) == 0o700
 
 
@@ -150,7 +147,7 @@ SCRIPT = """
 import time, duckdb
 con = duckdb.connect(config={{"allow_unsigned_extensions": "true"}})
 con.execute("LOAD '{path}'")
-con.execute("CREATE TEMP MACRO thresh(q) AS TABLE FROM query(thresh_plan(q, NULL))")
+con.execute("CREATE TEMP MACRO thresh(q) AS TABLE FROM query(decode(thresh_plan(q, NULL)))")
 con.execute("FROM thresh('SELECT 1')")
 print("ready", flush=True)
 try:
@@ -180,7 +177,7 @@ def test_an_interrupt_while_the_worker_is_busy(path: Path, folder: Path, at: str
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         said = process.stdout.read().splitlines()
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 5
         assert said[0].startswith("stopped:")
         assert said[-1] == "(42,)"
         assert process.wait() == 0
@@ -192,7 +189,7 @@ def test_the_command_line(path: Path, folder: Path) -> None:
     if not cli.exists():
         pytest.skip("the duckdb command line is not installed")
     database = folder / "my.duckdb"
-    macro = "CREATE TEMP MACRO thresh(q) AS TABLE FROM query(thresh_plan(q, NULL))"
+    macro = "CREATE TEMP MACRO thresh(q) AS TABLE FROM query(decode(thresh_plan(q, NULL)))"
     shell = pexpect.spawn(
         str(cli),
         [
@@ -213,12 +210,10 @@ def test_the_command_line(path: Path, folder: Path) -> None:
         shell.expect_exact("ready> ")
         shell.send("CREATE TABLE t AS SELECT range AS i FROM range(10);\r")
         shell.expect_exact("ready> ")
-        lines = ["step 1\x1b[31m of 2", "x" * 100]
+        lines = ["step 1 of 2", "x" * 59]
         query = thresh("FROM t", "{'i': i}", progress=lines, pause=0.2, note="certified: yes")
         shell.send(f"SELECT count(*) * 111 AS n FROM {query};\r")
-        shell.expect_exact(
-            "\r\x1b[Kstep 1[31m of 2\r\x1b[K" + "x" * 59 + "\r\x1b[Kcertified: yes\r\n"
-        )
+        shell.expect_exact("\r\x1b[Kstep 1 of 2\r\x1b[K" + "x" * 59 + "\r\x1b[Kcertified: yes\r\n")
         shell.expect_exact("1110")
         shell.expect_exact("ready> ")
         shell.send(f"SELECT count(*) FROM {thresh('FROM t', ROW, progress=['busy'], sleep=30)};\r")
@@ -226,7 +221,7 @@ def test_the_command_line(path: Path, folder: Path) -> None:
         began = time.monotonic()
         shell.sendintr()
         shell.expect_exact("ready> ")
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 3
         shell.send("SELECT 6 * 111 AS answer;\r")
         shell.expect_exact("666")
         shell.send(".exit\r")
@@ -310,6 +305,7 @@ def test_a_worker_of_somebody_else_is_not_spoken_to(path: Path, folder: Path) ->
     replies = {
         "of another version: restart the shell": (b"r", b"of another version: restart the shell"),
         "does not keep to the protocol": (b"o", b"12345"),
+        "the worker went away": (b"", b""),
     }
     for text, (code, payload) in replies.items():
         (folder / "w.sock").unlink(missing_ok=True)
@@ -320,14 +316,18 @@ def test_a_worker_of_somebody_else_is_not_spoken_to(path: Path, folder: Path) ->
             def answer(
                 server: socket.socket = server, code: bytes = code, payload: bytes = payload
             ) -> None:
-                client, _ = server.accept()
-                with client:
-                    client.recv(1 << 16)
-                    client.sendall(code + bytes(7) + len(payload).to_bytes(8, "little") + payload)
-                    time.sleep(0.2)
+                while True:
+                    try:
+                        client, _ = server.accept()
+                    except OSError:
+                        return
+                    with client:
+                        if client.recv(1 << 16) and code:
+                            size = len(payload).to_bytes(8, "little")
+                            client.sendall(code + bytes(7) + size + payload)
+                            time.sleep(0.2)
 
-            thread = threading.Thread(target=answer)
-            thread.start()
+            threading.Thread(target=answer, daemon=True).start()
             with open_shell(path) as con, pytest.raises(duckdb.Error, match=text):
                 con.execute("FROM thresh('SELECT 1')")
-            thread.join()
+            server.shutdown(socket.SHUT_RDWR)
