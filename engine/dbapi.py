@@ -64,8 +64,10 @@ class Connection(Kept):
         store: LabelStore,
         settings: Settings,
         sink: ProgressSink | None = None,
+        name: str = ":memory:",
     ) -> None:
         self._beneath, self._store, self._closed = connection, store, False
+        self._name = name
         self._settings, self._apart = settings, True
         self._lock = threading.Lock()
         self._session = Session(connection, store, settings, sink)
@@ -86,6 +88,9 @@ class Connection(Kept):
     def closed(self) -> bool:
         """Whether it was closed."""
         return self._closed
+
+    def __repr__(self) -> str:
+        return f"<thresher.Connection: {self._name}{', closed' if self._closed else ''}>"
 
     def __enter__(self) -> Connection:
         return self

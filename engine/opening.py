@@ -77,7 +77,7 @@ def connect(
         memory = str(database) in (":memory:", "") or str(database).startswith(":memory:")
         labels = None if memory else f"{database}.labels"
     try:
-        made = Connection(beneath, LabelStore(labels), settings, sink)
+        made = Connection(beneath, LabelStore(labels), settings, sink, str(database))
         made._session.take_declarations(keep=not read_only)
         return made
     except BaseException:

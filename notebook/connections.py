@@ -9,6 +9,8 @@ from IPython.core.error import UsageError
 
 import thresher
 from thresher.dbapi import Connection
+from thresher.opening import default_connection
+from thresher.settings import SETTINGS
 
 __all__ = ["Connections"]
 
@@ -23,7 +25,7 @@ class Connections:
     >>> connections = Connections()
     >>> con = connections.named(":memory:", {})
     >>> con is connections.named(":memory:", {}), con is connections.current
-    (True, True)
+    (True, False)
     >>> connections.close()
     """
 
@@ -33,9 +35,12 @@ class Connections:
 
     @property
     def current(self) -> Connection:
-        """The connection in use; one in memory where none was named, or it was closed."""
+        """The connection in use; that of `thresher.sql` where none was named, or it was closed."""
         if self._current is None or self._current.closed:
-            self._current = self._open(":memory:")
+            self._current = default_connection()
+            settings = self._current._session.settings
+            if settings.get("progress") == SETTINGS["progress"].default:
+                settings.set("progress", "auto")
         return self._current
 
     @property

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 from tests_support_notebook import Kernel, Shell
 
+from thresher.opening import default_connection
+
 
 @pytest.fixture(scope="module")
 def one_shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
@@ -22,6 +24,7 @@ def shell(one_shell: Shell) -> Iterator[Shell]:
     one_shell.ran("%load_ext thresher")
     yield one_shell
     one_shell.ran("%unload_ext thresher")
+    default_connection().close()
     one_shell.ip.reset()
 
 

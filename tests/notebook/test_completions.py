@@ -51,7 +51,7 @@ def made(one_shell: Shell) -> Iterator[Shell]:
     one_shell.ran("%load_ext thresher")
     one_shell.ran(MADE)
     yield one_shell
-    one_shell.ran("%unload_ext thresher")
+    one_shell.ran("%unload_ext thresher\ncon.close()")
 
 
 PLACES = [

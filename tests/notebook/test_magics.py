@@ -114,6 +114,17 @@ def test_variables_stand_in_oracle_queries(shell: Shell) -> None:
     assert found.certificate.grade == "exact"
 
 
+def test_the_first_connection_is_that_of_the_process(shell: Shell) -> None:
+    con = shell.ran("import thresher\ncon = %thresher\ncon").result
+    assert repr(con) == "<thresher.Connection: :memory:>"
+    thresher.sql("CREATE TABLE shared AS SELECT 3 AS x")
+    assert rows(shell.ran("%thresher FROM shared").result) == [(3,)]
+    con.execute("SET thresher_progress = 'none'")
+    shell.ran("%reload_ext thresher")
+    assert rows(shell.ran("%thresher FROM shared").result) == [(3,)]  # it outlives the extension
+    assert con._session.settings.get("progress") == "none"
+
+
 def test_connections_by_variable_and_by_file(shell: Shell, tmp_path: Path) -> None:
     with thresher.connect() as mine:
         mine.execute("CREATE TABLE only_here AS SELECT 42 AS x")
@@ -125,7 +136,8 @@ def test_connections_by_variable_and_by_file(shell: Shell, tmp_path: Path) -> No
         assert rows(shell.ran("%thresher FROM only_here").result) == [(42,)]
     assert isinstance(shell.ran("%thresher").result, Connection)  # another, where it was closed
     path = tmp_path / "my films.duckdb"
-    shell.ran(f'%thresher --connection="{path}"')
+    shown = shell.ran(f'%thresher --connection="{path}"').result
+    assert repr(shown) == f"<thresher.Connection: {path}>"
     shell.ran("%%thresher\nCREATE TABLE t AS SELECT 7 AS x")
     assert path.exists()
     shell.names["path"] = path
