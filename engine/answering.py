@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from thresher.duckdb_versions import materialised
 from thresher.errors import NotSupportedError
 from thresher.oracles.answers import arrow_type
 from thresher.plan import SelectionQuery
@@ -122,11 +123,11 @@ class Answering:
         """Return the keys of the rows that LIMIT leaves of those with these keys."""
         with self._kept(_keep(self._query, keys, labels)) as keep:
             sql = order_sql(self._query, self._sources, keep)
-            return self._connection.execute(sql).to_arrow_table()
+            return self._connection.sql(sql).to_arrow_table()
 
     def in_order(self) -> pa.Table:
         """Return the keys of all candidates in the order of the answer."""
-        return self._connection.execute(order_sql(self._query, self._sources)).to_arrow_table()
+        return self._connection.sql(order_sql(self._query, self._sources)).to_arrow_table()
 
     @property
     def one_to_one(self) -> bool:
@@ -162,9 +163,7 @@ class Answering:
         if into:
             self._connection.execute(f"INSERT INTO {into} {sql}")
             return self._connection.sql(f"FROM {into}")
-        relation = self._connection.sql(sql)
-        relation.execute()
-        return relation
+        return materialised(self._connection.sql(sql))
 
     def _bound(self, keep: str, *, bits: bool = False) -> str:
         """Bind the answer; an aggregate hidden in a macro cannot be sorted by row."""

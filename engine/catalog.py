@@ -84,8 +84,8 @@ class Catalog:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
         self._connection, self._settings = connection, settings
-        row = connection.execute("SELECT current_database()").fetchone()
-        database = str(row[0] if row else "memory").replace('"', '""')
+        ((name,),) = connection.execute("SELECT current_database()").fetchall()
+        database = str(name).replace('"', '""')
         self._schema = f'"{database}".thresher'
         self._temporary: dict[tuple[str, str], Entry] = {}
         self._stored: dict[tuple[str, str], Entry] = {}
@@ -96,7 +96,7 @@ class Catalog:
     def refresh(self) -> None:
         """Read the declarations again: another connection or a ROLLBACK may have changed them."""
         try:
-            found = self._connection.execute(
+            found = self._connection.sql(  # execute() would abort a transaction of DuckDB 2
                 f"SELECT kind, name, sql FROM {self._schema}.declarations"
             ).fetchall()
             texts = sorted(found)  # DuckDB's ORDER BY takes longer than all the rest
@@ -164,16 +164,15 @@ class Catalog:
             "AND (? = '' OR schema_name = ?) LIMIT 1",
             [function, schema, schema],
         )
-        return found.fetchone() is not None
+        return bool(found.fetchall())
 
     def columns(self, relation: str, ctes: str) -> list[str]:
         """Return the columns of a relation as it stands in FROM; none where it cannot be read."""
         sql = f"{ctes}SELECT * FROM {relation} LIMIT 0"
         try:
-            found = self._connection.execute(sql).description
+            return list(self._connection.sql(sql).columns)
         except duckdb.Error:
             return []
-        return [column[0] for column in found or ()]
 
     def check(self, made: CreateOracle | CreateProxy) -> None:
         """Make sure that an oracle or proxy can be declared.
@@ -277,10 +276,10 @@ class Catalog:
         """What is stored of one proxy; without a name all names, each with nothing."""
         what = "learnt" if name else "''::BLOB"
         try:
-            found = self._connection.execute(
+            found = self._connection.sql(
                 f"SELECT name, {what} FROM {self._schema}.trained_proxies "
                 "WHERE ?1 = '' OR name = ?1",
-                [name],
+                params=[name],
             ).fetchall()
         except (duckdb.CatalogException, duckdb.BinderException):  # no such table, or database
             return {}

@@ -192,7 +192,7 @@ class _FedAnswering(Answering):
             "__thresher_estimates", table.append_column(position, pa.array(range(table.num_rows)))
         )
         try:
-            found = self._connection.execute(
+            found = self._connection.sql(
                 f"SELECT p.{ROW}, e.* FROM __thresher_estimates AS e JOIN "
                 f"(SELECT min({ROW}) AS {ROW}, {named} FROM {SENT} "
                 f"GROUP BY {', '.join(column for _, column in groups)}) AS p "

@@ -187,7 +187,7 @@ def rows_given(
         A key of the answer is no row that the query is about.
     """
     key, relation = answer.key, answer.relation
-    found = connection.execute(f"FROM {relation}").to_arrow_table()
+    found = connection.sql(f"FROM {relation}").to_arrow_table()
     name = next((n for n in found.column_names if n.lower() == key.lower()), None)
     if name is None:
         raise ProgrammingError(

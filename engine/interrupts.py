@@ -130,7 +130,13 @@ class Interrupts:
         """Return what a function returns that waits for DuckDB and does not hear of Ctrl-C itself.
 
         The main thread, which is told of signals, waits for another that runs it.
+
+        Raises
+        ------
+        InterruptedQueryError
+            The statement was cancelled before.
         """
+        self.check()
         if signal.getsignal(signal.SIGINT) != self._on_interrupt:
             return job()
         if self._waiter is None:

@@ -152,7 +152,7 @@ class Models:
 
     def _read_table(self, table: str, columns: list[str]) -> pa.Table:
         names = ", ".join(quoted(column) for column in columns)
-        return self._connection.execute(f"SELECT {names} FROM {table}").to_arrow_table()
+        return self._connection.sql(f"SELECT {names} FROM {table}").to_arrow_table()
 
     def _fingerprint(self, table: str, columns: list[str]) -> str:
         names = ", ".join(quoted(column) for column in columns)

@@ -196,7 +196,7 @@ class Population:
         query = self._query if calls is None else replace(self._query, calls=calls, parts=())
         with self._sample(rows) as sample:
             sql = lowering.inputs_sql(query, self._sources, sample)
-            table = self._connection.execute(sql).to_arrow_table()
+            table = self._connection.sql(sql).to_arrow_table()
         if table.num_rows != len(rows):
             raise DataError(
                 f"the rows changed while the query ran: {len(rows)} asked, {table.num_rows} found"
@@ -230,7 +230,7 @@ class Population:
         try:
             query = replace(self._query, calls=tuple(call for call, _ in given))
             sql = matching.matches_sql(query, self._sources, names)
-            found = self._connection.execute(sql).to_arrow_table()
+            found = self._connection.sql(sql).to_arrow_table()
         finally:
             for name in names:
                 self._connection.unregister(name)
@@ -257,7 +257,7 @@ class Population:
         values : pyarrow.Array, length k
         """
         sql = matching.joined_sql(self._query, self._sources, keys, relation, value)
-        table = self._connection.execute(sql).to_arrow_table()
+        table = self._connection.sql(sql).to_arrow_table()
         found = self._numbers(table)
         return found, table.column("__thresher_value").combine_chunks()
 
@@ -313,7 +313,7 @@ class Population:
         self._connection.register(name, pa.table({**numbers, **columns, **values}))
         try:
             sql = f"{written(self._query, name, [number])} ORDER BY {number}"
-            return self._connection.execute(sql).to_arrow_table()
+            return self._connection.sql(sql).to_arrow_table()
         finally:
             self._connection.unregister(name)
 
@@ -357,7 +357,7 @@ class Population:
 
     def column(self, sql: str) -> pa.Array:
         """Evaluate an expression over FROM for all rows: length n_rows."""
-        found = self._connection.execute(column_sql(self._query, self._sources, sql))
+        found = self._connection.sql(column_sql(self._query, self._sources, sql))
         table = found.to_arrow_table()
         places = np.argsort(self._numbers(table), kind="stable")
         return table.column("__thresher_value").combine_chunks().take(pa.array(places))
@@ -404,7 +404,7 @@ class Population:
         try:
             stores = names if any(names) else None
             sql = lowering.population_sql(self._query, self._sources, stores, null_inputs, sample)
-            return self._connection.execute(sql).to_arrow_table()
+            return self._connection.sql(sql).to_arrow_table()
         finally:
             for name in names:
                 if name is not None:

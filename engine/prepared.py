@@ -48,6 +48,6 @@ class Prepared:
         values: tuple[Any, ...] = ()
         if names:
             items = ", ".join(text for _, text in execution.arguments)
-            values = self._connection.execute(f"SELECT {items}", parameters).fetchone() or ()
+            values = self._connection.execute(f"SELECT {items}", parameters).fetchall()[0]
         given = dict(zip(names, values, strict=True)) if any(names) else list(values)
         return self._statements[execution.name], given

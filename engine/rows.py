@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import duckdb
@@ -34,9 +34,11 @@ class Rows:
     Parameters
     ----------
     relation : duckdb.DuckDBPyRelation
-        The statement, whether it was executed or not.
+        The statement; one that was executed has its rows, which are read once.
     beside : callable
         Returns a connection to the same database on which no result of the user's is open.
+    stream : bool
+        Whether rows are read as they are asked for.
     read : callable
         Calls a function that waits for DuckDB so that Ctrl-C is heard.
 
@@ -56,6 +58,8 @@ class Rows:
         self,
         relation: duckdb.DuckDBPyRelation,
         beside: Beside,
+        *,
+        stream: bool,
         read: Callable[[Callable[[], Any]], Any] = lambda job: job(),
     ) -> None:
         self.description: list[Row] = relation.description
@@ -69,17 +73,25 @@ class Rows:
         self._at = 0
         self._batch: pa.RecordBatch | None = None
         self._source: pa.RecordBatchReader | None = None
-        self._streamed = False
+        self._streamed = self._held = False
         self._broken: str | None = None
         self.ended: Callable[[], object] = lambda: None
         if all(map(fits_arrow, self.types)):
-            self._source = relation.to_arrow_reader(BATCH)
-            self.schema = self._source.schema
-            self._read()
+            self._begin(relation, stream=stream)
         else:
             self._made = relation.fetchall()
             self._batch = _inferred(relation.columns, self._made)
             self.schema = self._batch.schema
+
+    def _begin(self, relation: duckdb.DuckDBPyRelation, *, stream: bool) -> None:
+        if not stream:
+            table = relation.to_arrow_table()
+            self.schema = table.schema
+            self._ahead += table.to_batches(BATCH)
+            return
+        self._source = relation.to_arrow_reader(BATCH)
+        self.schema = self._source.schema
+        self._read()
 
     @property
     def live(self) -> bool:
@@ -89,8 +101,11 @@ class Rows:
     def take(self, n: int) -> list[Row]:
         """Return the next `n` rows, or those that are left."""
         found = self.ready(n)
-        while len(found) < n and self._make(n - len(found)):
-            found += self.ready(n - len(found))
+        if len(found) == n:
+            return found
+        with self._at_work():
+            while len(found) < n and self._make(n - len(found)):
+                found += self.ready(n - len(found))
         return found
 
     def ready(self, n: int) -> list[Row]:
@@ -113,7 +128,8 @@ class Rows:
 
     def table(self) -> pa.Table:
         """Return the rows that are left as an Arrow table."""
-        found = list(self.batches())
+        with self._at_work():
+            found = list(self.batches())
         return pa.Table.from_batches(found, self.schema)
 
     def relation(self) -> duckdb.DuckDBPyRelation:
@@ -183,8 +199,21 @@ class Rows:
     def _more(self) -> None:
         """Read a batch more, if there is one."""
         if self.live:
-            with self.reading():
+            with self._at_work():
                 self._read()
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Let what needs several batches be one piece of work, which is cancelled as a whole."""
+        if self._held or not self.live:
+            yield
+            return
+        with self.reading():
+            self._held = True
+            try:
+                yield
+            finally:
+                self._held = False
 
     def _read(self) -> int:
         """Read on, and return how many bytes were read."""

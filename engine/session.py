@@ -17,6 +17,7 @@ from thresher.catalog import Catalog
 from thresher.certificate import Certificate
 from thresher.declared_beside import declared_beside, take_beside
 from thresher.duckdb_errors import translated
+from thresher.duckdb_versions import HOLDS_ROWS, materialised
 from thresher.errors import InterfaceError, ProgrammingError
 from thresher.executor import Executor
 from thresher.interrupts import Interrupts
@@ -24,7 +25,7 @@ from thresher.labels import LabelStore
 from thresher.models import Models
 from thresher.prepared import Prepared
 from thresher.progress import ProgressSink
-from thresher.row_values import RowValues, fits_arrow
+from thresher.row_values import RowValues
 from thresher.rows import Rows
 from thresher.scope import Lent, Scope
 from thresher.settings import Settings
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "Session"]
 
 Parameters = Sequence[Any] | Mapping[str, Any] | None
+_SELECT = duckdb.StatementType.SELECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +177,8 @@ class Session:
                 self._lent.take_back()
 
     def _rows_of(self, relation: duckdb.DuckDBPyRelation, *, streamed: bool) -> Rows:
-        rows = Rows(relation, self.beside, self.interrupts.apart)
-        if rows.live and streamed:
+        rows = Rows(relation, self.beside, stream=streamed, read=self.interrupts.apart)
+        if rows.live:
             self._live, rows.ended = weakref.ref(rows), self._ended
         return rows
 
@@ -272,7 +274,7 @@ class Session:
         from thresher.verdicts import as_table
 
         findings = self.executor.audit(statement)
-        return Outcome(self.connection.from_arrow(as_table(findings)).execute())
+        return Outcome(materialised(self.connection.from_arrow(as_table(findings))))
 
     def create(
         self,
@@ -319,26 +321,32 @@ class Session:
 
     def _duckdb(self, sql: str, parameters: Parameters, *, lazy: bool = False) -> Outcome:
         statements = self.connection.extract_statements(sql)
-        if [one.type for one in statements] == [duckdb.StatementType.SELECT]:
+        last = statements[-1]  # a PIVOT begins with others, or is MULTI
+        kinds = set(last.expected_result_type)
+        if last.type == duckdb.StatementType.EXECUTE and not HOLDS_ROWS:
+            return Outcome(self._executed(sql, parameters))
+        gives_rows = kinds == {duckdb.ExpectedResultType.QUERY_RESULT} or last.type.name == "MULTI"
+        if gives_rows or _returning(sql):
             relation = self.connection.sql(sql, params=parameters)
-            if relation is not None and not lazy:
-                relation.execute()
-            return Outcome(relation)
+            if relation is None or lazy or [one.type for one in statements] != [_SELECT]:
+                return Outcome(relation)
+            return Outcome(materialised(relation))
         done = self.connection.execute(sql, parameters)
         if done.description is None:
             return Outcome(None)
-        kinds_of = [str(column[1]) for column in done.description]
+        rows = done.fetchall()
+        if duckdb.ExpectedResultType.CHANGED_ROWS in kinds and rows:
+            return Outcome(None, rowcount=int(rows[0][0]))
+        return Outcome(None)
+
+    def _executed(self, sql: str, parameters: Parameters) -> duckdb.DuckDBPyRelation | None:
+        """Run EXECUTE, of which DuckDB 1 would write a relation with its rows as constants."""
+        done = self.connection.execute(sql, parameters)
+        if done.description is None:
+            return None
+        types = [str(column[1]) for column in done.description]
         table = done.to_arrow_table()
-        kinds = set(statements[-1].expected_result_type)  # a PIVOT begins with others
-        if duckdb.ExpectedResultType.CHANGED_ROWS in kinds and not _returning(sql):
-            count = int(table.column(0)[0].as_py()) if table.num_rows else -1
-            return Outcome(None, rowcount=count)
-        if kinds == {duckdb.ExpectedResultType.NOTHING}:
-            return Outcome(None)
-        if not all(map(fits_arrow, kinds_of)):
-            return Outcome(self.connection.from_arrow(table).execute())
-        values = RowValues(table.column_names, kinds_of, self.beside)
-        return Outcome(values.relation(table).execute())
+        return RowValues(table.column_names, types, self.beside).relation(table)
 
     def _explain(self, statement: plan.Explain) -> Outcome:
         from thresher.explain import drawn, written  # brings scipy, which plain SQL does not need
@@ -355,7 +363,7 @@ class Session:
 
     def _rows(self, columns: Mapping[str, Sequence[str | None]]) -> duckdb.DuckDBPyRelation:
         arrays = {name: pa.array(values, pa.string()) for name, values in columns.items()}
-        return self.connection.from_arrow(pa.table(arrays)).execute()
+        return materialised(self.connection.from_arrow(pa.table(arrays)))
 
 
 def _returning(sql: str) -> bool:

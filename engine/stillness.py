@@ -29,16 +29,17 @@ def refuse_volatile(connection: duckdb.DuckDBPyConnection, query: SelectionQuery
         "SELECT function_name FROM duckdb_functions() "
         "WHERE stability = 'VOLATILE' AND list_contains(?, function_name) LIMIT 1",
         [sorted(names)],
-    ).fetchone()
-    if found is None:
+    ).fetchall()
+    if not found:
         return
-    written = re.search(rf"\b{found[0]}\s*\(", query.sql, re.IGNORECASE)
+    ((name,),) = found
+    written = re.search(rf"\b{name}\s*\(", query.sql, re.IGNORECASE)
     raise NotSupportedError(
-        f"{found[0]}() gives another value each time, so the rows would not stand still. "
-        f"Choose them first: FROM (SELECT * FROM ... WHERE {found[0]}() ...) AS t.",
+        f"{name}() gives another value each time, so the rows would not stand still. "
+        f"Choose them first: FROM (SELECT * FROM ... WHERE {name}() ...) AS t.",
         sql=query.sql,
         offset=written.start() if written else None,
-        length=len(found[0]),
+        length=len(name),
     )
 
 
@@ -52,8 +53,8 @@ def is_base_table(connection: duckdb.DuckDBPyConnection, leaf: Leaf) -> bool:
     found = connection.execute(
         f"SELECT 1 FROM duckdb_tables() WHERE {where} LIMIT 1",
         [value for _, value in given],
-    ).fetchone()
-    return found is not None and not _shadowed(connection, leaf)
+    ).fetchall()
+    return bool(found) and not _shadowed(connection, leaf)
 
 
 def _shadowed(connection: duckdb.DuckDBPyConnection, leaf: Leaf) -> bool:
@@ -62,7 +63,7 @@ def _shadowed(connection: duckdb.DuckDBPyConnection, leaf: Leaf) -> bool:
         columns = connection.execute(f"DESCRIBE SELECT * FROM {leaf.relation}").fetchall()
         if any(str(column[0]).lower() == "rowid" for column in columns):
             return True
-        connection.execute(f"SELECT rowid FROM {leaf.relation} LIMIT 0")
+        connection.sql(f"SELECT rowid FROM {leaf.relation} LIMIT 0")
     except duckdb.BinderException:
         return True
     return False

@@ -12,7 +12,7 @@ __all__ = ["begun", "in_transaction", "transaction"]
 
 def in_transaction(connection: duckdb.DuckDBPyConnection) -> bool:
     """Whether a transaction was begun: outside one every statement has an id of its own."""
-    ids = [connection.execute("SELECT txid_current()").fetchone() for _ in range(2)]
+    ids = [connection.execute("SELECT txid_current()").fetchall() for _ in range(2)]
     return ids[0] == ids[1]
 
 

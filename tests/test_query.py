@@ -358,7 +358,7 @@ def test_certificate_in_every_form(films: Films) -> None:
     steps = (StageReport("pilot", 9, 4), *[StageReport("verify", 495, 1)] * 40)
     again = dataclasses.replace(certificate, stages=(*steps, steps[0]))
     assert "pilot 4/9, verify 40/19,800 in 40 steps, pilot 4/9\n" in str(again)
-    assert certificate._repr_html_().startswith("<table>")
+    assert certificate._repr_html_().startswith('<div class="thresher">')
     shown = con.execute("SHOW CERTIFICATES").fetchall()
     assert shown[-1][0] == certificate.id
 

@@ -1,0 +1,18 @@
+"""What DuckDB's Python client names otherwise from one version to the next."""
+
+from __future__ import annotations
+
+import duckdb
+
+__all__ = ["HOLDS_ROWS", "materialised"]
+
+HOLDS_ROWS = hasattr(duckdb.DuckDBPyRelation, "materialize")
+"""Whether relations can hold what any statement gave, as from DuckDB 2 on."""
+
+
+def materialised(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """Return a relation over the rows that there are now; DuckDB 2 makes it another object."""
+    if HOLDS_ROWS:
+        made: duckdb.DuckDBPyRelation = relation.materialize()
+        return made
+    return relation.execute()
