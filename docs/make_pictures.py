@@ -1,49 +1,41 @@
 """The pictures of the documentation, from the running software: `make docs-pictures`.
 
-What notebooks show and reports are pages, which chromium draws in light and in dark. What terminals show
-is recorded in a pseudo-terminal, drawn by rich and then by chromium. Everything is written to docs/pictures.
+Cells of the notebooks in examples/, as they were executed, and reports are pages, which chromium
+draws in light and in dark. What terminals show is recorded in a pseudo-terminal, drawn by rich and
+then by chromium. Everything is written to docs/pictures.
 """
 
 from __future__ import annotations
 
-import html
 import io
 import os
 import pty
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pyarrow as pa
+from nbconvert import HTMLExporter
 from PIL import Image
-from sklearn.datasets import load_digits
 
 import thresher
 
 OUT = Path(__file__).parent / "pictures"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MODES = {"light": 1, "dark": 0}  # as chromium numbers them
 COLOURS = 200  # of a picture: files stay small
-CELL = """<style>body{margin:0;padding:14px;background:Canvas;color:CanvasText;color-scheme:light dark}
-.cell{display:grid;grid-template-columns:4.2em 1fr;margin-bottom:10px;font:13px system-ui,"DejaVu Sans",sans-serif}
-.cell>span{color:GrayText;font:12px "DejaVu Sans Mono",monospace;padding-top:9px}
-.cell>pre{margin:0;padding:8px 10px;border:1px solid GrayText;border-radius:4px;white-space:pre-wrap;
-font:12.5px/1.45 "DejaVu Sans Mono",monospace}</style>"""
-
-DIGITS = """SELECT id, image, darkness
-FROM digits
-WHERE is_eight(id)
-LIMIT 8
-USING looks_like_eight
-RECALL TARGET 95% PRECISION TARGET 90%"""
 REVIEWS = """SELECT id, stars, review
 FROM reviews
 WHERE complains(id)
 USING suspicion
-RECALL TARGET 90% ORACLE LIMIT 1500"""
+RECALL TARGET 90% ORACLE LIMIT 1500 SEED 7"""
 ORACLE = """CREATE ORACLE complains(id BIGINT) RETURNS BOOLEAN
 USING column WITH (table = 'reviews', key = 'id', value = 'verdict')"""
 
@@ -56,21 +48,30 @@ def browser() -> str:
     raise SystemExit("pictures need chromium: apt-get install chromium")
 
 
-def draw(page: str, name: str, width: int, height: int, modes: dict[str, int] = MODES) -> None:
-    """Write a page as PNG, once for each mode, without what is empty below and beside it."""
+def draw(page: str, name: str, width: int, height: int, modes: Iterable[str] = MODES) -> None:
+    """Write a page as PNG, once for each mode, without what is empty below it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "page.html"
         path.write_text(page, encoding="utf-8")
-        for mode, number in modes.items():
+        for mode in modes:
             shot = Path(folder) / f"{mode}.png"
             subprocess.run(
-                [browser(), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-                 f"--screenshot={shot}", f"--window-size={width},{height}",
-                 f"--blink-settings=preferredColorScheme={number}", path.as_uri()],
-                check=True, capture_output=True, timeout=120,
+                [
+                    browser(),
+                    "--headless",
+                    "--no-sandbox",
+                    "--disable-gpu",
+                    "--hide-scrollbars",
+                    f"--screenshot={shot}",
+                    f"--window-size={width},{height}",
+                    f"--blink-settings=preferredColorScheme={MODES[mode]}",
+                    path.as_uri(),
+                ],
+                check=True,
+                capture_output=True,
+                timeout=120,
             )
-            target = OUT / (f"{name}-{mode}.png" if len(modes) > 1 else f"{name}.png")
-            save(Image.open(shot).convert("RGB"), target)
+            save(Image.open(shot).convert("RGB"), OUT / f"{name}-{mode}.png")
 
 
 def save(picture: Image.Image, path: Path) -> None:
@@ -80,35 +81,18 @@ def save(picture: Image.Image, path: Path) -> None:
         last -= 1
     picture = picture.crop((0, 0, picture.width, min(picture.height, last + 14)))
     picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
-    print(f"{path.relative_to(Path.cwd())}: {picture.width} x {picture.height}, {path.stat().st_size:,} bytes")
+    print(f"{path.name}: {picture.width} x {picture.height}, {path.stat().st_size:,} bytes")
 
 
-def cell(code: str, shown: str) -> str:
-    """Return a cell of a notebook with what it shows."""
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8">{CELL}'
-        f'<div class="cell"><span>[1]:</span><pre>{html.escape(code)}</pre></div>'
-        f'<div class="cell"><span></span><div>{shown}</div></div>'
+def cells(name: str, word: str, count: int, mode: str) -> str:
+    """Return some cells of a notebook as a page, from the first whose code holds a word."""
+    notebook = nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)
+    first = next(
+        i for i, one in enumerate(notebook.cells) if one.cell_type == "code" and word in one.source
     )
-
-
-def connect() -> thresher.Connection:
-    """Return a database with pictures of digits and with made-up reviews."""
-    con = thresher.connect(config={"seed": 7})
-    digits = load_digits()
-    con.connection.execute("CREATE TABLE digits (id BIGINT, image BLOB, darkness DOUBLE, looks_like_eight DOUBLE)")
-    centre = digits.data[digits.target == 8].mean(axis=0)
-    for i, (flat, image) in enumerate(zip(digits.data, digits.images, strict=True)):
-        sink = io.BytesIO()
-        Image.fromarray((255 - image * 15.9).astype("uint8")).resize((48, 48)).save(sink, "PNG")
-        near = 1 / (1 + 10 ** (((flat - centre) ** 2).sum() / 400 - 1.5))
-        con.connection.execute(
-            "INSERT INTO digits VALUES (?, ?, round(?, 2), ?)", [i, sink.getvalue(), flat.mean(), near]
-        )
-    target = digits.target.tolist()
-    con.create_oracle("is_eight", lambda ids: [target[i] == 8 for i in ids], args=["BIGINT"])
-    make_reviews(con)
-    return con
+    notebook.cells = notebook.cells[first : first + count]
+    page, _ = HTMLExporter(theme=mode).from_notebook_node(notebook)
+    return str(page)
 
 
 def make_reviews(con: thresher.Connection) -> None:
@@ -117,15 +101,21 @@ def make_reviews(con: thresher.Connection) -> None:
     n_rows = 20_000
     complains = draws.random(n_rows) < 0.08
     things = np.array(["The room", "Breakfast", "The staff", "The wifi", "Our bath", "The bed"])
-    good = np.array(["was lovely", "was just as it should be", "surprised us", "was worth the trip"])
+    good = np.array(
+        ["was lovely", "was just as it should be", "surprised us", "was worth the trip"]
+    )
     bad = np.array(["was filthy", "never worked", "was cold and late", "was a disgrace"])
     told = np.where(complains, draws.choice(bad, n_rows), draws.choice(good, n_rows))
     reviews = pa.table(
         {
             "id": np.arange(n_rows),
             "stars": draws.integers(1, 6, n_rows),
-            "review": [f"{a} {b}." for a, b in zip(draws.choice(things, n_rows), told, strict=True)],
-            "suspicion": np.clip(draws.beta(0.8, 9, n_rows) + complains * draws.beta(5, 4, n_rows), 0, 1),
+            "review": [
+                f"{a} {b}." for a, b in zip(draws.choice(things, n_rows), told, strict=True)
+            ],
+            "suspicion": np.clip(
+                draws.beta(0.8, 9, n_rows) + complains * draws.beta(5, 4, n_rows), 0, 1
+            ),
             "verdict": complains,
         }
     )
@@ -134,8 +124,10 @@ def make_reviews(con: thresher.Connection) -> None:
     con.execute(ORACLE)
 
 
-def terminal(command: list[str], title: str) -> str:
-    """Return what a command writes to a terminal of 100 columns, as a page."""
+def terminal(database: Path) -> str:
+    """Return what a query and its command write to a terminal of 100 columns, as a page."""
+    options = ["query", "--db", database.name, "--no-progress", "--max-rows", "8", REVIEWS]
+    command = [sys.executable, "-P", "-m", "thresher", *options]
     from rich.console import Console
     from rich.text import Text
 
@@ -147,6 +139,7 @@ def terminal(command: list[str], title: str) -> str:
         return data
 
     os.environ.update(COLUMNS="100", LINES="60", TERM="xterm-256color")
+    os.chdir(database.parent)
     with open(os.devnull, "wb") as null:
         saved = os.dup(1)
         os.dup2(null.fileno(), 1)  # pty.spawn copies what it reads to standard output
@@ -157,8 +150,9 @@ def terminal(command: list[str], title: str) -> str:
             os.close(saved)
     written = sink.getvalue().decode(errors="replace").replace("\r\n", "\n")
     console = Console(record=True, width=100, file=io.StringIO(), force_terminal=True)
+    console.print(Text(f"$ {shlex.join(['thresher', *options])}"), highlight=False)
     console.print(Text.from_ansi(written))
-    drawn = console.export_svg(title=title, font_aspect_ratio=0.6)
+    drawn = console.export_svg(title="thresher query", font_aspect_ratio=0.6)
     drawn = drawn.replace("Fira Code", "DejaVu Sans Mono")
     return f'<!doctype html><meta charset="utf-8"><body style="margin:0;background:#fff">{drawn}'
 
@@ -166,21 +160,21 @@ def terminal(command: list[str], title: str) -> str:
 def main() -> None:
     """Make all pictures."""
     OUT.mkdir(exist_ok=True)
-    con = connect()
-    cursor = con.execute(DIGITS)
-    draw(cell("%%sql\n" + DIGITS, cursor._repr_html_()), "result", 820, 2400)
-    plan = con.execute("EXPLAIN " + REVIEWS)
-    draw(cell("%%sql\nEXPLAIN " + REVIEWS, plan._repr_html_()), "explain", 820, 1200)
+    for mode in MODES:
+        draw(cells("aggregates", "counts <<", 2, mode), "result", 900, 1400, [mode])
+        draw(cells("texts", "EXPLAIN", 1, mode), "explain", 900, 1200, [mode])
+    con = thresher.connect(config={"seed": 7})
+    make_reviews(con)
     certificate = con.execute(REVIEWS).certificate
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.html"
         certificate.save(path)
         draw(path.read_text(encoding="utf-8"), "report", 980, 1150)
         database = Path(folder) / "reviews.duckdb"
-        con.connection.execute(f"ATTACH '{database}' AS file; COPY FROM DATABASE memory TO file; DETACH file")
-        command = [sys.executable, "-P", "-m", "thresher", "query", "--db", str(database), "--no-progress"]
-        command += ["--max-rows", "8", f"SET thresher_seed = 7; {REVIEWS}"]
-        draw(terminal(command, "thresher query"), "terminal", 1000, 700, {"light": 1})
+        con.connection.execute(
+            f"ATTACH '{database}' AS file; COPY FROM DATABASE memory TO file; DETACH file"
+        )
+        draw(terminal(database), "terminal", 1000, 900, ["dark"])
 
 
 if __name__ == "__main__":
