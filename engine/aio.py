@@ -33,6 +33,7 @@ __all__ = ["Connection", "Cursor", "connect"]
 T = TypeVar("T")
 Progress = Callable[[ProgressEvent], object] | None
 
+_WAKE_S = 0.25  # in a kernel of Jupyter, a signal is heard when the event loop wakes up
 _AGAIN_S = 0.05  # a statement of DuckDB that is about to begin hears the next call
 
 
@@ -111,8 +112,11 @@ class _Worker:
                     self._now = None
 
         done = self._pool.submit(begun)
+        waiting = asyncio.wrap_future(done)
         try:
-            return await asyncio.shield(asyncio.wrap_future(done))
+            while not waiting.done():
+                await asyncio.wait([waiting], timeout=_WAKE_S)
+            return waiting.result()
         except asyncio.CancelledError:
             done.cancel()
             while not done.done():
@@ -120,7 +124,9 @@ class _Worker:
                     if self._now is token and self.driver is not None:
                         self.driver._session.interrupts.cancel()
                 with suppress(asyncio.CancelledError):
-                    await asyncio.wait([asyncio.wrap_future(done)], timeout=_AGAIN_S)
+                    await asyncio.wait([waiting], timeout=_AGAIN_S)
+            if waiting.done() and not waiting.cancelled():
+                waiting.exception()  # it is retrieved: that it was stopped is known
             raise
 
     def end(self) -> None:

@@ -139,6 +139,25 @@ def test_the_stop_button_stops_duckdb(made: Kernel) -> None:
     assert made.value("con.execute('SELECT 42').fetchall()") == [(42,)]
 
 
+def test_the_stop_button_stops_what_is_awaited(made: Kernel) -> None:
+    made.ran("import thresher.aio\nlater = await thresher.aio.connect()\npause = 0.2")
+    made.ran("await later.create_oracle('slow', slow, args=['BIGINT'], batch_size=20)")
+    sent: list[float] = []
+
+    def stop(message: dict[str, Any]) -> None:
+        if not sent:
+            sent.append(time.monotonic())
+            made.manager.interrupt_kernel()
+
+    code = "await later.execute('SELECT i FROM range(2000) r(i) WHERE slow(i)')"
+    reply = made.run(code, stop)
+    assert (reply.status, reply.error["ename"]) == ("error", "CancelledError")
+    assert displays(reply)[-1]["content"]["data"]["text/plain"].startswith("stopped after ")
+    assert 0 < made.value("len(asked)") < 1000
+    assert made.value("await (await later.execute('SELECT 42')).fetchall()") == [(42,)]
+    made.ran("await later.close()")
+
+
 def test_a_budget_in_dollars_is_shown(made: Kernel) -> None:
     made.ran("pause = 0.1\ncon.execute(\"SET thresher_session_budget = '2 USD'\")")
     reply = made.ran(f"con.execute({RECALL!r})\nNone")
