@@ -331,6 +331,7 @@ def test_a_folder_that_takes_no_file(tmp_path: Path) -> None:
         tmp_path.chmod(stat.S_IRWXU)
 
 
+@pytest.mark.full
 def test_the_worker_is_asked_without_the_program_too(monkeypatch: pytest.MonkeyPatch) -> None:
     def none() -> str:
         raise driver.OperationalError("there is no duckdb command line")

@@ -466,11 +466,9 @@ def test_a_file_has_a_pool_whose_connections_go_from_thread_to_thread(engine: sa
             assert certificate.n_returned > 0
 
     work()
-    in_thread(work)
     with engine.connect() as first, engine.connect() as second:
         assert first.connection.dbapi_connection is not second.connection.dbapi_connection
-        work()
-        in_thread(work)
+    in_thread(work)
 
 
 def test_a_database_in_memory_belongs_to_a_thread_and_a_named_one_to_all() -> None:
