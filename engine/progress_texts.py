@@ -18,7 +18,7 @@ def duration(seconds: float) -> str:
     Examples
     --------
     >>> [duration(s) for s in (0.4, 59.6, 75, 4000)]
-    ['0.4 s', '60 s', '1 min 15 s', '1 h 7 min']
+    ['0.4 s', '60 s', '1 min 15 s', '1 h 6 min']
     """
     if seconds < 9.95:
         return f"{seconds:.1f} s"
