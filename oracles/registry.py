@@ -66,7 +66,7 @@ def option_names(kind: str, provider: str) -> tuple[str, ...]:
     Examples
     --------
     >>> option_names("proxy", "keywords")
-    ('words', 'patterns', 'weights', 'column')
+    ('words', 'regex', 'weights', 'whole_words', 'ignore_case')
     """
     module = _module(kind, kind, provider)
     return (*module.OPTIONS, *(_COMMON if kind == "oracle" else ()))
