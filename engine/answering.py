@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from thresher.duckdb_versions import materialised
+from thresher.duckdb_versions import materialised, unregistered
 from thresher.errors import NotSupportedError
 from thresher.oracles.answers import arrow_type
 from thresher.plan import SelectionQuery
@@ -157,7 +157,7 @@ class Answering:
         try:
             yield name
         finally:
-            self._connection.unregister(name)
+            unregistered(self._connection, name)
 
     def _materialised(self, sql: str, into: str) -> duckdb.DuckDBPyRelation:
         if into:

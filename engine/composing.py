@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 import duckdb
 
 from thresher.answering import empty_keep
+from thresher.duckdb_versions import unregistered
 from thresher.errors import Error, NotSupportedError
 from thresher.plan import Composed, InnerBlock, SelectionQuery
 from thresher.sql import lowering
@@ -77,7 +78,7 @@ def _typed(connection: duckdb.DuckDBPyConnection, query: SelectionQuery) -> Iter
     try:
         yield lowering.answer_sql(query, sources, _KEEP)
     finally:
-        connection.unregister(_KEEP)
+        unregistered(connection, _KEEP)
 
 
 def _correlated(statement: Composed, block: InnerBlock, message: str) -> Error | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import duckdb
 
-__all__ = ["HOLDS_ROWS", "materialised"]
+__all__ = ["HOLDS_ROWS", "materialised", "unregistered"]
 
 HOLDS_ROWS = hasattr(duckdb.DuckDBPyRelation, "materialize")
 """Whether relations can hold what any statement gave, as from DuckDB 2 on."""
@@ -16,3 +18,9 @@ def materialised(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
         made: duckdb.DuckDBPyRelation = relation.materialize()
         return made
     return relation.execute()
+
+
+def unregistered(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Forget what was registered; ROLLBACK does it in a transaction that an error has aborted."""
+    with suppress(duckdb.TransactionException):
+        connection.unregister(name)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from thresher.answering import Answering, Keys, fresh
+from thresher.duckdb_versions import unregistered
 from thresher.plan import Leaf, SelectionQuery
 from thresher.population import Population
 from thresher.sql.lowering import kept_columns
@@ -123,7 +124,7 @@ class FedPopulation(Population):
 
     def close(self) -> None:
         """Let go of the rows."""
-        self._connection.unregister(SENT)
+        unregistered(self._connection, SENT)
 
     @contextmanager
     def _sample(self, rows: Numbers) -> Iterator[str]:
@@ -135,7 +136,7 @@ class FedPopulation(Population):
             yield name
         finally:
             self._sources = sources
-            self._connection.unregister(name)
+            unregistered(self._connection, name)
 
     def _few(self, rows: Numbers) -> pa.Table:
         """Return some rows, in any order."""
@@ -199,7 +200,7 @@ class _FedAnswering(Answering):
                 f"ON {same} ORDER BY {position}"
             ).to_arrow_table()
         finally:
-            self._connection.unregister("__thresher_estimates")
+            unregistered(self._connection, "__thresher_estimates")
         return self._connection.from_arrow(found.select([ROW, *values]))
 
     def left(self, keys: Keys, labels: Mapping[str, pa.Array]) -> pa.Table:  # noqa: ARG002

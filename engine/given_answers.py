@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from thresher.duckdb_versions import unregistered
 from thresher.errors import DataError, ProgrammingError
 from thresher.population import Population
 from thresher.sql.tokens import quoted
@@ -142,7 +143,7 @@ def named(connection: duckdb.DuckDBPyConnection, answer: object, key: str) -> It
     try:
         yield _ANSWER
     finally:
-        connection.unregister(_ANSWER)
+        unregistered(connection, _ANSWER)
 
 
 def _keys(answer: object, key: str) -> pa.Table:
@@ -206,7 +207,7 @@ def rows_given(
             f"of the type of the answer's keys ({keys.type}). DuckDB says: {said}"
         ) from error
     finally:
-        connection.unregister(_KEYS)
+        unregistered(connection, _KEYS)
     _refuse_strangers(key, keys, numbers)
     returned = np.zeros(population.n_rows, dtype=np.bool_)
     returned[rows] = True

@@ -149,6 +149,11 @@ class Interrupts:
             wait([done])
             raise
 
+    def close(self) -> None:
+        """Let the thread of `apart` end."""
+        if self._waiter is not None:
+            self._waiter.shutdown(wait=False)
+
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
         if self.answers_early and not self._asked.is_set():
             self._asked.set()  # the query stops by itself; a second Ctrl-C ends it

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from thresher.answering import Answering, fresh
+from thresher.duckdb_versions import unregistered
 from thresher.errors import DataError, ProgrammingError
 from thresher.plan import Leaf, OracleCall, ProxyTerm, SelectionQuery
 from thresher.sparse_reads import sparse
@@ -172,7 +173,7 @@ class Population:
             with sparse(self._connection, len(rows), self.n_rows):
                 yield name
         finally:
-            self._connection.unregister(name)
+            unregistered(self._connection, name)
 
     def inputs(
         self, rows: npt.NDArray[np.int64], calls: tuple[OracleCall, ...] | None = None
@@ -233,7 +234,7 @@ class Population:
             found = self._connection.sql(sql).to_arrow_table()
         finally:
             for name in names:
-                self._connection.unregister(name)
+                unregistered(self._connection, name)
         return np.sort(self._numbers(found))
 
     def joined(
@@ -315,7 +316,7 @@ class Population:
             sql = f"{written(self._query, name, [number])} ORDER BY {number}"
             return self._connection.sql(sql).to_arrow_table()
         finally:
-            self._connection.unregister(name)
+            unregistered(self._connection, name)
 
     def _values(self, table: pa.Table) -> npt.NDArray[np.float64]:
         estimation = self._query.estimation
@@ -408,7 +409,7 @@ class Population:
         finally:
             for name in names:
                 if name is not None:
-                    self._connection.unregister(name)
+                    unregistered(self._connection, name)
 
     def _read(self, facts: Sequence[pa.Table | None]) -> None:
         leaves, calls = self._query.leaves, self._query.calls

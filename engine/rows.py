@@ -168,7 +168,7 @@ class Rows:
 
     @property
     def _n_read(self) -> int:
-        return len(self._made) - self._at + sum(batch.num_rows for batch in self._ahead)
+        return len(self._made) - self._at + sum(int(batch.num_rows) for batch in self._ahead)
 
     def _rest(self) -> pa.RecordBatch | None:
         """Return what was made into Python objects and not handed out."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from types import FrameType
 
 import duckdb
 import pyarrow as pa
 
+from thresher.duckdb_versions import unregistered
 from thresher.errors import ProgrammingError
 from thresher.sql.tokens import identifier
 
@@ -126,9 +126,7 @@ class Lent:
     def take_back(self) -> None:
         """Forget the frames."""
         while self._names:
-            with suppress(duckdb.TransactionException):  # aborted: ROLLBACK forgets them
-                self._connection.unregister(self._names[-1])
-            self._names.pop()
+            unregistered(self._connection, self._names.pop())
         self._readers = {}
 
     def explained(self, error: ProgrammingError) -> ProgrammingError:

