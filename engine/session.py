@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "Session"]
 
 Parameters = Sequence[Any] | Mapping[str, Any] | None
-_SELECT = duckdb.StatementType.SELECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,9 +328,7 @@ class Session:
         gives_rows = kinds == {duckdb.ExpectedResultType.QUERY_RESULT} or last.type.name == "MULTI"
         if gives_rows or _returning(sql):
             relation = self.connection.sql(sql, params=parameters)
-            if relation is None or lazy or [one.type for one in statements] != [_SELECT]:
-                return Outcome(relation)
-            return Outcome(materialised(relation))
+            return Outcome(relation if relation is None or lazy else materialised(relation))
         done = self.connection.execute(sql, parameters)
         if done.description is None:
             return Outcome(None)
