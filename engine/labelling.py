@@ -254,7 +254,7 @@ class Labeller(Purchases):
         # An estimator asked for these rows together, no more of them than the budgets allow.
         with self._spending("go on"):
             table, values, _ = self._ask(rows)
-        measured = self._population.measure(table, values)
+        measured = self._population.formulas.measure(table, values)
         measured[np.isin(rows, self._broken)] = np.nan
         return measured
 
@@ -289,7 +289,7 @@ class Labeller(Purchases):
                 keys = table.column(call.key).to_pylist()
                 broken[open_rows] |= [keys[row] in failures for row in open_rows.tolist()]
             if number <= n_conditions and (self._query.monotone or number == n_conditions):
-                truth = self._population.evaluate(table, values)
+                truth = self._population.formulas.evaluate(table, values)
                 if number == n_conditions:
                     broken &= (truth < 0) | (not self._query.monotone)
                     truth = np.equal(truth, 1).astype(np.int8)
@@ -329,7 +329,9 @@ class Labeller(Purchases):
         }
         for call in self._conditions:
             answered = values[call.value].is_valid().to_numpy(zero_copy_only=False)
-            alone = self._population.evaluate(table, {**unknown, call.value: values[call.value]})
+            alone = self._population.formulas.evaluate(
+                table, {**unknown, call.value: values[call.value]}
+            )
             self._asked[call.value][0] += int(np.count_nonzero(answered))
             self._asked[call.value][1] += int(np.count_nonzero(answered & (alone >= 0)))
 
@@ -358,7 +360,7 @@ class Labeller(Purchases):
             memory, keys = self._memory(call), table.column(call.key).to_pylist()
             values[call.value] = self._bound(call).typed([memory.get(key) for key in keys])
             settled &= np.array([key is None or key in memory for key in keys], dtype=np.bool_)
-        truth = self._population.evaluate(table, values)
+        truth = self._population.formulas.evaluate(table, values)
         truth = np.where(settled & (truth < 0), 0, truth).astype(np.int8)
         if not self._query.monotone:
             truth[~settled] = -1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import TracebackType
@@ -14,11 +14,20 @@ import pyarrow as pa
 
 from thresher.answering import Answering, fresh
 from thresher.duckdb_versions import unregistered
-from thresher.errors import DataError, ProgrammingError
-from thresher.plan import Leaf, OracleCall, ProxyTerm, SelectionQuery
+from thresher.errors import DataError
+from thresher.formulas import Formulas
+from thresher.plan import Leaf, OracleCall, SelectionQuery
+from thresher.population_columns import (
+    check_scores,
+    doubles,
+    integers,
+    known,
+    measured,
+    row_order,
+    scores,
+)
 from thresher.sparse_reads import sparse
 from thresher.sql import lowering, matching
-from thresher.sql.aggregate_numbers import is_numeric
 from thresher.sql.ordering import column_sql
 from thresher.sql.sources import base_source, leaf_materialise_sql, temp_source
 from thresher.stillness import is_base_table, refuse_volatile
@@ -55,6 +64,8 @@ class Population:
         The proxy's label of every row, where USING has one.
     answering : Answering
         Runs the rest of the query.
+    formulas : Formulas
+        Evaluates it over rows that have labels.
     groups : pyarrow.Table
         The columns of GROUP BY, a row for each row.
 
@@ -73,6 +84,7 @@ class Population:
         facts: Sequence[pa.Table | None],
     ) -> None:
         self._connection, self._query = connection, query
+        self.formulas = Formulas(connection, query)
         self._temporary: list[str] = []
         self.known = self.free = np.empty(0, dtype=np.int8)
         self.values: npt.NDArray[np.float64] = np.empty((0, 0))
@@ -85,7 +97,7 @@ class Population:
             self._sources = [self._source(leaf) for leaf in query.leaves]
             # A mistake in the SELECT list must show before a label.
             self.answering = self._answering()
-            self._check_scores()
+            check_scores(self._connection, self._query, self._sources)
             self._read(facts)
         except BaseException:
             self.close()
@@ -142,15 +154,15 @@ class Population:
                 self._learn_of(facts, rows)
                 return
         table = self._run_population(facts)
-        keys = [_integers(table, leaf.row) for leaf in self._query.leaves]
-        order = self._order(keys)
+        keys = [integers(table, leaf.row) for leaf in self._query.leaves]
+        order = row_order(keys)
         same = all(
             np.array_equal(now[order], before) for now, before in zip(keys, self._keys, strict=True)
         )
         if not same:
             raise DataError("the rows changed while the query ran; run it again")
-        self.known = _known(table)[order]
-        self.values = self._values(table)[order]
+        self.known = known(table)[order]
+        self.values = measured(table, self._query)[order]
 
     def _learn_of(self, facts: Sequence[pa.Table | None], rows: npt.NDArray[np.int64]) -> None:
         """Take facts that are of these rows alone."""
@@ -160,7 +172,7 @@ class Population:
             table = self._run_population(facts, sample=sample)
         found = self._numbers(table)
         self.known, self.values = self.known.copy(), self.values.copy()
-        self.known[found], self.values[found] = _known(table), self._values(table)
+        self.known[found], self.values[found] = known(table), measured(table, self._query)
 
     @contextmanager
     def _sample(self, rows: npt.NDArray[np.int64]) -> Iterator[str]:
@@ -202,7 +214,7 @@ class Population:
             raise DataError(
                 f"the rows changed while the query ran: {len(rows)} asked, {table.num_rows} found"
             )
-        found = [_integers(table, leaf.row) for leaf in leaves]
+        found = [integers(table, leaf.row) for leaf in leaves]
         positions = np.empty(len(rows), dtype=np.int64)
         positions[np.lexsort(wanted[::-1])] = np.lexsort(found[::-1])
         return table.drop_columns([leaf.row for leaf in leaves]).take(pa.array(positions))
@@ -264,7 +276,7 @@ class Population:
 
     def _numbers(self, table: pa.Table) -> npt.NDArray[np.int64]:
         """Return the row numbers of row keys."""
-        keys = [_integers(table, leaf.row) for leaf in self._query.leaves]
+        keys = [integers(table, leaf.row) for leaf in self._query.leaves]
         if len(keys) == 1:
             rows, wanted = self._keys[0], keys[0]
         else:
@@ -273,58 +285,6 @@ class Population:
         if len(wanted) and (places.max() >= len(rows) or bool(np.any(rows[places] != wanted))):
             raise DataError("the rows changed while the query ran; run it again")
         return np.asarray(places, dtype=np.int64)
-
-    def evaluate(self, table: pa.Table, values: Mapping[str, pa.Array]) -> npt.NDArray[np.int8]:
-        """Evaluate the formula over labelled rows.
-
-        Parameters
-        ----------
-        table : pyarrow.Table
-            As `inputs` returns it.
-        values : mapping of str to pyarrow.Array
-            Answers of each call, NULL where unknown.
-
-        Returns
-        -------
-        ndarray of int8, shape (k,)
-            1 true, 0 false, -1 NULL.
-        """
-        truths = self._over(table, values, lowering.formula_sql)
-        column = truths.column("truth").combine_chunks().fill_null(-1)
-        return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.int8)
-
-    def measure(self, table: pa.Table, values: Mapping[str, pa.Array]) -> npt.NDArray[np.float64]:
-        """Return what labelled rows count with in each `Measured`: shape (k, n_measured).
-
-        `table` and `values` are as for `evaluate`; NaN where a row does not count.
-        """
-        return self._values(self._over(table, values, lowering.values_sql))
-
-    def _over(
-        self,
-        table: pa.Table,
-        values: Mapping[str, pa.Array],
-        written: Callable[[SelectionQuery, str, Sequence[str]], str],
-    ) -> pa.Table:
-        """Run a statement over labelled rows, in their order."""
-        number = "__thresher_number"
-        columns = {name: table.column(name) for name, _ in self._query.parts}
-        numbers = {number: pa.array(np.arange(table.num_rows))}
-        name = fresh("labelled")
-        self._connection.register(name, pa.table({**numbers, **columns, **values}))
-        try:
-            sql = f"{written(self._query, name, [number])} ORDER BY {number}"
-            return self._connection.sql(sql).to_arrow_table()
-        finally:
-            unregistered(self._connection, name)
-
-    def _values(self, table: pa.Table) -> npt.NDArray[np.float64]:
-        estimation = self._query.estimation
-        n_measured = len(estimation.measured) if estimation else 0
-        found = np.empty((table.num_rows, n_measured))
-        for i in range(n_measured):
-            found[:, i] = _doubles(table, f"__thresher_v{i}")
-        return found
 
     def answer(
         self,
@@ -376,21 +336,6 @@ class Population:
         self._temporary.append(name)
         return temp_source(leaf, name)
 
-    def _check_scores(self) -> None:
-        """Refuse what USING scores the rows by if it is no number."""
-        terms = [term for term in self._query.proxies if term.name is None]
-        if not terms:
-            return
-        sql = f"DESCRIBE {lowering.scores_sql(self._query, self._sources)}"
-        kinds = [str(row[1]) for row in self._connection.execute(sql).fetchall()]
-        for term, kind in zip(terms, kinds, strict=True):
-            if not is_numeric(kind):
-                raise ProgrammingError(
-                    f"{term.text} is {kind}: USING takes a number, higher for rows that are more "
-                    "likely positive.",
-                    sql=self._query.sql, offset=term.place.offset, length=term.place.length,
-                )  # fmt: skip
-
     def _run_population(
         self,
         facts: Sequence[pa.Table | None],
@@ -415,13 +360,13 @@ class Population:
         leaves, calls = self._query.leaves, self._query.calls
         apart = bool(calls) and len(leaves) == 1 and all(fact is None for fact in facts)
         table = self._run_population(facts, null_inputs=False if apart else None)
-        keys = [_integers(table, leaf.row) for leaf in leaves]
-        order = self._order(keys)
+        keys = [integers(table, leaf.row) for leaf in leaves]
+        order = row_order(keys)
         self._keys = [column[order] for column in keys]
-        self.known = _known(table)[order]
+        self.known = known(table)[order]
         terms = [term for term in self._query.proxies if term.name is None]
-        self.scores = [_scores(table, term, self._query)[order] for term in terms]
-        self.values = self._values(table)[order]
+        self.scores = [scores(table, term, self._query)[order] for term in terms]
+        self.values = measured(table, self._query)[order]
         if apart:
             self._read_nulls(facts)
         self.free = self.known
@@ -430,7 +375,7 @@ class Population:
             self.predictions = column if isinstance(order, slice) else column.take(pa.array(order))
         if (estimation := self._query.estimation) is not None:
             self.plain = [
-                None if m.plain is None else _doubles(table, m.plain)[order]
+                None if m.plain is None else doubles(table, m.plain)[order]
                 for m in estimation.measured
             ]
             names = [name for name, _ in estimation.groups]
@@ -443,44 +388,5 @@ class Population:
         if not table.num_rows:
             return
         rows, self.known = self._numbers(table), self.known.copy()
-        self.known[rows] = _known(table)
-        self.values[rows] = self._values(table)
-
-    @staticmethod
-    def _order(keys: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64] | slice:
-        """Sort rows by key, so that their numbers do not hang on DuckDB's threads."""
-        if len(keys) == 1 and bool(np.all(keys[0][1:] > keys[0][:-1])):
-            return slice(None)
-        return np.lexsort(keys[::-1])
-
-
-def _integers(table: pa.Table, column: str) -> npt.NDArray[np.int64]:
-    return np.asarray(table.column(column).to_numpy(), dtype=np.int64)
-
-
-def _doubles(table: pa.Table, column: str) -> npt.NDArray[np.float64]:
-    return np.asarray(table.column(column).to_numpy(), dtype=np.float64)
-
-
-def _known(table: pa.Table) -> npt.NDArray[np.int8]:
-    column = table.column("__thresher_known")
-    if column.null_count == len(column):
-        return np.full(len(column), -1, dtype=np.int8)
-    column = column.combine_chunks()
-    return np.asarray(column.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int8)
-
-
-def _scores(table: pa.Table, term: ProxyTerm, query: SelectionQuery) -> npt.NDArray[np.float64]:
-    column = table.column(term.column)
-    values = np.asarray(column.to_numpy(), dtype=np.float64)
-    n_bad = len(values) - int(np.count_nonzero(np.isfinite(values))) - column.null_count
-    if n_bad:
-        raise DataError(
-            f"the proxy score {term.text} is NaN or infinite on {n_bad:,} of {len(values):,} rows. "
-            f"Write an expression that is finite everywhere, or NULL where nothing is known, such "
-            f"as CASE WHEN isfinite({term.text}) THEN {term.text} END.",
-            sql=query.sql,
-            offset=term.place.offset,
-            length=term.place.length,
-        )
-    return values
+        self.known[rows] = known(table)
+        self.values[rows] = measured(table, self._query)
