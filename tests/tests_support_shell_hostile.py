@@ -73,7 +73,7 @@ def converse(client: socket.socket, generator: random.Random) -> None:
                     client.sendall(HEADER.pack(ord("p"), 0, len(line)) + line)
                 elif chance < 0.05:
                     kind = generator.choice("sroz")
-                elif chance < 0.15:
+                elif chance < 0.30:
                     said = mutated(said, generator)
                 frame = HEADER.pack(ord(kind), 0, len(said)) + said
                 if chance > 0.97:
