@@ -82,7 +82,7 @@ struct text {
 	const char *pointer;
 };
 _Static_assert(sizeof(struct text) == 16, "DuckDB's strings take 16 bytes");
-static inline const char *text_bytes(const struct text *text) { return text->size <= 12 ? text->inlined : text->pointer; }
+static inline const char *text_bytes(const struct text *t) { return t->size <= 12 ? t->inlined : t->pointer; }
 
 /* A list as DuckDB keeps it: a place in the vector of the elements. */
 struct list { uint64_t from, count; };

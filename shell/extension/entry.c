@@ -66,15 +66,15 @@ static bool register_plan(handle connection, struct session *session) {
  * has one never closes. */
 __attribute__((visibility("default"))) bool thresher_init_c_api(void *info, struct duckdb_extension_access *access) {
 	const void *api = access->get_api(info, "v1.2.0");
-	handle *database = api ? access->get_database(info) : NULL, connection = NULL;
+	handle *database = api ? access->get_database(info) : NULL, con = NULL;
 	struct session *session = database ? calloc(1, sizeof *session) : NULL;
 	if (!session)
 		return false;
 	memcpy(thresher_api, api, sizeof thresher_api);
 	pthread_mutex_init(&session->lock, NULL);
-	bool done = !duckdb_connect(*database, &connection) && register_feed(connection, session) && register_plan(connection, session);
-	if (connection)
-		duckdb_disconnect(&connection);
+	bool done = !duckdb_connect(*database, &con) && register_feed(con, session) && register_plan(con, session);
+	if (con)
+		duckdb_disconnect(&con);
 	if (!done)
 		access->set_error(info, "thresher: the functions cannot be registered in this database");
 	return done;
