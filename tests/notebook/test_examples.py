@@ -35,6 +35,7 @@ def shown(notebook: Any) -> list[list[str]]:
             " ".join([output.output_type, *sorted(output.get("data", {}))])
             + _VARIES.sub(" ", output.get("text", ""))
             for output in cell.outputs
+            if not output.get("data", {}).get("text/plain", "").startswith("done: ")  # took a while
         ]
         for cell in notebook.cells
         if cell.cell_type == "code"
