@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import duckdb
 
@@ -14,10 +15,9 @@ HOLDS_ROWS = hasattr(duckdb.DuckDBPyRelation, "materialize")
 
 def materialised(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
     """Return a relation over the rows that there are now; DuckDB 2 makes it another object."""
-    if HOLDS_ROWS:
-        made: duckdb.DuckDBPyRelation = relation.materialize()
-        return made
-    return relation.execute()
+    either: Any = relation
+    made: duckdb.DuckDBPyRelation = either.materialize() if HOLDS_ROWS else either.execute()
+    return made
 
 
 def unregistered(connection: duckdb.DuckDBPyConnection, name: str) -> None:
