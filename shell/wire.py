@@ -22,6 +22,7 @@ from thresher.sql.feeding import PIECE
 
 __all__ = [
     "MAX_PAYLOAD",
+    "NO_TEXT",
     "Bytes",
     "Frame",
     "ProtocolError",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 MAX_PAYLOAD = 1 << 30  # bytes of one frame
+NO_TEXT = 0xFFFFFFFF  # the length of a NULL
 _HEADER = struct.Struct("<IIQ")
 _PARTS = 64  # buffers handed to the kernel at once; POSIX promises 16, Linux and macOS take 1024
 
@@ -218,7 +220,7 @@ def _texts(reader: Reader) -> list[str | None]:
     found: list[str | None] = []
     for _ in range(count):
         size = reader.unsigned(4)
-        found.append(None if size == 0xFFFFFFFF else reader.text(size))
+        found.append(None if size == NO_TEXT else reader.text(size))
     return found
 
 

@@ -24,6 +24,7 @@ from thresher.errors import Error, OperationalError, ProgrammingError
 from thresher.run_identity import VERSION
 from thresher.shell import frames
 from thresher.shell.sessions import Fed, Hello, ShellSession
+from thresher.shell.wire import NO_TEXT
 
 __all__ = ["PROTOCOL", "Worker", "main"]
 
@@ -200,7 +201,10 @@ class _Conversation:
         reader = frames.Reader(payload)
         if reader.unsigned(4) != 1:
             raise frames.ProtocolError("what is fed has one text")
-        text = reader.text(reader.unsigned(4))
+        size = reader.unsigned(4)
+        if size == NO_TEXT:
+            raise ProgrammingError("thresh_feed() takes a statement, not NULL")
+        text = reader.text(size)
         self._layout = frames.decode_type(reader)
         self._number = self._worker.begin(text)
         self._send("s")
@@ -219,8 +223,8 @@ class _Conversation:
 
     def _written(self, payload: memoryview) -> None:
         del payload
-        number, self._number = self._number, 0  # the thread that goes on takes its rows
-        self._send("s", struct.pack("<q", number))
+        # The thread that goes on takes the rows; where it does not, they go with the connection.
+        self._send("s", struct.pack("<q", self._number))
 
     def _go(self, payload: memoryview) -> None:
         others = [number for (number,) in struct.iter_unpack("<q", payload)]

@@ -18,10 +18,10 @@ struct feed {
 };
 
 static bool begin(struct feed *feed, handle texts, handle rows) {
-	const struct text *text = duckdb_vector_get_data(texts);
+	const struct text *text = is_valid(duckdb_vector_get_validity(texts), 0) ? duckdb_vector_get_data(texts) : NULL;
 	handle type = duckdb_vector_get_column_type(rows);
 	buffer_add(&feed->frame, &(uint32_t){1}, 4);
-	buffer_add_text(&feed->frame, text_bytes(text), text->size);
+	buffer_add_text(&feed->frame, text ? text_bytes(text) : NULL, text ? text->size : 0);
 	column_create(&feed->row, type, &feed->frame);
 	duckdb_destroy_logical_type(&type);
 	return link_call(&feed->link, 'F', &feed->frame, true);
@@ -29,7 +29,7 @@ static bool begin(struct feed *feed, handle texts, handle rows) {
 
 static bool flush(struct feed *feed) {
 	uint32_t head[2] = {(uint32_t)feed->row.rows, 0};
-	if (!head[0])
+	if (!head[0] && !feed->row.chosen.failed && !feed->row.validity.failed)
 		return true;
 	feed->weight = feed->frame.size = 0;
 	buffer_add(&feed->frame, head, sizeof head);

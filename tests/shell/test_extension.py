@@ -265,6 +265,9 @@ def test_misuse_is_refused(con: duckdb.DuckDBPyConnection) -> None:
         con.execute("SELECT thresh_feed('{}', 'text')").fetchall()
     with pytest.raises(duckdb.InvalidInputException, match="begin with the number of a row"):
         con.execute("SELECT thresh_feed('{}', {'n': 'one'})").fetchall()
+    same = "nullif(repeat('x', 200), repeat('x', 200 + i % 1))"
+    with pytest.raises(duckdb.InvalidInputException, match="ends early: 4294967295 bytes"):  # NULL
+        con.execute(f"SELECT thresh_feed({same}, {{'n': i}}) FROM range(9) r(i)").fetchall()
     with pytest.raises(duckdb.InvalidInputException, match="A row that is fed has no number"):
         con.execute("SELECT thresh_feed('{}', {'n': NULL::BIGINT})").fetchall()
 

@@ -8,6 +8,7 @@ import struct
 import threading
 from base64 import b64decode
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 
 from thresher.errors import OperationalError
 from thresher.shell import wire
+from thresher.shell.sessions import Hello
+from thresher.shell.worker import Worker, _Conversation
 from thresher.sql.feeding import PIECE
 
 TEXTS = st.lists(st.none() | st.text(max_size=20), max_size=20)
@@ -120,3 +123,28 @@ def test_a_payload_over_the_limit_is_not_sent(
     monkeypatch.setattr(wire, "MAX_PAYLOAD", 10)
     with pytest.raises(ValueError, match="A frame of 11 bytes is over the limit of 10"):
         wire.send(pair[0], "D", b"x" * 6, b"y" * 5)
+
+
+def _until_it_hangs_up(talk: _Conversation) -> None:
+    with pytest.raises(EOFError):
+        talk.go_on()
+
+
+def test_rows_that_nobody_takes_go_with_their_connection(
+    pair: tuple[socket.socket, socket.socket], tmp_path: Path
+) -> None:
+    ours, theirs = pair
+    worker = Worker(str(tmp_path / "unused.sock"))
+    talk = _Conversation(worker, theirs)
+    talk._session = worker.session(Hello("shell", 0, "", str(tmp_path), [], {}))
+    thread = threading.Thread(target=_until_it_hangs_up, args=(talk,))
+    thread.start()
+    row = b"\x19\2\0\0\0\1\0\0\0n\5\2\0\0\0id\5"  # STRUCT(n BIGINT, id BIGINT)
+    for request, payload in (("F", wire.encode_texts(["{}"]) + row), ("W", b"")):
+        wire.send(ours, request, payload)
+        assert wire.receive(ours).type == "s"
+    assert list(worker._feeds) == [1]  # for the thread that goes on
+    ours.close()
+    thread.join()
+    assert not worker._feeds
+    talk._session.close()
