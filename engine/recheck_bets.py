@@ -208,7 +208,8 @@ def check_extreme(case: Case) -> list[Check]:
     found = inner == -sign * math.inf if math.isnan(best) else _near(inner, best)
     declared = case.range
     end = best if declared is None else declared[1] if sign > 0 else declared[0]
-    reaches = math.isnan(end) or sign * outer >= sign * end - CLOSE * abs(end)
+    near = CLOSE * abs(end) if math.isfinite(end) else 0.0
+    reaches = math.isnan(end) or sign * outer >= sign * end - near
     text = "what the rows left could be"
     if declared is None:
         text = "at least the extreme found; plain values of rows not labelled are in no log"

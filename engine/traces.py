@@ -5,6 +5,7 @@ No promise rests on any of this, and it is no part of a certificate's identity.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -164,7 +165,7 @@ def trace_scores(
     Returns
     -------
     ScoreTrace or None
-        None where no score is finite.
+        None where no score is finite, or they lie further apart than a number can say.
 
     Notes
     -----
@@ -184,6 +185,8 @@ def trace_scores(
     low, high = float(finite[0]), float(finite[-1])
     low, high = (min(low, 0.0), max(high, 1.0)) if low >= 0 and high <= 1 else (low, high)
     high = high if high > low else low + max(1.0, abs(low))
+    if not math.isfinite(high - low):
+        return None  # no bin is that wide
     parts = [(scores[rows].astype(np.float64), truth, drawn) for rows, truth, drawn in labelled]
     every = [(value, truth) for value, truth, _ in parts]
     drawn = [(value, truth) for value, truth, new in parts if new]

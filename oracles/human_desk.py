@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import math
 
 from thresher.oracles.human_queue import Answer, Item, Queue
 
@@ -95,13 +96,14 @@ def choices_of(item: Item) -> dict[str, tuple[str, Answer]]:
 
 
 def _number(text: str, item: Item) -> Answer | None:
-    """Read a typed number; None where it is none."""
+    """Read a typed number; None where it is none, or not finite."""
     try:
         if item.task.kind == "integer":
             return int(text)
-        return float(text) if item.task.kind == "number" else None
+        number = float(text) if item.task.kind == "number" else math.nan
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def user_name() -> str | None:

@@ -192,3 +192,17 @@ def test_certificates_come_back_from_the_store_with_and_without_a_trace(tmp_path
 def test_what_is_no_certificate_is_refused(facts: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="no facts of a certificate"):
         Certificate.from_dict(facts)
+
+
+@pytest.mark.parametrize("values", [[-1.5e308, 1.5e308, 0.0], [1e308, 1e308], [-1.7e308, 1.7e308]])
+def test_scores_that_lie_too_far_apart_leave_no_bins(values: list[float]) -> None:
+    scores = np.array(values)
+    found = trace_scores(scores, [(np.arange(1), np.array([True]), True)])
+    assert found is None or np.isfinite(found.high)
+
+
+def test_scores_at_the_ends_of_the_numbers_do_not_end_a_query() -> None:
+    query = "SELECT i FROM range(4000) r(i) WHERE is_ninth(i) USING 1.5e308 * (1 - 2 * (i % 2)) "
+    found = certificate_of("RECALL TARGET 90% ORACLE LIMIT 300", query)
+    assert found.met
+    assert found.trace is None or found.trace.scores is None

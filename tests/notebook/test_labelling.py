@@ -94,6 +94,8 @@ def test_labels_and_numbers(tmp_path: Path) -> None:
     assert item(widget)["choices"] == []
     press(widget, "much")
     assert widget.shown["said"] == "'much' is none of these."
+    press(widget, "nan")
+    assert widget.shown["said"] == "'nan' is none of these."
     press(widget, "2.5")
     assert queue.answers("w", ["k"]) == {"k": "ugly"}
     assert queue.answers("x", ["k"]) == {"k": 2.5}
