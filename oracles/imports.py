@@ -40,7 +40,7 @@ def _module(name: str, folder: Path) -> ModuleType:
 
 def _lies_in(name: str, folder: Path) -> bool:
     """Whether a module, or the package around it, lies in a folder itself: not in its `.venv`."""
-    outer = sys.modules[name.partition(".")[0]]
+    outer = sys.modules.get(name.partition(".")[0])  # a module may be listed without its package
     places = [*getattr(outer, "__path__", ()), getattr(outer, "__file__", None) or ""]
     return any(Path(place).parent == folder for place in places)
 

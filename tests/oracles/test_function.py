@@ -430,3 +430,19 @@ def test_modules_of_one_name_in_two_folders_are_two(
     assert found == [[1, 2, 3], [2, 4, 6], [1, 2, 3]]
     assert first.version != second.version
     assert first.version == again.version
+
+
+def test_a_module_may_be_listed_without_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "listing.py").write_text(
+        "import sys\nimport types\n\n"
+        "sys.modules['ghost.part'] = types.ModuleType('ghost.part')\n\n\n"
+        "def same(n):\n    return n\n"
+    )
+    monkeypatch.delitem(sys.modules, "ghost.part", raising=False)
+    signature = Signature((Argument("n", "BIGINT"),), "BIGINT")
+    options = {"function": "listing:same"}
+    made = create_oracle("python", "f", signature, options, Context(base=tmp_path))
+    del sys.modules["ghost.part"]
+    assert made.answer(BATCH).values.to_pylist() == BATCH.column(0).to_pylist()
