@@ -254,9 +254,9 @@ def _again(certificate: Certificate) -> list[Markup]:
             element("pre", text),
             element(
                 "p",
-                "The same statement over the same rows with the same oracles and "
-                f"SEED {certificate.seed} draws the same rows, finds their labels in the store and "
-                "gives the same answer. The label log has the hash ",
+                "The same statement, letter by letter, over the same rows with the same oracles "
+                "draws the same rows, finds their labels in the store and gives the same answer. "
+                "With other clauses, a SEED too, it draws others. The label log has the hash ",
                 element("code", certificate.labels_sha256 or "none"),
                 ".",
             ),
