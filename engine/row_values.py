@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+from duckdb.sqltypes import DuckDBPyType
 
 __all__ = ["RowValues", "fits_arrow"]
 
@@ -19,16 +20,22 @@ _PLAIN = re.compile(
     r"|DECIMAL\(\d+, ?\d+\))(?:\[\])*"
 )
 _UNLIKE = re.compile(r"\b(?:BIT|BIGNUM|GEOMETRY|TIME WITH TIME ZONE|UHUGEINT|VARIANT|VARINT)\b")
-_ZONE = re.compile(r"tz=([^\]]+)\]")
+_NESTED = ("array", "list", "map", "struct", "union")
 
 
-def fits_arrow(kind: str) -> bool:
+def fits_arrow(kind: DuckDBPyType) -> bool:
     """Whether values of a DuckDB type come back from Arrow as they were.
 
     Arrow has no time of day with an offset, for example, and DuckDB writes the largest UHUGEINT
-    as -1.
+    as -1. A struct without names is taken as Arrow has it, as no type in SQL says what it is: it
+    fits where Arrow has the very types of its fields.
     """
-    return _UNLIKE.search(kind) is None
+    if _UNLIKE.search(str(kind)):
+        return False
+    return not _unnamed(kind) or all(
+        part.id in _NESTED or (_PLAIN.fullmatch(str(part)) and part.id != "json")
+        for part in _parts(kind)
+    )
 
 
 class RowValues:
@@ -36,8 +43,10 @@ class RowValues:
 
     Parameters
     ----------
-    names, types : sequence of str
-        DuckDB's name and type of each column.
+    names : sequence of str
+        DuckDB's name of each column.
+    types : sequence of DuckDBPyType
+        Its type.
     beside : callable
         Returns a connection to the same database on which no result of the user's is open.
     """
@@ -45,11 +54,11 @@ class RowValues:
     def __init__(
         self,
         names: Sequence[str],
-        types: Sequence[str],
+        types: Sequence[DuckDBPyType],
         beside: Callable[[], duckdb.DuckDBPyConnection],
     ) -> None:
         self._names, self._types, self._beside = names, types, beside
-        self._plain = all(_PLAIN.fullmatch(kind) for kind in types)
+        self._plain = all(_PLAIN.fullmatch(str(kind)) for kind in types)
 
     def rows(self, batch: pa.RecordBatch) -> list[Row]:
         """Return the rows of a batch."""
@@ -62,12 +71,41 @@ class RowValues:
     def relation(self, table: pa.Table) -> duckdb.DuckDBPyRelation:
         """Return a table as a relation with DuckDB's own types."""
         beside = self._beside()
-        zone = _ZONE.search(str(table.schema))
+        zone = next((zone for kind in table.schema.types for zone in _zones(kind)), None)
         if zone is not None:
-            beside.execute(f"SET TimeZone = '{zone[1]}'")
+            beside.execute("SET TimeZone = " + _quoted(zone, "'"))
         columns = [f"c{i}" for i in range(table.num_columns)]
         items = [
-            f'CAST({column} AS {kind}) AS "{name.replace(chr(34), chr(34) * 2)}"'
+            f"{_cast(column, kind)} AS " + _quoted(name, '"')
             for column, kind, name in zip(columns, self._types, self._names, strict=True)
         ]
         return beside.from_arrow(table.rename_columns(columns)).project(", ".join(items))
+
+
+def _parts(kind: DuckDBPyType) -> Iterator[DuckDBPyType]:
+    """Return a type, and those of which it consists."""
+    yield kind
+    for _, part in kind.children if kind.id in _NESTED else ():
+        if isinstance(part, DuckDBPyType):
+            yield from _parts(part)
+
+
+def _unnamed(kind: DuckDBPyType) -> bool:
+    """Whether there is a struct without names in a type: SQL has no name for that type."""
+    return any(part.id == "struct" and not part.children[0][0] for part in _parts(kind))
+
+
+def _cast(column: str, kind: DuckDBPyType) -> str:
+    return column if _unnamed(kind) else f"CAST({column} AS {kind})"
+
+
+def _zones(kind: pa.DataType) -> Iterator[str]:
+    """Return the time zones in an Arrow type."""
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        yield kind.tz
+    for i in range(kind.num_fields):
+        yield from _zones(kind.field(i).type)
+
+
+def _quoted(text: str, quote: str) -> str:
+    return f"{quote}{text.replace(quote, quote * 2)}{quote}"

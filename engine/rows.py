@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from thresher.duckdb_errors import stream_errors
+from thresher.duckdb_errors import stream_errors, translated
 from thresher.errors import Error, OperationalError
 from thresher.row_values import Row, RowValues, fits_arrow
 
@@ -67,8 +67,9 @@ class Rows:
         self.reading: Reading = nullcontext
         self.given = False
         self._wait = read
-        self._values = RowValues(relation.columns, self.types, beside)
+        self._values = RowValues(relation.columns, relation.types, beside)
         self._ahead: deque[pa.RecordBatch] = deque()
+        self._noted: list[pa.RecordBatch] | None = None
         self._made: list[Row] = []  # Python rows of `_batch`, handed out up to `_at`
         self._at = 0
         self._batch: pa.RecordBatch | None = None
@@ -76,7 +77,7 @@ class Rows:
         self._streamed = self._held = False
         self._broken: str | None = None
         self.ended: Callable[[], object] = lambda: None
-        if all(map(fits_arrow, self.types)):
+        if all(map(fits_arrow, relation.types)):
             self._begin(relation, stream=stream)
         else:
             self._made = relation.fetchall()
@@ -115,6 +116,30 @@ class Rows:
         found = self._made[self._at : self._at + n]
         self._at += len(found)
         return found
+
+    @property
+    def n_ready(self) -> int:
+        """How many of the next rows are Python objects already."""
+        return len(self._made) - self._at
+
+    @contextmanager
+    def recalled(self) -> Iterator[Callable[[], None]]:
+        """Give what puts back all rows that are handed out inside; an error puts them back too."""
+        before = self._made, self._at, self._batch, self.given, self._streamed
+        ahead, noted = [*self._ahead], list[pa.RecordBatch]()
+
+        def put_back() -> None:
+            self._made, self._at, self._batch, self.given, self._streamed = before
+            self._ahead = deque([*ahead, *noted])
+
+        self._noted = noted
+        try:
+            yield put_back
+        except BaseException:
+            put_back()
+            raise
+        finally:
+            self._noted = None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Return the rows that are left as Arrow batches."""
@@ -168,7 +193,7 @@ class Rows:
 
     @property
     def _n_read(self) -> int:
-        return len(self._made) - self._at + sum(int(batch.num_rows) for batch in self._ahead)
+        return self.n_ready + sum(int(batch.num_rows) for batch in self._ahead)
 
     def _rest(self) -> pa.RecordBatch | None:
         """Return what was made into Python objects and not handed out."""
@@ -176,7 +201,7 @@ class Rows:
 
     def _next(self) -> pa.RecordBatch | None:
         """Hand out the next batch, None after the last."""
-        rest, n_rest = self._rest(), len(self._made) - self._at
+        rest, n_rest = self._rest(), self.n_ready
         self._made, self._at, self._batch = [], 0, None
         if n_rest:
             return rest
@@ -193,7 +218,9 @@ class Rows:
         if batch.num_rows > size:
             self._ahead.appendleft(batch.slice(size))
             batch = batch.slice(0, size)
-        self._batch, self._made, self._at = batch, self._values.rows(batch), 0
+        with translated():
+            made = self._values.rows(batch)
+        self._batch, self._made, self._at = batch, made, 0
         return True
 
     def _more(self) -> None:
@@ -226,6 +253,8 @@ class Rows:
             self._broken = f"these rows cannot be read further: {text}"
             raise
         self._ahead += found
+        if self._noted is not None:
+            self._noted += found
         if ended:
             self._end()
         return sum(int(batch.nbytes) for batch in found)

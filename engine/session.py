@@ -342,7 +342,7 @@ class Session:
         done = self.connection.execute(sql, parameters)
         if done.description is None:
             return None
-        types = [str(column[1]) for column in done.description]
+        types = [column[1] for column in done.description]
         table = done.to_arrow_table()
         return RowValues(table.column_names, types, self.beside).relation(table)
 

@@ -33,7 +33,10 @@ VALUES = """
     '47183823-2574-4bfd-b411-99ed177d3e43'::UUID; 'a'::ENUM('a', 'b'); '{"a": 1}'::JSON; NULL;
     [1, NULL]; [1, 2]::INTEGER[2]; {'a': 1, 'b': ['x']}; MAP {'a': 1}; 'x'::UNION(n INT, t VARCHAR);
     12345678901234567890123456789012345678901234567890::BIGNUM; {'a': 1}::VARIANT;
-    {'h': 1::HUGEINT}; [DATE '2020-01-01']; 'NaN'::DOUBLE
+    {'h': 1::HUGEINT}; [DATE '2020-01-01']; 'NaN'::DOUBLE;
+    row(1, 2); (1, 'x'); [row(1, 'a')]; {'a': row(DATE '20000-01-01', [1])}; row(row(NULL), 'b');
+    MAP {'a': row(1, true)}; row(1::HUGEINT, '1'::JSON, 'a'::ENUM('a'));
+    row({'a': 1.5}, TIME '10:00')
 """
 KINDS = [value.strip() for value in VALUES.split(";")]
 
@@ -252,6 +255,45 @@ def test_zones_of_time_are_the_session_s(con: Connection) -> None:
     row = con.execute("SELECT TIMESTAMPTZ '2020-01-01 00:00:00+00' AS t").fetchone()
     assert row is not None
     assert row[0].isoformat() == "2020-01-01T09:00:00+09:00"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # DuckDB's own, of pandas
+@pytest.mark.parametrize("form", ["df", "fetchall", "fetchone"])
+def test_the_name_of_a_column_is_never_run(con: Connection, tmp_path: Path, form: str) -> None:
+    out = tmp_path / "out.csv"
+    name = f"tz=UTC'; COPY (SELECT 1) TO '{out}'; SET threads = '1]"
+    (tmp_path / "h.csv").write_text(f'"{name}",day\n1,2020-01-01 00:00:00+00\n')
+    cursor = con.execute(f"SELECT *, INTERVAL '1 day' AS i FROM '{tmp_path}/h.csv'")
+    getattr(cursor, form)()
+    assert not out.exists()
+    named = name.replace('"', '""')
+    cursor = con.execute(f"SELECT {{'{name.replace(chr(39), chr(39) * 2)}': 1}} AS \"{named}\"")
+    getattr(cursor, form)()
+    assert not out.exists()
+
+
+NOON = "TIMESTAMPTZ '2020-01-01 12:00:00+00'"
+
+
+@pytest.mark.parametrize("value", [f"[{NOON}]", f"{{'a': [{NOON}]}}", f"MAP {{1: {NOON}}}"])
+def test_zones_inside_other_types_are_the_session_s(con: Connection, value: str) -> None:
+    con.execute("SET TimeZone = 'Asia/Tokyo'")
+    (row,) = con.execute(f"SELECT {value}").fetchall()
+    assert "Asia/Tokyo" in repr(row)
+
+
+def test_rows_without_names_are_given_in_every_form(con: Connection) -> None:
+    con.execute("CREATE TABLE t AS SELECT i % 2 AS k, i, 'x' || i AS s FROM range(6) r(i)")
+    sql = "SELECT k, min_by((i, s), i) AS best, row(sum(i), 'x') AS h FROM t GROUP BY k ORDER BY k"
+    assert con.execute(sql).fetchall() == [(0, (0, "x0"), (6, "x")), (1, (1, "x1"), (9, "x"))]
+    assert con.execute(sql).df().shape == (2, 3)
+    plain = "SELECT i, (i, 'a') AS x FROM range(3) r(i)"
+    assert_frame_equal(con.execute(plain).df(), duckdb.sql(plain).df())
+    assert con.execute(plain).to_arrow_table().equals(duckdb.sql(plain).to_arrow_table())
+    con.execute("PREPARE p AS SELECT (?::INT, 'a') AS x")
+    assert con.execute("EXECUTE p(7)").fetchall() == [((7, "a"),)]
+    con.execute("CREATE TABLE u (n INT)")
+    assert con.execute("INSERT INTO u VALUES (1) RETURNING (n, 2)").fetchall() == [((1, 2),)]
 
 
 def test_parameters_in_each_style(con: Connection) -> None:
