@@ -8,9 +8,8 @@ it has bought are kept, and when the task ends the connection can be used.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from thresher import cursor as drivers
 from thresher import dbapi, opening
 from thresher.certificate import Certificate
+from thresher.errors import InterfaceError
 from thresher.progress import ProgressEvent
 from thresher.row_values import Row
 from thresher.scope import frames_of
@@ -63,7 +63,9 @@ class Opening:
     async def _open(self) -> Connection:
         worker = _Worker()
         try:
-            made = await worker.run(lambda: opening.connect(*self._args, **self._options))
+            made = await worker.run(
+                lambda: opening.connect(*self._args, **self._options), dbapi.Connection.close
+            )
         except BaseException:
             worker.end()
             raise
@@ -92,46 +94,65 @@ class _Worker:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "thresher-aio")
-        self._lock = threading.Lock()
-        self._now: object = None  # what runs
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._turn = asyncio.Lock()
+        self.ended = False
         self.driver: dbapi.Connection | None = None
 
-    async def run(self, job: Callable[[], T]) -> T:
-        """Run a function in the thread; where the task is cancelled it is stopped, and awaited."""
-        token = object()
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs, and nothing waits for its turn."""
+        return not self._turn.locked()
 
-        def begun() -> T:
-            with self._lock:
-                self._now = token
+    async def run(self, job: Callable[[], T], undo: Callable[[T], object] | None = None) -> T:
+        """Run a function in the thread; where the task is cancelled it is stopped, and awaited.
+
+        One that could not be stopped is undone, before anything else runs.
+        """
+        if self._loop is not (loop := asyncio.get_running_loop()):
+            self._loop, self._turn = loop, asyncio.Lock()  # a lock belongs to a loop
+        async with self._turn:
+            if self.ended:
+                raise InterfaceError("the connection is closed; open another with connect()")
+            done = self._pool.submit(_generators_kept, job)
+            waiting = asyncio.wrap_future(done)
             try:
-                return job()
-            except StopIteration as error:  # no future can hold it
-                raise RuntimeError("a generator has ended") from error
-            finally:
-                with self._lock:
-                    self._now = None
+                while not waiting.done():
+                    await asyncio.wait([waiting], timeout=_WAKE_S)
+                return waiting.result()
+            except asyncio.CancelledError:
+                done.cancel()
+                await _outlasted(done, self._stop)
+                if undo is not None and not done.cancelled() and done.exception() is None:
+                    await _outlasted(self._pool.submit(undo, done.result()))
+                raise
 
-        done = self._pool.submit(begun)
-        waiting = asyncio.wrap_future(done)
-        try:
-            while not waiting.done():
-                await asyncio.wait([waiting], timeout=_WAKE_S)
-            return waiting.result()
-        except asyncio.CancelledError:
-            done.cancel()
-            while not done.done():
-                with self._lock:
-                    if self._now is token and self.driver is not None:
-                        self.driver._session.interrupts.cancel()
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait([waiting], timeout=_AGAIN_S)
-            if waiting.done() and not waiting.cancelled():
-                waiting.exception()  # it is retrieved: that it was stopped is known
-            raise
+    def _stop(self) -> None:
+        if self.driver is not None:
+            self.driver._session.interrupts.cancel()
 
     def end(self) -> None:
         """Let the thread end."""
+        self.ended = True
         self._pool.shutdown(wait=False)
+
+
+def _generators_kept(job: Callable[[], T]) -> T:
+    try:
+        return job()
+    except StopIteration as error:  # no future can hold it
+        raise RuntimeError("a generator has ended") from error
+
+
+async def _outlasted(done: Future[Any], stop: Callable[[], object] = lambda: None) -> None:
+    """Wait for a future, however often the task is cancelled; what it raised is known."""
+    waiting = asyncio.wrap_future(done)
+    while not done.done():
+        stop()
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([waiting], timeout=_AGAIN_S)
+    if waiting.done() and not waiting.cancelled():
+        waiting.exception()
 
 
 class Connection:
@@ -167,8 +188,11 @@ class Connection:
 
     async def close(self) -> None:
         """Close the connection and the label store."""
-        await self.run(dbapi.Connection.close)
-        self._worker.end()
+        try:
+            await self.run(dbapi.Connection.close)
+        finally:  # what is cancelled may have closed it
+            if self.driver.closed:
+                self._worker.end()
 
     def cursor(self) -> Cursor:
         """Return a cursor; all cursors share this connection, its temporary tables included."""
@@ -185,10 +209,11 @@ class Connection:
         """Run a statement, or a script of several, and return a cursor over the last result."""
         return self.cursor().execute(sql, parameters, on_progress=on_progress, frames=frames)
 
-    async def executemany(self, sql: str, parameters: Iterable[Parameters]) -> Cursor:
+    def executemany(
+        self, sql: str, parameters: Iterable[Parameters]
+    ) -> Coroutine[Any, Any, Cursor]:
         """Run one statement once per set of parameters."""
-        cursor = self.cursor()
-        return await cursor.executemany(sql, parameters)
+        return self.cursor().executemany(sql, parameters)
 
     async def begin(self) -> None:
         """Begin a transaction."""
@@ -276,7 +301,10 @@ class Cursor:
 
     async def close(self) -> None:
         """Forget the result; the cursor cannot be used again."""
-        await self._worker.run(self.driver.close)
+        if self._worker.ended:
+            self.driver.close()  # nothing else can use it
+        else:
+            await self._worker.run(self.driver.close)
 
     def execute(
         self,
@@ -297,9 +325,23 @@ class Cursor:
         await self._worker.run(job)
         return self
 
-    async def executemany(self, sql: str, parameters: Iterable[Parameters]) -> Cursor:
+    def executemany(
+        self, sql: str, parameters: Iterable[Parameters]
+    ) -> Coroutine[Any, Any, Cursor]:
         """Run one statement once per set of parameters."""
-        return await self._ran(lambda: self.driver.executemany(sql, parameters))
+        scope = frames_of()
+        return self._ran(lambda: self.driver._executemany(sql, parameters, scope))
+
+    async def _read(self, job: Callable[[], T]) -> T:
+        """Fetch in the thread; rows that a cancelled task does not get are fetched by the next."""
+        again: list[Callable[[], None]] = []
+
+        def reading() -> T:
+            with self.driver._recalled() as fetch_again:
+                again.append(fetch_again)
+                return job()
+
+        return await self._worker.run(reading, lambda _: again[0]())
 
     async def fetchone(self) -> Row | None:
         """Return the next row, or None after the last."""
@@ -309,33 +351,32 @@ class Cursor:
     async def fetchmany(self, size: int | None = None) -> list[Row]:
         """Return the next `size` (by default `arraysize`) rows."""
         wanted = self.arraysize if size is None else size
-        ready = self.driver._ready(wanted)
-        if len(ready) == wanted:
+        if self._worker.idle and (ready := self.driver._ready(wanted)):
             return ready
-        return ready + await self._worker.run(lambda: self.driver.fetchmany(wanted - len(ready)))
+        return await self._read(lambda: self.driver.fetchmany(wanted))
 
     async def fetchall(self) -> list[Row]:
         """Return all rows that are left."""
-        return await self._worker.run(self.driver.fetchall)
+        return await self._read(self.driver.fetchall)
 
     async def dicts(self) -> list[dict[str, Any]]:
         """Return all rows that are left, each as a dict by column."""
-        return await self._worker.run(self.driver.dicts)
+        return await self._read(self.driver.dicts)
 
     async def df(self) -> pd.DataFrame:
         """Return the rows that are left as a pandas frame."""
-        return await self._worker.run(self.driver.df)
+        return await self._read(self.driver.df)
 
     async def pl(self) -> pl.DataFrame:
         """Return the rows that are left as a polars frame."""
-        return await self._worker.run(self.driver.pl)
+        return await self._read(self.driver.pl)
 
     async def to_arrow_table(self) -> pa.Table:
         """Return the rows that are left as an Arrow table."""
-        return await self._worker.run(self.driver.to_arrow_table)
+        return await self._read(self.driver.to_arrow_table)
 
     async def batches(self, rows_per_batch: int = 65_536) -> AsyncIterator[pa.RecordBatch]:
         """Return the rows that are left as Arrow record batches, read as they are asked for."""
-        reader = await self._worker.run(lambda: self.driver.to_arrow_reader(rows_per_batch))
-        while (batch := await self._worker.run(lambda: next(reader, None))) is not None:
+        reader = await self._read(lambda: self.driver.to_arrow_reader(rows_per_batch))
+        while (batch := await self._read(lambda: next(reader, None))) is not None:
             yield batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -192,7 +193,12 @@ class Cursor:
         Each is committed by itself unless a transaction was begun, in which many rows are inserted
         faster too. For very many, insert from a frame: ``INSERT INTO t SELECT * FROM frame``.
         """
-        counts = [self.execute(sql, values).rowcount for values in parameters]
+        from thresher.scope import frames_of
+
+        return self._executemany(sql, parameters, frames_of())
+
+    def _executemany(self, sql: str, parameters: Iterable[Parameters], scope: Scope) -> Cursor:
+        counts = [self._execute(sql, values, None, scope).rowcount for values in parameters]
         self.rowcount = -1 if not counts or min(counts) < 0 else sum(counts)
         return self
 
@@ -206,8 +212,21 @@ class Cursor:
         return self._result().take(self.arraysize if size is None else size)
 
     def _ready(self, size: int) -> list[Row]:
-        """Return as many of the next rows as take no work."""
-        return self._result().ready(size)
+        """Return the next rows where all that are wanted take no work, else none."""
+        rows = self._result()
+        return rows.ready(size) if rows.n_ready >= size else []
+
+    @contextmanager
+    def _recalled(self) -> Iterator[Callable[[], None]]:
+        """Give what lets the rows that are fetched inside be fetched again."""
+        fetched = self._fetched
+        with self._result().recalled() as put_back:
+
+            def fetch_again() -> None:
+                self._fetched = fetched
+                put_back()
+
+            yield fetch_again
 
     def fetchall(self) -> list[Row]:
         """Return all rows that are left."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import pytest
 
 import thresher
 from tests_support import make_table
-from thresher import aio
+from thresher import aio, opening
+from thresher.dbapi import Connection
 
 BATCH = 10
 
@@ -220,5 +221,170 @@ def test_the_event_loop_goes_on_meanwhile() -> None:
         assert n_ticks > 10
         con.interrupt()  # where nothing runs nothing happens
         await con.close()
+
+    run(main())
+
+
+def test_a_fetch_that_runs_out_of_time_while_it_waits_takes_nothing() -> None:
+    async def main() -> None:
+        async with aio.connect() as con:
+            cursor = await con.execute("SELECT i FROM range(300_000) r(i)")
+            assert await cursor.fetchone() == (0,)
+            slow = asyncio.create_task(con.run(lambda driver: time.sleep(0.5)))
+            await asyncio.sleep(0.05)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(cursor.fetchmany(5000), 0.1)
+            await slow
+            assert await cursor.fetchall() == [(i,) for i in range(1, 300_000)]
+
+    run(main())
+
+
+READ: dict[str, Callable[[aio.Cursor], Coroutine[Any, Any, object]]] = {
+    "many": lambda cursor: cursor.fetchmany(70_000),
+    "all": lambda cursor: cursor.fetchall(),
+    "dicts": lambda cursor: cursor.dicts(),
+    "pandas": lambda cursor: cursor.df(),
+    "arrow": lambda cursor: cursor.to_arrow_table(),
+}
+
+
+async def cancelled_when_done(job: Coroutine[Any, Any, object], con: aio.Connection) -> None:
+    """Cancel a task whose work is done, before the loop can tell it."""
+    task = asyncio.create_task(job)
+    await asyncio.sleep(0)
+    con._worker._pool.submit(lambda: None).result()  # behind the work
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize("kind", READ)
+@pytest.mark.parametrize("n_before", [0, 1, 2048])
+def test_rows_that_a_cancelled_task_does_not_get_go_to_the_next(kind: str, n_before: int) -> None:
+    async def main() -> None:
+        async with aio.connect() as con:
+            cursor = await con.execute("SELECT i FROM range(80_000) r(i)")
+            await cursor.fetchmany(n_before)
+            await cancelled_when_done(READ[kind](cursor), con)
+            found = await cursor.to_arrow_table()
+            assert found["i"].to_pylist() == list(range(n_before, 80_000))
+            assert await cursor.fetchone() is None
+
+    run(main())
+
+
+def test_a_batch_that_a_cancelled_task_does_not_get_goes_to_the_next() -> None:
+    async def main() -> None:
+        con = await made(Slow())
+        for sql in ("SELECT id FROM t WHERE slow(id) ORDER BY id", "SELECT id FROM t ORDER BY id"):
+            expected = await (await con.execute(sql)).fetchall()
+            cursor = await con.execute(sql)
+            await cancelled_when_done(cursor.fetchone(), con)
+            reader = await cursor._read(cursor.driver.to_arrow_reader)
+            await cancelled_when_done(cursor._read(reader.read_next_batch), con)
+            assert await cursor.fetchall() == expected
+        await con.close()
+
+    run(main())
+
+
+def test_tasks_share_the_rows_of_a_cursor() -> None:
+    async def main() -> None:
+        async with aio.connect() as con:
+            cursor = await con.execute("SELECT i FROM range(40_000) r(i)")
+            found: list[int] = []
+
+            async def take() -> None:
+                while (row := await cursor.fetchone()) is not None:
+                    found.append(row[0])
+
+            await asyncio.gather(take(), take(), take())
+            assert sorted(found) == list(range(40_000))
+
+    run(main())
+
+
+def test_what_is_closed_says_so() -> None:
+    async def main() -> None:
+        async with aio.connect() as con:
+            cursor = await con.execute("SELECT 1")
+            async with con.cursor() as other:
+                await other.execute("SELECT 2")
+                await con.close()
+            waits: list[Callable[[], Awaitable[object]]] = [
+                cursor.fetchone, cursor.fetchall, cursor.df, con.close, con.begin, con.commit,
+                con.rollback, lambda: con.execute("SELECT 1"), lambda: cursor.execute("SELECT 1"),
+                lambda: con.executemany("SELECT ?", [[1]]), lambda: con.run(lambda driver: 1),
+            ]  # fmt: skip
+            for wait in waits:
+                with pytest.raises(thresher.InterfaceError, match="connection is closed"):
+                    await wait()
+            await cursor.close()
+            await cursor.close()
+        async with aio.connect() as con:
+            cursor = await con.execute("SELECT 1")
+            await cursor.close()
+            await cursor.close()
+            with pytest.raises(thresher.InterfaceError, match="cursor is closed"):
+                await cursor.fetchall()
+            closing = asyncio.create_task(con.close())
+            waiting = asyncio.create_task(con.commit())
+            await closing
+            with pytest.raises(thresher.InterfaceError, match="connection is closed"):
+                await waiting
+
+    run(main())
+
+
+def test_closing_that_is_cancelled_ends_the_thread() -> None:
+    async def main() -> None:
+        con = await aio.connect()
+        threads = await con.run(lambda driver: threading.current_thread())
+        await cancelled_when_done(con.close(), con)
+        assert con.driver.closed
+        await asyncio.to_thread(threads.join, 20)
+        assert not threads.is_alive()
+
+    run(main())
+
+
+def test_opening_that_is_cancelled_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Connection] = []
+
+    def slowly(path: Path) -> Connection:
+        time.sleep(0.2)
+        opened.append(connect(path))
+        return opened[0]
+
+    connect = opening.connect
+    monkeypatch.setattr(opening, "connect", slowly)
+
+    async def main() -> None:
+        async def wait() -> None:
+            await aio.connect(tmp_path / "some.duckdb")
+
+        task = asyncio.create_task(wait())
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert [one.closed for one in opened] == [True]
+
+    run(main())
+
+
+def test_executemany_reads_frames_of_its_caller() -> None:
+    async def main() -> None:
+        async with aio.connect() as con:
+            df = pd.DataFrame({"x": [1, 2]})
+            await con.execute("CREATE TABLE sums (x BIGINT)")
+            done = await con.executemany("INSERT INTO sums SELECT x + ? FROM df", [[0], [10]])
+            assert done.rowcount == 4
+            await con.cursor().executemany("INSERT INTO sums SELECT x + ? FROM df", [[20]])
+            found = await con.execute("SELECT sum(x) FROM sums")
+            assert await found.fetchall() == [(3 + 23 + 43,)]
 
     run(main())
