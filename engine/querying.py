@@ -174,7 +174,10 @@ def _show(cursor: Cursor, sink: TextIO, args: argparse.Namespace) -> None:
     if args.format == "box":
         types = [str(column[1]) for column in cursor.description or ()]
         console = render.console_for(sink)
-        render.write_box(reader, console, types=types, max_rows=args.max_rows)
+        if cursor.plan is not None:
+            render.write_plan(reader, console)
+        else:
+            render.write_box(reader, console, types=types, max_rows=args.max_rows)
     elif args.format == "csv":
         render.write_csv(reader, sink.buffer)
     elif args.format == "markdown":

@@ -10,17 +10,15 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 import pyarrow as pa
 
+from thresher.boxes import Column, clean, fitting, table
 from thresher.reports import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
 __all__ = [
     "console_for",
@@ -31,12 +29,10 @@ __all__ = [
     "write_json",
     "write_markdown",
     "write_parquet",
+    "write_plan",
 ]
 
 _LONGEST_CELL = 280  # characters of a value that the box shows when there are several rows
-_NARROWEST = 14  # characters a column of text keeps before whole columns are left out
-# Texts may hold escape sequences, which a terminal would obey: show them as Unicode's pictures.
-_CONTROLS = {c: chr(0x2400 + c) for c in range(32) if c != 10} | {9: " ", 127: "\u2421", 155: "?"}
 
 
 def console_for(stream: TextIO) -> Console:
@@ -107,23 +103,23 @@ def write_box(
         Whether the result has rows after those of the reader.
     """
     ends, n_rows = _ends(reader, max_rows)
-    columns = _columns(ends, types)
     n_shown = ends.num_rows
+    gap = "" if n_shown == n_rows else f"… {n_rows - n_shown:,} rows"
+    columns = _columns(ends, types, gap)
     if n_rows == 1 and len(columns) <= 2 and "\n" in (columns[-1].cells[0] or ""):
         # A plan or a report: its lines are its layout.
-        console.print(_clean(columns[-1].cells[0] or ""), soft_wrap=True)
+        _write_lines(columns[-1].cells, console)
         return n_rows
-    shown = _fitting([column.least for column in columns], console.width)
-    table = _box(columns, shown)
-    gap = None if n_shown == n_rows else (max_rows + 1) // 2
-    for r in range(n_shown):
-        if r == gap:
-            table.add_row(f"… {n_rows - n_shown:,} rows", *["…"] * (len(shown) - 1), style="dim")
-        table.add_row(*["…" if i is None else _cell(columns[i].cells[r]) for i in shown])
-    console.print(table)
+    shown = fitting(columns, console.width)
+    console.print(table(columns, shown, console.width, (max_rows + 1) // 2))
     n_columns_shown = sum(i is not None for i in shown)
     console.print(_footer(n_rows, n_shown, len(columns), n_columns_shown, more=more), style="dim")
     return n_rows
+
+
+def write_plan(reader: pa.RecordBatchReader, console: Console) -> None:
+    """Print the lines of a plan, all of them and as they are: they lie in the last column."""
+    _write_lines(texts(reader.read_all())[-1], console)
 
 
 def write_csv(reader: pa.RecordBatchReader, sink: BinaryIO) -> None:
@@ -208,6 +204,10 @@ def write_parquet(
             writer.write_batch(batch.replace_schema_metadata(schema.metadata))
 
 
+def _write_lines(cells: Sequence[str | None], console: Console) -> None:
+    console.print("\n".join(clean(cell or "") for cell in cells), soft_wrap=True)
+
+
 def _selected(reader: pa.RecordBatchReader, items: Sequence[str]) -> Iterator[pa.Table]:
     """Yield tables of SQL items over the columns, which go by the names c0, c1, ..."""
     import duckdb
@@ -263,103 +263,31 @@ def _ends(reader: pa.RecordBatchReader, max_rows: int) -> tuple[pa.Table, int]:
     return table, n_rows
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """One column of the box: its name, DuckDB type, and values as text (None is NULL)."""
-
-    name: str
-    type: str
-    is_number: bool
-    cells: Sequence[str | None]
-
-    @property
-    def width(self) -> int:
-        """Terminal cells that the column would like."""
-        from rich.cells import cell_len
-
-        texts = [self.name, self.type, *("NULL" if c is None else c for c in self.cells)]
-        return max(cell_len(line) for text in texts for line in (text.splitlines() or [""]))
-
-    @property
-    def least(self) -> int:
-        """Terminal cells below which it is left out: numbers and names must not fold."""
-        if self.is_number:
-            return self.width
-        return min(self.width, max(len(self.name), _NARROWEST if self.width < 60 else 24))
-
-
-def texts(table: pa.Table) -> list[list[str | None]]:
+def texts(found: pa.Table) -> list[list[str | None]]:
     """Return the values of each column as DuckDB writes them; None is NULL."""
-    reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches())
-    items = [f"c{i}::VARCHAR" for i in range(table.num_columns)]
+    reader = pa.RecordBatchReader.from_batches(found.schema, found.to_batches())
+    items = [f"c{i}::VARCHAR" for i in range(found.num_columns)]
     parts = [part for part in _selected(reader, items) if part.num_rows] if items else []
     if not parts:
-        return [[] for _ in range(table.num_columns)]
+        return [[] for _ in range(found.num_columns)]
     return [column.to_pylist() for column in pa.concat_tables(parts).columns]
 
 
-def _columns(table: pa.Table, types: Sequence[str] | None) -> list[_Column]:
+def _columns(found: pa.Table, types: Sequence[str] | None, gap: str) -> list[Column]:
     """Return the columns as text, with long values cut short when there are several rows."""
-    cells = texts(table)
-    types = types or _types(table.schema)
-    keep = _LONGEST_CELL if table.num_rows > 1 else None
+    cells = texts(found)
+    types = types or _types(found.schema)
+    keep = _LONGEST_CELL if found.num_rows > 1 else None
     return [
-        _Column(
-            _clean(name),
+        Column(
+            clean(name),
             _short_type(type_name),
-            _is_number(table.schema.field(i).type),
+            _is_number(found.schema.field(i).type),
             [_shorten(value, keep) for value in cells[i]],
+            "" if i else gap,
         )
-        for i, (name, type_name) in enumerate(zip(table.column_names, types, strict=True))
+        for i, (name, type_name) in enumerate(zip(found.column_names, types, strict=True))
     ]
-
-
-def _box(columns: Sequence[_Column], shown: Sequence[int | None]) -> Table:
-    """Return the rich table of the shown columns, still without rows."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.ROUNDED, padding=(0, 1))
-    for i in shown:
-        if i is None:
-            table.add_column("…", justify="center", style="dim")
-            continue
-        column = columns[i]
-        head = Text(column.name, style="bold")
-        if column.type:
-            head.append(f"\n{column.type.lower()}", style="not bold dim")
-        table.add_column(
-            head,
-            justify="right" if column.is_number else "left",
-            overflow="fold",
-            min_width=column.least,
-        )
-    return table
-
-
-def _cell(value: str | None) -> Text:
-    from rich.text import Text
-
-    return Text("NULL", style="dim") if value is None else Text(_clean(value))
-
-
-def _fitting(widths: Sequence[int], room: int) -> list[int | None]:
-    """Return the columns that fit side by side; None marks where the middle ones are left out."""
-    least = [width + 3 for width in widths]
-    if sum(least) + 1 <= room or len(widths) <= 2:
-        return list(range(len(widths)))
-    left, right, used = [0], [len(widths) - 1], least[0] + least[-1] + 5
-    while left[-1] + 1 < right[0]:
-        at = left[-1] + 1 if len(left) <= len(right) else right[0] - 1
-        if used + least[at] > room:
-            break
-        used += least[at]
-        if at == left[-1] + 1:
-            left.append(at)
-        else:
-            right.insert(0, at)
-    return [*left, None, *right]
 
 
 def _footer(
@@ -375,10 +303,6 @@ def _shorten(value: str | None, keep: int | None) -> str | None:
     if value is None or keep is None or len(value) <= keep:
         return value
     return value[: keep - 1].rstrip() + "…"
-
-
-def _clean(value: str) -> str:
-    return value.translate(_CONTROLS)
 
 
 def _short_type(name: str) -> str:

@@ -93,6 +93,15 @@ def test_wrong_usage(args: Sequence[str], message: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_plan_is_printed_whole(db: Path) -> None:
+    shown = query(db, f"EXPLAIN ANALYZE {QUERY}", "--labels", "none", "--max-rows", "2").stdout
+    lines = shown.splitlines()
+    assert lines[0].startswith("query ")
+    assert any(line.startswith("curve ") for line in lines)
+    assert any(line.startswith("returned ") for line in lines)
+    assert not any("…" in line or "│ explain" in line for line in lines)
+
+
 @pytest.mark.parametrize("run", [thresher, process])
 def test_box_when_piped_has_neither_colour_nor_progress(
     db: Path, run: Callable[..., subprocess.CompletedProcess[str]]

@@ -11,9 +11,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.console import Console
 
-from thresher import render
+from thresher import boxes, render
 
 AWKWARD = """SELECT 1 AS a, 'x"y|z' AS b, NULL::INTEGER AS c, '' AS d, true AS e, [1, 2] AS f,
     0.1::FLOAT AS g, 'nan'::DOUBLE AS h, date '2020-01-31' AS i, 1.50::DECIMAL(9, 2) AS j,
@@ -112,6 +115,58 @@ def test_a_plan_is_printed_without_a_box() -> None:
     text = box("EXPLAIN SELECT 42")
     assert "PROJECTION" in text
     assert "explain_value" not in text
+
+
+NUMBERS = st.lists(st.integers(-(10**17), 10**17).map(str), min_size=3, max_size=3)
+WORDS = st.lists(st.text("wxyz字", min_size=1, max_size=90), min_size=3, max_size=3)
+
+
+@given(
+    st.lists(
+        st.builds(
+            boxes.Column,
+            st.text("ab_é字", min_size=1, max_size=30),
+            st.sampled_from(["BIGINT", "TIMESTAMP WITH TIME ZONE", ""]),
+            st.booleans(),
+            NUMBERS | WORDS,
+            st.sampled_from(["", "… 3,447 rows"]),
+        ),
+        min_size=1,
+        max_size=9,
+    ),
+    st.integers(40, 160),
+)
+@settings(deadline=None)
+def test_no_line_of_a_box_is_wider_than_allowed_and_nothing_is_cut(
+    columns: list[boxes.Column], width: int
+) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, color_system=None, markup=False, highlight=False)
+    shown = boxes.fitting(columns, width)
+    console.print(boxes.table(columns, shown, width, 2))
+    lines = stream.getvalue().splitlines()
+    assert len({cell_len(line) for line in lines}) == 1
+    assert cell_len(lines[0]) <= width
+    assert all(line[-1] in "╮│┤╯" for line in lines)
+    pieces = [line[1:-1].split("│") for line in lines if line[0] == "│"]
+    for i, cells in zip(shown, zip(*pieces, strict=True), strict=True):
+        if i is not None:
+            found = "".join(cell.strip() for cell in cells)
+            mark = "" if not columns[0].gap else "…" if i else columns[0].gap
+            values = columns[i].cells
+            wanted = [columns[i].name, columns[i].type.lower(), *values[:2], mark, *values[2:]]
+            assert found.replace(" ", "") == "".join(wanted).replace(" ", "")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 90, 100, 120, 200])
+def test_a_box_of_many_kinds_has_its_right_border(width: int) -> None:
+    sql = """SELECT 1 AS id, 2 AS year, 3 AS stars, 'a joy' AS text,
+        'a joy' AS longer_name_for_text, TIMESTAMPTZ '2026-11-22 15:00:00.123456+00' AS t,
+        NULL::TIMESTAMPTZ AS t2"""
+    lines = box(sql, width=width).splitlines()
+    assert len({len(line) for line in lines[:-1]}) == 1
+    assert len(lines[0]) <= width
+    assert {line[-1] for line in lines[:-1]} == set("╮│┤╯")
 
 
 def test_csv_keeps_null_and_empty_apart() -> None:
