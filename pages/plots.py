@@ -157,9 +157,10 @@ def _labels(certificate: Certificate) -> Panel:
         return Panel(title, f"There is no forecast: {curve}.")
     at = dict(zip(curve.targets, curve.labels, strict=True))
     points = ", ".join(f"{target:.4g}: {n:,}" for target, n in at.items())
-    bought = certificate.n_labels + certificate.n_reused
+    used = certificate.n_labels + certificate.n_reused
+    had = f", of which it had {certificate.n_reused:,} before" if certificate.n_reused else ""
     text = (
-        f"Labels forecast {curve.goal}, by {curve.what}: {points}. This query used {bought:,}. "
+        f"Labels forecast {curve.goal}, by {curve.what}: {points}. This query used {used:,}{had}. "
         "A forecast after the fact, with no guarantee."
     )
 
@@ -168,8 +169,8 @@ def _labels(certificate: Certificate) -> Panel:
         axes.fill_between(curve.targets, low, high, color=colours["soft-band"], linewidth=0)
         axes.plot(curve.targets, curve.labels, color=colours["accent"], marker="o", markersize=3,
                   linestyle="--", label="forecast")  # fmt: skip
-        axes.plot([curve.own], [bought], marker="D", linestyle="none", color=colours["fg"],
-                  label="this query")  # fmt: skip
+        axes.plot([curve.own], [used], marker="D", linestyle="none", color=colours["fg"],
+                  label=f"this query{had}")  # fmt: skip
         axes.set_yscale("log")
         whole_numbers(axes)
         write_targets(axes, curve)
