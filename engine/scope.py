@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import FrameType
 
 import duckdb
 import pyarrow as pa
 
 from thresher.duckdb_versions import unregistered
-from thresher.errors import ProgrammingError
+from thresher.errors import Error, OperationalError, ProgrammingError
+from thresher.sql.names_read import names_read
 from thresher.sql.tokens import identifier
 
 __all__ = ["Lent", "Scope", "frames_of"]
@@ -19,14 +21,6 @@ __all__ = ["Lent", "Scope", "frames_of"]
 Scope = Callable[[str], tuple[dict[str, object], dict[str, object]]]
 """Returns variables that a statement may mean, by name: those at hand, and those further out."""
 
-_GAP = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
-_NAME = r'"(?:[^"]|"")+"|[^\W\d][\w$]*'
-_READ = re.compile(
-    r"(?:\b(?:from|join|using|describe|desc|summarize|show|pivot(?:_wider|_longer)?|unpivot)\b"
-    rf"|(?:^|\(){_GAP}table\b"
-    rf"|[,(:]){_GAP}(?=(?P<name>{_NAME})(?![\w$]|{_GAP}[.(]))",
-    re.IGNORECASE | re.DOTALL,
-)
 _FRAMES = {
     "duckdb": ("DuckDBPyRelation",),
     "_duckdb": ("DuckDBPyRelation",),
@@ -48,7 +42,7 @@ def frames_of(given: Mapping[str, object] | None = None) -> Scope:
         caller = caller.f_back
 
     def found(sql: str) -> tuple[dict[str, object], dict[str, object]]:
-        names = {_unquoted(match["name"]) for match in _READ.finditer(sql)}
+        names = names_read(sql)
         near, far = _taken(names, given or {}), dict[str, object]()
         if caller is not None and names:
             near |= _taken(names - near.keys(), caller.f_locals, caller.f_globals)
@@ -68,10 +62,6 @@ def _taken(names: set[str], *places: Mapping[str, object]) -> dict[str, object]:
 
 def _is_ours(frame: FrameType) -> bool:
     return str(frame.f_globals.get("__name__")).partition(".")[0] == "thresher"
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name
 
 
 def _library(kind: type) -> str:
@@ -115,7 +105,8 @@ class Lent:
         if frames and self._is_set("python_enable_replacements"):
             for name, value in frames.items():
                 if not self._is_table(name):
-                    self._register(name, value)
+                    with _named(name, value):
+                        self._register(name, value)
 
     def keep_still(self) -> None:
         """Read what can be read only once, for a statement that reads its rows several times."""
@@ -166,6 +157,21 @@ class Lent:
         except duckdb.CatalogException:
             return False
         return True
+
+
+@contextmanager
+def _named(name: str, value: object) -> Iterator[None]:
+    """Say which variable it is that cannot be read."""
+    try:
+        yield
+    except (Error, duckdb.InterruptException):
+        raise
+    except Exception as error:
+        if isinstance(error, RuntimeError) and str(error) == "Query interrupted":
+            raise
+        kind = OperationalError if isinstance(error, OSError) else ProgrammingError
+        what = f"the variable {name}, a {type(value).__name__}, cannot be read as a table"
+        raise kind(f"{what}: {error}") from error
 
 
 def _is_stream(value: object) -> bool:

@@ -17,6 +17,7 @@ import pytest
 
 import thresher
 from thresher.dbapi import Connection
+from thresher.sql.names_read import names_read
 
 everywhere = pl.DataFrame({"id": [1, 2, 3], "text": ["good", "bad", "good"]})
 
@@ -214,3 +215,88 @@ def test_methods_of_the_connection_see_variables_too(con: Connection) -> None:
     assert found.fetchall()
     con.execute("PREPARE p AS SELECT x FROM df WHERE is_pos(x::VARCHAR) OR x = ?")
     assert con.execute("EXECUTE p(2)").fetchall() == [(2,)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT id, label FROM t", "t"),
+        ("SELECT f(label), [label], {'a': label} FROM t WHERE label IN (label, a)", "t"),
+        ("SELECT 'FROM a, b', $$FROM c$$, \"FROM d\" FROM t -- FROM e\n/* FROM f, g */", "t"),
+        ("SELECT * FROM a, b, LATERAL (SELECT c FROM d), e", "a b d e"),
+        ("FROM a SELECT x, y", "a"),
+        ("FROM (a), ((b)), (c JOIN d USING (x, y)), e", "a b c d e"),
+        ("FROM a x(b, c), range(3) r(i), d.e, 'f.csv', g", "a g"),
+        ("FROM x: a, y: b JOIN 'z': c ON f(d, e), g ORDER BY h, i", "a b c g"),
+        ("FROM a JOIN b ON a.t::TIMESTAMP WITH TIME ZONE = b.t, c GROUP BY d, e", "a b c"),
+        ("SELECT x FROM unnest([1, 2]) WITH ORDINALITY u(x, i), a LIMIT b", "a"),
+        ('SELECT "c" FROM "A b", "d""e" WHERE "f" > 1', 'A_b d"e'),
+        ("SELECT extract(year FROM a), trim(BOTH b FROM c), x IS NOT DISTINCT FROM d FROM e", "e"),
+        ("SELECT CASE WHEN EXISTS (FROM a) THEN b END, (SELECT c FROM d) FROM e", "a d e"),
+        ("SELECT a FROM b WHERE p(c) USING s(d), e RECALL TARGET 90% WITH PROBABILITY 95%", "b"),
+        ("SELECT * FROM a WHERE p(b) USING SAMPLE 10%, c", "a"),
+        ("WITH a AS (FROM b), c(d, e) AS MATERIALIZED (FROM a) SELECT a, e FROM c, f", "b f"),
+        ("WITH a AS (FROM a) FROM A", "a"),
+        ("WITH RECURSIVE a(n) AS (SELECT 1 UNION ALL SELECT n FROM a, b) FROM a", "b"),
+        ("SELECT * FROM (WITH a AS (SELECT 1) FROM a) JOIN a ON true", "a"),
+        ("WITH a AS (SELECT 1) FROM a; FROM a", "a"),
+        ("SELECT a FROM b UNION ALL BY NAME FROM c EXCEPT SELECT d, e FROM f", "b c f"),
+        ("TABLE a; (TABLE b) UNION TABLE c; CREATE TABLE d AS TABLE e; DROP TABLE f", "a b c e"),
+        ("DESCRIBE a; SUMMARIZE b; DESC c; SHOW d; SUMMARIZE TABLE e", "a b c d e"),
+        ("SUMMARIZE SELECT a, b FROM c ORDER BY d DESC, e", "c"),
+        ("EXPLAIN ANALYZE FROM a", "a"),
+        ("PIVOT a ON b, c USING sum(d), max(e) GROUP BY f", "a"),
+        ("PIVOT (SELECT a, b FROM c) ON d", "c"),
+        ("FROM a PIVOT (sum(b) FOR c IN (d, e)), f UNPIVOT (g FOR h IN (i, j))", "a f"),
+        ("WITH a AS (FROM b) UNPIVOT a ON c, d", "b"),
+        ("FROM (PIVOT a ON b), c", "a c"),
+        ("INSERT INTO a (b, c) SELECT d, e FROM f RETURNING g, h", "f"),
+        ("INSERT INTO a VALUES (b, c), (d, e)", ""),
+        ("UPDATE a SET b = c, d = e FROM f, g WHERE h", "f g"),
+        ("DELETE FROM a USING b, c JOIN d USING (e) WHERE f", "b c d"),
+        ("MERGE INTO a USING b ON c WHEN MATCHED THEN UPDATE SET d = e, f = g", "b"),
+        ("CREATE VIEW a AS SELECT b, c FROM d", "d"),
+        ("CREATE TABLE a (b INTEGER, c VARCHAR)", ""),
+        ("COPY a FROM 'b.csv'; COPY (FROM c) TO 'd.csv'", "c"),
+        ("SELECT a.from, b FROM c; SELECT (d", "c"),
+        ("FROM a) , b ( FROM c", "a c"),
+        ("", ""),
+    ],
+)
+def test_the_names_that_are_read(sql: str, expected: str) -> None:
+    assert {name.replace(" ", "_") for name in names_read(sql)} == set(expected.split())
+
+
+@pytest.mark.parametrize("where", ["", " -- FROM label", " WHERE 'FROM label, label' <> text"])
+def test_a_variable_called_as_a_column_is_left_alone(con: Connection, where: str) -> None:
+    con.execute("CREATE TABLE t AS SELECT 1 AS id, 'a' AS text, 2 AS label")
+    for label in (
+        con.execute("SELECT 5 AS five"),
+        pa.table({"x": [1]}).to_reader(),
+        pl.scan_csv("/nowhere/there/is.csv"),
+    ):
+        assert con.execute(f"SELECT id, label FROM t{where}").fetchall() == [(1, 2)]
+        if isinstance(label, pa.RecordBatchReader):
+            assert label.read_all().num_rows == 1
+
+
+def test_a_table_of_the_name_leaves_the_variable_unread(con: Connection) -> None:
+    con.execute("CREATE TABLE t AS SELECT 7 AS x")
+    for t in (pa.table({"x": [1]}).to_reader(), pl.scan_csv("/nowhere/there/is.csv")):
+        assert con.execute("FROM t").fetchall() == [(7,)]
+        if isinstance(t, pa.RecordBatchReader):
+            assert t.read_all().num_rows == 1
+
+
+def test_a_frame_that_cannot_be_read_is_named(con: Connection) -> None:
+    films = pl.scan_csv("/nowhere/there/is.csv")
+    with pytest.raises(thresher.OperationalError, match="variable films, a LazyFrame, cannot be"):
+        con.execute("FROM films")
+    broken = pl.LazyFrame({"x": [1]}).select(pl.col("y"))
+    with pytest.raises(thresher.ProgrammingError, match="variable broken, a LazyFrame, cannot be"):
+        con.execute("FROM broken")
+    with duckdb.connect() as other:
+        gone = other.sql("SELECT 1 AS x")
+    with pytest.raises(thresher.ProgrammingError, match="variable gone, a DuckDBPyRelation"):
+        con.execute("FROM gone")
+    assert con.execute("SELECT 1").fetchall() == [(1,)]
