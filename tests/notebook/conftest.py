@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -13,8 +14,10 @@ from thresher.opening import default_connection
 
 @pytest.fixture(scope="module")
 def one_shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    main = sys.modules["__main__"]  # which a shell takes the place of
     shell = Shell(str(tmp_path_factory.mktemp("ipython")))
     yield shell
+    sys.modules["__main__"] = main
     shell.ip.atexit_operations()
     atexit.unregister(shell.ip.atexit_operations)
 

@@ -92,7 +92,8 @@ def test_reports_need_nothing_else(
     assert sum(a["class"] == "th-plot" for a in pictures) == len(KINDS[kind][1])
     assert "The certificate holds." in page.text
     assert made[kind].labels_sha256 in page.text
-    assert f"SEED {made[kind].seed}" in page.text
+    assert f"seed {made[kind].seed}" in page.text
+    assert "letter by letter" in page.text
 
 
 def test_colours_of_pictures_are_those_of_the_page(reports: dict[str, str]) -> None:
