@@ -33,7 +33,7 @@ def fits_arrow(kind: DuckDBPyType) -> bool:
     if _UNLIKE.search(str(kind)):
         return False
     return not _unnamed(kind) or all(
-        part.id in _NESTED or (_PLAIN.fullmatch(str(part)) and part.id != "json")
+        part.id in _NESTED or (_PLAIN.fullmatch(str(part)) and str(part) != "JSON")
         for part in _parts(kind)
     )
 

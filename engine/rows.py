@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,7 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from thresher.duckdb_errors import stream_errors, translated
-from thresher.errors import Error, OperationalError
+from thresher.errors import Error, InterfaceError, InterruptedQueryError, OperationalError
 from thresher.row_values import Row, RowValues, fits_arrow
 
 __all__ = ["BATCH", "Rows"]
@@ -23,6 +24,26 @@ _ASIDE = 2**30  # bytes of a result that are kept while another statement runs
 
 Beside = Callable[[], duckdb.DuckDBPyConnection]
 Reading = Callable[[], AbstractContextManager[object]]
+
+
+class _Alone:
+    """Lets one thread at a time look for the next rows, and refuses a second."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise InterfaceError(
+                "another thread fetches from this result: threads may share the module and not "
+                "connections or cursors. Open another connection with connect(), which may be to "
+                "the same file."
+            )
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 class Rows:
@@ -39,6 +60,9 @@ class Rows:
         Returns a connection to the same database on which no result of the user's is open.
     stream : bool
         Whether rows are read as they are asked for.
+    ahead : bool
+        Whether as many of them as may be kept are read at once: when another statement runs there
+        is no need to read on.
     read : callable
         Calls a function that waits for DuckDB so that Ctrl-C is heard.
 
@@ -60,6 +84,7 @@ class Rows:
         beside: Beside,
         *,
         stream: bool,
+        ahead: bool = False,
         read: Callable[[Callable[[], Any]], Any] = lambda job: job(),
     ) -> None:
         self.description: list[Row] = relation.description
@@ -75,16 +100,18 @@ class Rows:
         self._batch: pa.RecordBatch | None = None
         self._source: pa.RecordBatchReader | None = None
         self._streamed = self._held = False
+        self._alone, self._handing = _Alone(), threading.Lock()
         self._broken: str | None = None
+        self._late: Error | None = None  # comes after the rows that were read before it
         self.ended: Callable[[], object] = lambda: None
         if all(map(fits_arrow, relation.types)):
-            self._begin(relation, stream=stream)
+            self._begin(relation, stream=stream, ahead=ahead)
         else:
             self._made = relation.fetchall()
             self._batch = _inferred(relation.columns, self._made)
             self.schema = self._batch.schema
 
-    def _begin(self, relation: duckdb.DuckDBPyRelation, *, stream: bool) -> None:
+    def _begin(self, relation: duckdb.DuckDBPyRelation, *, stream: bool, ahead: bool) -> None:
         if not stream:
             table = relation.to_arrow_table()
             self.schema = table.schema
@@ -93,6 +120,8 @@ class Rows:
         self._source = relation.to_arrow_reader(BATCH)
         self.schema = self._source.schema
         self._read()
+        if ahead:
+            self._read_ahead()
 
     @property
     def live(self) -> bool:
@@ -104,17 +133,20 @@ class Rows:
         found = self.ready(n)
         if len(found) == n:
             return found
-        with self._at_work():
+        with self._alone, self._at_work():
             while len(found) < n and self._make(n - len(found)):
                 found += self.ready(n - len(found))
         return found
 
     def ready(self, n: int) -> list[Row]:
         """Return as many of the next `n` rows as are Python objects already."""
+        if n < 0:
+            raise InterfaceError(f"the number of rows to fetch must be at least 0, got {n}")
         self._check()
         self.given = True
-        found = self._made[self._at : self._at + n]
-        self._at += len(found)
+        with self._handing:
+            found = self._made[self._at : self._at + n]
+            self._at += len(found)
         return found
 
     @property
@@ -146,14 +178,15 @@ class Rows:
         self.given = self._streamed = True
         while True:
             self._check()
-            batch = self._next()
+            with self._alone:
+                batch = self._next()
             if batch is None:
                 return
             yield batch
 
     def table(self) -> pa.Table:
         """Return the rows that are left as an Arrow table."""
-        with self._at_work():
+        with self._alone, self._at_work():
             found = list(self.batches())
         return pa.Table.from_batches(found, self.schema)
 
@@ -163,21 +196,34 @@ class Rows:
 
     def peek(self, limit: int) -> tuple[pa.Table, bool]:
         """Return the next rows, which stay to be read, and whether there are more."""
+        if limit < 0:
+            raise InterfaceError(f"the number of rows to show must be at least 0, got {limit}")
         self._check()
-        while self._n_read <= limit and self.live:
-            self._more()
-        left = [self._rest(), *self._ahead]
+        with self._alone:
+            while self._n_read <= limit and (self.live or self._late is not None):
+                self._more()
+            left = [self._rest(), *self._ahead]
         table = pa.Table.from_batches([batch for batch in left if batch is not None], self.schema)
         return table.slice(0, limit), table.num_rows > limit
 
-    def set_aside(self) -> None:
+    def set_aside(self, *, reading: bool = True) -> None:
         """Read what DuckDB still holds, as another statement is about to run.
 
-        A reader that was handed out does not go on after that: its rows were not to be kept.
+        An error in those rows is not that statement's: it comes when they are fetched. A reader
+        that was handed out does not go on after that: its rows were not to be kept.
+
+        Parameters
+        ----------
+        reading : bool
+            Whether rows may be read; otherwise those are gone that were not.
         """
-        n_bytes = sum(int(batch.nbytes) for batch in self._ahead)
-        while self.live and not self._streamed and n_bytes <= _ASIDE:
-            n_bytes += self._read()
+        if reading and not self._streamed:
+            try:
+                self._read_ahead()
+            except InterruptedQueryError:  # it was the statement that is about to run
+                raise
+            except Error as error:
+                self._late, self._broken = error, None
         if self.live:
             self._source = None
             self._broken = (
@@ -186,6 +232,12 @@ class Rows:
             if not self._streamed:
                 self._broken += ", and they were too many to be kept meanwhile"
             self._broken += ". Read them first, or use a second connection to the same database."
+
+    def _read_ahead(self) -> None:
+        """Read what may be kept while another statement runs."""
+        n_bytes = sum(int(batch.nbytes) for batch in self._ahead)
+        while self.live and n_bytes <= _ASIDE:
+            n_bytes += self._read()
 
     def _check(self) -> None:
         if self._broken is not None:
@@ -201,8 +253,9 @@ class Rows:
 
     def _next(self) -> pa.RecordBatch | None:
         """Hand out the next batch, None after the last."""
-        rest, n_rest = self._rest(), self.n_ready
-        self._made, self._at, self._batch = [], 0, None
+        with self._handing:
+            rest, n_rest = self._rest(), self.n_ready
+            self._made, self._at, self._batch = [], 0, None
         if n_rest:
             return rest
         if not self._ahead:
@@ -220,11 +273,16 @@ class Rows:
             batch = batch.slice(0, size)
         with translated():
             made = self._values.rows(batch)
-        self._batch, self._made, self._at = batch, made, 0
+        with self._handing:
+            self._batch, self._made, self._at = batch, made, 0
         return True
 
     def _more(self) -> None:
         """Read a batch more, if there is one."""
+        if self._late is not None:
+            error, self._late = self._late, None
+            self._break(error)
+            raise error
         if self.live:
             with self._at_work():
                 self._read()
@@ -249,8 +307,7 @@ class Rows:
                 found, ended = self._wait(self._read_on)
         except BaseException as error:
             self._end()
-            text = error.message if isinstance(error, Error) else "reading them was stopped"
-            self._broken = f"these rows cannot be read further: {text}"
+            self._break(error)
             raise
         self._ahead += found
         if self._noted is not None:
@@ -258,6 +315,10 @@ class Rows:
         if ended:
             self._end()
         return sum(int(batch.nbytes) for batch in found)
+
+    def _break(self, error: BaseException) -> None:
+        text = error.message if isinstance(error, Error) else "reading them was stopped"
+        self._broken = f"these rows cannot be read further: {text}"
 
     def _read_on(self) -> tuple[list[pa.RecordBatch], bool]:
         """Read a batch, and the end behind one that is not full: DuckDB has no more to do then."""

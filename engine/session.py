@@ -107,6 +107,7 @@ class Session:
         self._lent = Lent(connection)
         self._beside: duckdb.DuckDBPyConnection | None = None
         self._live: weakref.ref[Rows] | None = None
+        self._begun = False  # a transaction, by a statement that was seen here
         self.interrupts = Interrupts(connection)
         self.executor = Executor(
             connection, store, settings, self.catalog, self.models, self.interrupts, sink
@@ -176,7 +177,13 @@ class Session:
                 self._lent.take_back()
 
     def _rows_of(self, relation: duckdb.DuckDBPyRelation, *, streamed: bool) -> Rows:
-        rows = Rows(relation, self.beside, stream=streamed, read=self.interrupts.apart)
+        rows = Rows(
+            relation,
+            self.beside,
+            stream=streamed,
+            ahead=self._begun,  # to read on later might abort what the user has begun
+            read=self.interrupts.apart,
+        )
         if rows.live:
             self._live, rows.ended = weakref.ref(rows), self._ended
         return rows
@@ -194,7 +201,8 @@ class Session:
         """Make room for another statement: a result that is still being read is set aside."""
         rows = None if self._live is None else self._live()
         if rows is not None:
-            rows.set_aside()
+            with self.interrupts.handled():
+                rows.set_aside(reading=not self._begun)
         self._ended()
 
     def settled(self) -> duckdb.DuckDBPyConnection:
@@ -314,10 +322,21 @@ class Session:
 
     def end_transaction(self, how: str) -> None:
         """COMMIT or ROLLBACK if a transaction was begun."""
+        if self.reading and not self._begun:
+            return  # who reads a result knows of each statement
         with translated():
             self.settle()
             if begun(self.connection):
-                self.connection.execute(how)
+                self._transact(how)
+
+    def _transact(self, sql: str) -> None:
+        try:
+            self.connection.execute(sql)
+        except duckdb.Error:
+            self._begun = begun(self.connection)
+            raise
+        # To ask DuckDB after BEGIN would fix what the transaction sees before its first statement.
+        self._begun = _first_word(sql) in ("begin", "start")
 
     def _duckdb(self, sql: str, parameters: Parameters, *, lazy: bool = False) -> Outcome:
         statements = self.connection.extract_statements(sql)
@@ -329,6 +348,9 @@ class Session:
         if gives_rows or _returning(sql):
             relation = self.connection.sql(sql, params=parameters)
             return Outcome(relation if relation is None or lazy else materialised(relation))
+        if last.type == duckdb.StatementType.TRANSACTION:
+            self._transact(sql)
+            return Outcome(None)
         done = self.connection.execute(sql, parameters)
         if done.description is None:
             return Outcome(None)
@@ -362,6 +384,10 @@ class Session:
     def _rows(self, columns: Mapping[str, Sequence[str | None]]) -> duckdb.DuckDBPyRelation:
         arrays = {name: pa.array(values, pa.string()) for name, values in columns.items()}
         return materialised(self.connection.from_arrow(pa.table(arrays)))
+
+
+def _first_word(sql: str) -> str | None:
+    return next((token.text.lower() for token in tokenize(sql) if token.kind == "word"), None)
 
 
 def _returning(sql: str) -> bool:

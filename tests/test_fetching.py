@@ -7,6 +7,7 @@ import decimal
 import gc
 import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -172,6 +173,170 @@ def test_an_error_further_on_is_one_of_pep_249(con: Connection) -> None:
     with pytest.raises(thresher.OperationalError, match="cannot be read further: Conversion Error"):
         cursor.fetchall()
     assert con.execute("SELECT 1").fetchall() == [(1,)]
+
+
+LATE = "SELECT CAST(if(i = 2_000_000, 'x', '1') AS INT) AS n FROM range(3_000_000) r(i)"
+
+
+@pytest.mark.parametrize("next_one", [
+    lambda con: con.execute("SELECT 42"),
+    lambda con: con.begin(),
+    lambda con: con.commit(),
+    lambda con: con.rollback(),
+    lambda con: con.register("frame", pa.table({"x": [1]})),
+    lambda con: con.unregister("frame"),
+    lambda con: con.create_oracle("o", lambda n: [True for _ in n], ["BIGINT"]),
+    lambda con: con.connection,
+])  # fmt: skip
+def test_an_error_of_rows_left_is_told_to_who_fetches_them(
+    con: Connection, next_one: Callable[[Connection], object]
+) -> None:
+    cursor = con.execute(LATE)
+    assert cursor.fetchone() == (1,)
+    next_one(con)
+    assert con.execute("SELECT 42").fetchall() == [(42,)]
+    assert cursor.preview(1)[0].num_rows == 1
+    assert len(cursor.fetchmany(100_000)) == 100_000
+    with pytest.raises(thresher.DataError, match="Could not convert string 'x' to INT32"):
+        cursor.to_arrow_table()
+    with pytest.raises(thresher.OperationalError, match="cannot be read further: Conversion Error"):
+        cursor.fetchall()
+    assert con.execute("SELECT 42").fetchall() == [(42,)]
+
+
+def test_a_connection_is_closed_with_rows_left(con: Connection) -> None:
+    cursor = con.execute(LATE)
+    assert cursor.fetchone() == (1,)
+    con.close()
+    assert con.closed
+
+
+@pytest.mark.parametrize("end", ["ROLLBACK", "COMMIT"])
+def test_where_no_transaction_was_begun_its_end_reads_nothing(con: Connection, end: str) -> None:
+    cursor = con.execute("SELECT i FROM range(5_000_000_000) r(i)")
+    before = pa.total_allocated_bytes()
+    (con.commit if end == "COMMIT" else con.rollback)()
+    assert pa.total_allocated_bytes() == before
+    assert cursor.fetchmany(BATCH + 1)[-1] == (BATCH,)
+
+
+@pytest.mark.parametrize("begin", ["BEGIN", "-- now\nSTART TRANSACTION"])
+def test_rows_left_abort_no_transaction(con: Connection, begin: str) -> None:
+    con.execute("CREATE TABLE t (i BIGINT)")
+    con.execute(begin)
+    con.execute("INSERT INTO t VALUES (1)")
+    with pytest.raises(thresher.DataError, match="Could not convert string 'x' to INT32"):
+        con.execute(LATE)  # itself, and no statement after it
+    con.rollback()
+    before = con.execute(LATE)
+    con.execute(begin)
+    rows = con.execute(BIG)
+    for i, _ in rows:
+        if i % 100_000 == 0:
+            con.execute("INSERT INTO t VALUES (?)", [i])
+    con.commit()
+    assert con.execute("SELECT count(*) FROM t").fetchall() == [(3,)]
+    with pytest.raises(thresher.DataError):
+        before.to_arrow_table()
+
+
+def test_inside_a_transaction_no_rows_are_read_that_nobody_asked_for(
+    con: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thresher.rows._ASIDE", 1000)
+    con.execute("CREATE TABLE t (i BIGINT)")
+    for end in (con.commit, con.rollback):
+        con.begin()
+        con.execute("INSERT INTO t VALUES (1)")
+        cursor = con.execute(LATE)
+        assert cursor.fetchone() == (1,)
+        end()
+        with pytest.raises(thresher.OperationalError, match="too many to be kept meanwhile"):
+            cursor.fetchone()
+    assert con.execute("FROM t").fetchall() == [(1,)]
+
+
+def test_after_a_transaction_results_are_read_as_they_are_asked_for_again(con: Connection) -> None:
+    con.execute("CREATE TABLE t (i INT PRIMARY KEY)")
+    con.begin()
+    with pytest.raises(thresher.Error):
+        con.begin()
+    con.commit()
+    assert len(con.execute(LATE).fetchmany(10)) == 10
+    con.begin()
+    with pytest.raises(thresher.Error):
+        con.execute("SELECT CAST('x' AS INT)").fetchall()
+    con.rollback()
+    assert len(con.execute(LATE).fetchmany(10)) == 10
+    with pytest.raises(thresher.Error, match="no transaction is active"):
+        con.execute("COMMIT")
+    assert len(con.execute(LATE).fetchmany(10)) == 10
+
+
+def test_two_threads_on_one_cursor(con: Connection) -> None:
+    cursor = con.execute("SELECT i FROM range(2_000_000) r(i) WHERE i % 10 = 0")
+    found: list[int] = []
+    refused: list[str] = []
+
+    def fetch() -> None:
+        while True:
+            try:
+                rows = cursor.fetchmany(5_000)
+            except thresher.InterfaceError as error:
+                refused.append(str(error))
+                continue
+            if not rows:
+                return
+            found.extend(i for (i,) in rows)
+
+    threads = [threading.Thread(target=fetch) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == list(range(0, 2_000_000, 10))
+    assert all("thread" in text for text in refused)
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_a_thread_is_refused_while_another_fetches(con: Connection, *, ahead: bool) -> None:
+    con.execute("CREATE TABLE t AS FROM range(300_000) r(i)")
+    cursor = con.execute("FROM t")
+    if ahead:
+        con.execute("SELECT 1")
+    inside, done = threading.Event(), threading.Event()
+    rows = cursor._result()
+    made = rows._values.rows
+
+    def slow(batch: pa.RecordBatch) -> list[tuple[int]]:
+        inside.set()
+        assert done.wait(10)
+        return made(batch)
+
+    rows._values.rows = slow  # type: ignore[method-assign]
+    found: list[tuple[int]] = []
+    thread = threading.Thread(target=lambda: found.extend(cursor.fetchall()))
+    thread.start()
+    assert inside.wait(10)
+    for fetch in (cursor.fetchone, cursor.fetchall, cursor.to_arrow_table, cursor.preview):
+        with pytest.raises(thresher.InterfaceError, match="thread"):
+            fetch()
+    done.set()
+    thread.join()
+    assert found == [(i,) for i in range(300_000)]
+
+
+def test_a_negative_number_of_rows_is_refused(con: Connection) -> None:
+    cursor = con.execute("SELECT i FROM range(10) r(i)")
+    with pytest.raises(thresher.InterfaceError, match="to fetch must be at least 0, got -1"):
+        cursor.fetchmany(-1)
+    with pytest.raises(thresher.InterfaceError, match="to show must be at least 0, got -2"):
+        cursor.preview(-2)
+    cursor.arraysize = -3
+    with pytest.raises(thresher.InterfaceError, match="to fetch must be at least 0, got -3"):
+        cursor.fetchmany()
+    assert cursor.fetchmany(0) == []
+    assert len(cursor.fetchall()) == 10
 
 
 def test_reading_is_cancelled(con: Connection) -> None:
