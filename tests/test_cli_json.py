@@ -121,11 +121,40 @@ def test_explain_leaves_no_trace(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["x.duckdb"]
 
 
+def test_explain_of_what_writes(db: Path, tmp_path: Path) -> None:
+    insert = "INSERT INTO films BY NAME SELECT id FROM films WHERE is_good(id)"
+    assert document("explain", "--db", db, insert)["blocks"]
+    for sql in ("CREATE TABLE t AS SELECT 1", "DELETE FROM films"):
+        failed = document("explain", "--db", db, sql, code=1)["error"]
+        assert "explain the query inside it" in failed["message"]
+        assert document("explain", f"ATTACH '{db}' AS f (READ_ONLY); FROM f.films")["duckdb"]
+    assert document("explain", "((SELECT 1) UNION (SELECT 2))")["duckdb"]
+    made = tmp_path / "made.duckdb"
+    assert thresher("explain", f"ATTACH '{made}'; SELECT 1").returncode == 2
+    assert not made.exists()
+    before = document("query", "--db", db, "SELECT sum(n_labels) AS n FROM thresher_spend()")
+    assert thresher("explain", "--db", db, f"ANALYZE {QUERY.replace('7', '8')}").returncode == 2
+    assert thresher("explain", "--db", db, "(ANALYZE) SELECT is_good(7)").returncode == 2
+    after = document("query", "--db", db, "SELECT sum(n_labels) AS n FROM thresher_spend()")
+    assert after == before
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
         (["explain", "CREATE TABLE t (i INT); SELECT 1"], "only SET, RESET, USE"),
         (["explain", "EXPLAIN SELECT 1"], "leave EXPLAIN out"),
+        (["explain", "ANALYZE SELECT 1"], "leave ANALYZE out"),
+        (["explain", "/* a plan */ analyze SELECT 1"], "leave ANALYZE out"),
+        (["explain", "(ANALYZE) SELECT 1"], "options of EXPLAIN have no place here"),
+        (["explain", '(FORMAT json, "analyze") SELECT 1'], "options of EXPLAIN"),
+        (["explain", "ATTACH 'made.duckdb'; SELECT 1"], "write ATTACH ... (READ_ONLY)"),
+        (["explain", "ATTACH 'made.duckdb' (READ_ONLY false); SELECT 1"], "(READ_ONLY)"),
+        (["explain", "ATTACH 'made.duckdb' (READ_ONLY, READ_WRITE); SELECT 1"], "(READ_ONLY)"),
+        (["explain", "SET VARIABLE v = (SELECT 1); SELECT 1"], "a value of SET has no brackets"),
+        (["explain", "CREATE TEMP ORACLE x(i INT) RETURNS INT"], "CREATE ORACLE cannot be expl"),
+        (["explain", "SHOW ORACLES"], "SHOW ORACLES cannot be explained: explain takes a query"),
+        (["explain", "DROP TABLE t"], "DROP cannot be explained: explain takes a query"),
         (["explain", " "], "holds no statement"),
         (["explain", "--db", "absent.duckdb", "SELECT 1"], "there is no database absent.duckdb"),
         (["query", "--json", "--format", "csv", "SELECT 1"], "not allowed with"),
