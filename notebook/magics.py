@@ -119,9 +119,13 @@ def _labelling(connection: Connection, line: str) -> LabelWidget:
     """Return the widget of ``label [oracle or queue]``."""
     from thresher.notebook.labelling import label  # brings anywidget
 
-    words = shlex.split(line)[1:]
+    usage = "write %thresher label, and the name of an oracle or of a queue's file"
+    try:
+        words = shlex.split(line)[1:]
+    except ValueError as error:
+        raise UsageError(f"{usage}: {error}") from error
     if len(words) > 1:
-        raise UsageError("write %thresher label, and the name of an oracle or of a queue's file")
+        raise UsageError(usage)
     if words and Path(words[0]).is_file():
         return label(words[0])
     return label(connection, *words)

@@ -64,12 +64,13 @@ class Known:
         where = f"{_text(schema)} IN (schema_name, database_name)"
         if not schema:
             where = (
-                "schema_name IN (current_schema(), 'main') AND database_name = current_catalog()"
+                "(schema_name IN (current_schema(), 'main') AND database_name = current_catalog() "
+                "OR temporary)"
             )
-        where = f"NOT internal AND schema_name <> 'thresher' AND {where} OR temporary"
+        where = f"NOT internal AND schema_name <> 'thresher' AND {where}"
         rows = self._read(
             f"SELECT table_name FROM duckdb_tables() WHERE {where} UNION "
-            f"SELECT view_name FROM duckdb_views() WHERE NOT internal AND ({where}) ORDER BY 1"
+            f"SELECT view_name FROM duckdb_views() WHERE {where} ORDER BY 1"
         )
         found = [row[0] for row in rows]
         if schema:

@@ -121,6 +121,17 @@ def test_places(made: Shell, text: str, wanted: list[str]) -> None:
         assert found == ["reviews"]
 
 
+@pytest.mark.parametrize(
+    ("schema", "wanted"),
+    [("sc", ["deep"]), ("temp", ["scratch"]), ("main", ["films", "reviews", "scratch", "seen"])],
+)
+def test_a_schema_offers_its_own_tables(made: Shell, schema: str, wanted: list[str]) -> None:
+    con = made.names["con"]
+    assert Known(con, {}).tables(schema) == wanted
+    for table in wanted:
+        con.execute(f"SELECT count(*) FROM {schema}.{table}")
+
+
 @pytest.mark.parametrize("text", ["%%thresher\nSELECT 1 -- te|", "%%thresher\nSELECT /* te|"])
 def test_comments_are_left_alone(made: Shell, text: str) -> None:
     assert completed(made, text) == []

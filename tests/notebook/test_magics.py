@@ -164,6 +164,7 @@ def test_connections_by_variable_and_by_file(shell: Shell, tmp_path: Path) -> No
         ),
         ("%thresher x <<", "there is no SQL to run"),
         ("%thresher -- only a comment", "there is no SQL to run"),
+        ('%thresher label "x', "write %thresher label, and the name of an oracle"),
     ],
 )
 def test_wrong_use_is_told_in_a_line(
