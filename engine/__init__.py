@@ -6,8 +6,10 @@ oracle labels a small sample, exact statistics decide which rows to return.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from thresher.errors import (
     BudgetError,
@@ -133,3 +135,25 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Undo it, as ``%unload_ext thresher`` asks."""
     import_module("thresher.notebook").unload(shell)
+
+
+class _Runs(ModuleType):
+    """The package `thresher.sql`, which has the name of a function and may be called as it."""
+
+    def __call__(self, *args: Any, **options: Any) -> Cursor:
+        """Run statements on a connection in memory; see `thresher.opening.sql`."""
+        from thresher.opening import sql
+
+        return sql(*args, **options)
+
+
+class _Package(ModuleType):
+    """The package itself, which learns of `thresher.sql` when that is imported, by whomever."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "sql" and isinstance(value, ModuleType):
+            value.__class__ = _Runs
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,12 +1,7 @@
 """SQL text to logical plan, and decided plan to plain DuckDB SQL.
 
-The package may be called: ``thresher.sql("SELECT ...")`` is `thresher.opening.sql`.
+``thresher.sql("SELECT ...")`` is `thresher.opening.sql`: the package above lets it be called.
 """
-
-import sys
-from importlib import import_module
-from types import ModuleType
-from typing import Any
 
 from thresher.sql.lowering import (
     answer_sql,
@@ -38,12 +33,3 @@ __all__ = [
     "temp_source",
     "values_sql",
 ]
-
-
-class _Callable(ModuleType):
-    def __call__(self, *args: Any, **kinds: Any) -> Any:
-        """Run statements on the connection in memory."""
-        return import_module("thresher.opening").sql(*args, **kinds)
-
-
-sys.modules[__name__].__class__ = _Callable

@@ -56,6 +56,24 @@ def test_import_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("first", ["thresher", "thresher.sql.tokens", "thresher.session"])
+def test_the_front_end_may_be_called(first: str) -> None:
+    script = (
+        f"import {first}; import thresher.sql as run; rows = thresher.sql('SELECT 40 + ?', "
+        "[2]).fetchall(); print(rows, run('SELECT 1').fetchall(), run.split('SELECT 1')[0].text)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-W", "error", "-c", script],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "[(42,)] [(1,)] SELECT 1"
+
+
+def test_the_front_end_imports_nothing_that_the_layers_cannot_see() -> None:
+    for path in (ROOT / "sql").glob("*.py"):
+        assert "import_module" not in path.read_text(), path.name
+
+
 def test_connecting_loads_no_model_library() -> None:
     script = (
         "import sys, thresher; thresher.connect().execute('SELECT 1').fetchall(); "
