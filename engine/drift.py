@@ -15,9 +15,12 @@ from scipy import stats
 __all__ = ["Drift", "Histogram", "Ranked", "histogram_of", "ranked", "shift_of"]
 
 Floats = npt.NDArray[np.float64]
-_PARTS = 10  # of the scores, equally many rows in each
+_QUANTILES = np.arange(1, 10) / 10  # ten parts of the scores, equally many rows in each
+_TIED = 0.05  # of the rows
+_LEAST = 50  # rows: the law of the index is one of many
 _SHIFTED = 0.25  # of the index: by custom a shift that matters
 _CERTAIN = 0.999  # and more than chance gives in one of so many
+_SAME = 1e-5  # scores of one row that are computed in other batches differ by less
 _DEVIATES = 2.33  # standard errors that an AUC falls by chance in one of a hundred
 
 
@@ -146,19 +149,48 @@ def _error(auc: float, n_positive: float, n_negative: float) -> float:
 def histogram_of(scores: Floats) -> Histogram:
     """Describe scores by ten parts that hold about equally many rows, and what lies beyond them.
 
-    There are fewer where many scores are equal.
+    A score that a twentieth of the rows have, or nearly so, has a part of its own.
     """
     edges = np.zeros(0)
     if len(scores):
-        ends = (scores.min(), np.nextafter(scores.max(), np.inf))
-        edges = np.unique([*np.quantile(scores, np.arange(1, _PARTS) / _PARTS), *ends])
-    return Histogram(edges, _shares(edges, scores), len(scores))
+        ordered = np.sort(scores)
+        cuts = ordered[np.searchsorted(ordered, np.quantile(ordered, _QUANTILES))]
+        below, above = cuts - 2 * _near(cuts), cuts + 2 * _near(cuts)
+        alike = np.searchsorted(ordered, above) - np.searchsorted(ordered, below)
+        tied = alike >= np.maximum(_TIED * len(scores), 2)
+        ends = ordered[0] - 2 * _near(ordered[0]), ordered[-1] + 2 * _near(ordered[-1])
+        edges = np.unique([*cuts[~tied], *below[tied], *above[tied], *ends])
+    return Histogram(edges, _shares(_below(edges, scores), len(scores)), len(scores))
 
 
-def _shares(edges: Floats, scores: Floats) -> Floats:
+def _near(scores: Floats | np.float64) -> Floats:
+    """How far a score may be from what it would be in another batch."""
+    return np.asarray(_SAME * np.maximum(np.abs(scores), 1.0), dtype=np.float64)
+
+
+def _below(edges: Floats, scores: Floats) -> Floats:
+    """Count the scores below each edge."""
+    places = np.searchsorted(edges, scores, side="right")
+    return np.cumsum(np.bincount(places, minlength=len(edges) + 1))[:-1].astype(np.float64)
+
+
+def _shares(below: Floats, n_rows: int) -> Floats:
     """Share of each part, with half a row more in each, so that none is 0."""
-    counts = np.bincount(np.searchsorted(edges, scores, side="right"), minlength=len(edges) + 1)
-    return np.asarray((counts + 0.5) / (counts.sum() + 0.5 * len(counts)), dtype=np.float64)
+    counts = np.diff(below, prepend=0.0, append=float(n_rows))
+    return np.asarray((counts + 0.5) / (n_rows + 0.5 * len(counts)), dtype=np.float64)
+
+
+def _nearest(then: Histogram, scores: Floats) -> Floats:
+    """Share of the scores in each part, those at an edge on the side that makes them most alike.
+
+    A proxy that is sure gives most rows one of two scores, and the edges lie there: rounding alone
+    would carry all of them over.
+    """
+    near = _near(then.edges)
+    counts = then.shares * (then.n_rows + 0.5 * len(then.shares)) - 0.5
+    wanted = np.cumsum(counts)[:-1] / then.n_rows * len(scores)
+    least, most = _below(then.edges - near, scores), _below(then.edges + near, scores)
+    return _shares(np.clip(wanted, least, most), len(scores))
 
 
 def shift_of(then: Histogram, scores: Floats) -> tuple[float, bool]:
@@ -168,7 +200,8 @@ def shift_of(then: Histogram, scores: Floats) -> tuple[float, bool]:
     -----
     Where nothing has changed the index is distributed like chi-squared times ``1/n + 1/m`` (B.
     Yurdakul, *Statistical properties of population stability index*, 2018). It matters above 0.25,
-    and above what that distribution exceeds once in a thousand.
+    and above what that distribution exceeds once in a thousand. Scores within 1e-5 of an edge count
+    on either side of it, as the index is least. Fewer than 50 rows show no shift.
 
     Examples
     --------
@@ -178,7 +211,8 @@ def shift_of(then: Histogram, scores: Floats) -> tuple[float, bool]:
     """
     if not len(scores) or not then.n_rows:
         return 0.0, False
-    now = _shares(then.edges, scores)
+    enough = min(len(scores), then.n_rows) >= _LEAST
+    now = _nearest(then, scores)
     index = float(((now - then.shares) * np.log(now / then.shares)).sum())
     chance = stats.chi2.ppf(_CERTAIN, max(len(then.edges), 1)) * (1 / then.n_rows + 1 / len(scores))
-    return index, bool(index > max(_SHIFTED, chance))
+    return index, bool(enough and index > max(_SHIFTED, chance))

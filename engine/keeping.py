@@ -6,13 +6,15 @@ began. So nothing that a guarantee rests on sees it as anything but a fixed scor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from thresher.candidates import Candidate, Trainable
-from thresher.drift import Ranked, histogram_of, ranked
+from thresher.drift import Histogram, Ranked, histogram_of, ranked
 from thresher.environment import Environment
 from thresher.errors import InterfaceError
 from thresher.oracles.versions import digest
@@ -23,6 +25,8 @@ from thresher.stored_proxies import TrainedRecord, find_trained
 from thresher.trained import Kept, Trained, inputs_of, numbers_of, sha256_of
 
 __all__ = ["conditions_of", "kept_candidates", "record_of", "trained_of"]
+
+_DESCRIBED = 4_000  # rows, drawn by chance, whose scores are described
 
 
 def conditions_of(query: SelectionQuery) -> tuple[OracleCall, ...]:
@@ -104,11 +108,8 @@ def trained_of(
     frozen = learnt.candidate.proxy.freeze(learnt.features, learnt.fitted)
     if frozen is None:
         return None
-    scores = np.asarray(learnt.fitted.scores, dtype=np.float64)
-    held_out = scores[learnt.rows]
+    held_out = np.asarray(learnt.fitted.scores, dtype=np.float64)[learnt.rows]
     crossed = ranked(held_out, learnt.truth)
-    others = np.ones(len(scores), dtype=np.bool_)
-    others[learnt.rows] = False
     numbers = numbers_of(population.inputs(learnt.rows), conditions_of(query))
     rows, first = np.unique(numbers, return_index=True)
     return Trained(
@@ -119,10 +120,29 @@ def trained_of(
         log_loss=float(learnt.fitted.log_loss),
         error=0.5 if crossed is None else crossed.error,
         random=random,
-        scores=histogram_of(scores[others]),
+        scores=_spread(learnt, frozen, query, population, rows),
         rows=rows,
         held_out=_narrowed(held_out[first]),
     )
+
+
+def _spread(
+    learnt: Learnt,
+    frozen: Mapping[str, npt.NDArray[Any]],
+    query: SelectionQuery,
+    population: Population,
+    trained_on: npt.NDArray[np.uint64],
+) -> Histogram:
+    """Describe the scores of inputs that it was not trained on, as later queries compute them."""
+    chance = np.random.default_rng(0)  # the same rows each time: what is kept has a hash
+    n_drawn = min(_DESCRIBED, population.n_rows)
+    drawn = np.sort(chance.choice(population.n_rows, n_drawn, replace=False))
+    table = population.inputs(drawn)
+    others = ~np.isin(numbers_of(table, conditions_of(query)), trained_on)
+    if not others.any():
+        return histogram_of(np.zeros(0))
+    inputs = inputs_of(table.filter(pa.array(others)), learnt.candidate.inputs)
+    return histogram_of(learnt.candidate.proxy.apply(frozen, inputs))
 
 
 def _narrowed(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:

@@ -6,6 +6,7 @@ import functools
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -440,6 +441,86 @@ def test_chance_is_seldom_called_drift() -> None:
         n_shifted += shift_of(histogram_of(scores[:450]), scores[450:])[1]
     assert binom.sf(n_weaker - 1, n_trials, 0.02) > 1e-6
     assert binom.sf(n_shifted - 1, n_trials, 0.001) > 1e-6
+
+
+def near_perfect(rng: np.random.Generator, n_rows: int) -> np.ndarray:
+    truth = rng.random(n_rows) < 0.4
+    return np.where(truth, 0.9993, 4.5e-4) + rng.normal(0, 1e-6, n_rows)
+
+
+def two_values(rng: np.random.Generator, n_rows: int) -> np.ndarray:
+    return np.where(rng.random(n_rows) < 0.4, 0.9993069, 4.52e-4)
+
+
+def five_values(rng: np.random.Generator, n_rows: int) -> np.ndarray:
+    return rng.choice([0.0, 0.1, 0.2, 0.5, 1.0], n_rows, p=[0.5, 0.2, 0.15, 0.1, 0.05])
+
+
+def one_value(_rng: np.random.Generator, n_rows: int) -> np.ndarray:
+    return np.full(n_rows, 0.3)
+
+
+def half_zero(rng: np.random.Generator, n_rows: int) -> np.ndarray:
+    return np.where(rng.random(n_rows) < 0.5, 0.0, rng.beta(0.3, 2, n_rows))
+
+
+SPREAD = [near_perfect, two_values, five_values, one_value, half_zero]
+
+
+@pytest.mark.parametrize("drawn", SPREAD)
+def test_ties_are_seldom_called_drift(
+    drawn: Callable[[np.random.Generator, int], np.ndarray],
+) -> None:
+    rng = np.random.default_rng(5)
+    n_trials, n_shifted = 800, 0
+    for trial in range(n_trials):
+        n_then, n_now = [(1000, 1000), (200, 2000), (100, 100), (2000, 50)][trial % 4]
+        then, now = drawn(rng, n_then), drawn(rng, n_now) + rng.normal(0, 1e-8, n_now)
+        n_shifted += shift_of(histogram_of(then), now)[1]
+    assert binom.sf(n_shifted - 1, n_trials, 0.001) > 1e-6
+
+
+@pytest.mark.parametrize("drawn", SPREAD)
+def test_rounding_is_no_drift_and_what_matters_is(
+    drawn: Callable[[np.random.Generator, int], np.ndarray],
+) -> None:
+    rng = np.random.default_rng(6)
+    scores = drawn(rng, 2000)
+    then = histogram_of(scores)
+    for noise in (1e-9, 1e-8, 1e-7):
+        assert shift_of(then, scores + rng.normal(0, noise, 2000))[0] < 0.01
+    assert shift_of(then, scores.astype(np.float32).astype(np.float64))[0] < 0.01
+    for end in (0.0, 1.0):  # all of a sudden most rows look alike
+        moved = np.where(rng.random(2000) < 0.8, np.quantile(scores, end) + 0.2 * end, scores)
+        assert shift_of(then, moved)[1] or (drawn is one_value and end == 0.0)
+    assert shift_of(then, rng.random(2000))[1]
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_a_sure_proxy_over_the_same_rows_has_not_drifted(
+    twice: bool,
+) -> None:
+    rng = np.random.default_rng(7)
+    truth = rng.random(6000) < 0.4
+    often = twice & (rng.random(6000) < 0.5)
+    numbers = np.where(often, rng.integers(20, size=6000), np.arange(6000))
+    rows = [f"a {'joy' if t else 'bore'}, part {n}" for t, n in zip(truth, numbers, strict=True)]
+
+    def sure(batch: list[str]) -> list[bool]:
+        return ["joy" in text for text in batch]
+
+    with thresher.connect() as con:
+        con.connection.register("given", pa.table({"text": rows}))
+        con.connection.execute("CREATE TABLE films AS SELECT * FROM given")
+        con.create_oracle("sure", sure, args=["VARCHAR"], version="1")
+        con.execute("SELECT * FROM films WHERE sure(text) PRECISION TARGET 95% SEED 1")
+        cursor = con.execute("SELECT * FROM films WHERE sure(text) RECALL TARGET 90% SEED 2")
+        certificate = cursor.certificate
+        assert certificate is not None
+        (report,) = certificate.trained
+        assert not report.shifted
+        assert report.shift < 0.1
+        assert "drifted" not in str(certificate)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3])
