@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -283,6 +284,11 @@ class Certificate:
         path : path
             File to write, such as ``report.html``; one that is there is replaced.
 
+        Raises
+        ------
+        OSError
+            If the path is a folder, or one in no folder; nothing is drawn before.
+
         Notes
         -----
         Pictures are in it where matplotlib is installed, and the result of `verify` where the
@@ -290,7 +296,12 @@ class Certificate:
         """
         from thresher.pages import report
 
-        Path(path).write_text(report.html(self, self.log), encoding="utf-8")
+        path = Path(path)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "that is a folder: name a file", str(path))
+        if not path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(path.parent))
+        path.write_text(report.html(self, self.log), encoding="utf-8")
 
     def __str__(self) -> str:
         return "\n".join(f"{name:<12} {text}" for name, text in certificate_texts.facts(self))

@@ -86,8 +86,11 @@ def _certificates(args: argparse.Namespace) -> int | None:
     """Run the ``certificates`` command."""
     words = list(args.what)
     verifies = len(words) == 2 and words[0] == "verify"
+    if len(words) == 2 and words[1] == "verify":
+        args.parser.error(f"'verify' stands before the ID: verify {words[0]}")
     if (len(words) > 1 and not verifies) or words == ["verify"]:
         args.parser.error("write one ID, or: verify ID")
+    _check_identity(args, words[-1:])
     with open_store(args) as store:
         if not words:
             _list(store, as_json=args.json)
@@ -96,6 +99,12 @@ def _certificates(args: argparse.Namespace) -> int | None:
         else:
             _show(_restored(store, _identity(store, words[0])), as_json=args.json)
     return None
+
+
+def _check_identity(args: argparse.Namespace, given: Sequence[str]) -> None:
+    """Refuse an empty identity, which every certificate begins with."""
+    if any(not one.strip() for one in given):
+        args.parser.error("the ID is empty: write one, or 'last' for the newest")
 
 
 def _list(store: LabelStore, *, as_json: bool) -> None:
@@ -214,6 +223,9 @@ def _plain(value: object) -> object:
 
 def _report(args: argparse.Namespace) -> None:
     """Run the ``report`` command."""
+    _check_identity(args, [args.id])
+    if args.output.suffix.lower() not in (".html", ".htm"):
+        args.parser.error(f"a report is HTML: {args.output} must end in .html")
     with open_store(args) as store:
         certificate = _restored(store, _identity(store, args.id))
     try:

@@ -18,7 +18,7 @@ from thresher.demo_cli import add_demo
 from thresher.doctor_cli import add_doctor
 from thresher.endings import BROKEN_PIPE
 from thresher.explain_cli import add_explain
-from thresher.inputs_cli import Help
+from thresher.inputs_cli import Help, Parser
 from thresher.labels_cli import add_labels
 from thresher.oracles_cli import add_oracles
 from thresher.people_cli import add_label
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="thresher",
         description="SQL over what a model would say of each row, with guaranteed answers.",
         epilog=_EXAMPLES,

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from thresher.errors import BudgetError, Error, OperationalError, ShortfallError
+from thresher.errors import BudgetError, Error, ShortfallError
 
 __all__ = [
     "BROKEN_PIPE",
@@ -50,15 +50,19 @@ def report(error: Error, note: str = "", *, as_json: bool = False) -> int:
         As one object on standard output, in place of words on standard error.
     """
     notes = [note] if note and error.spent else []
-    if isinstance(error, OperationalError) and "Could not set lock" in error.message:
-        notes.append("Close the program that holds it, or open it everywhere with --read-only.")
+    message, told = (_in_options(text) for text in (error.message, str(error)))
     code = exit_code(error)
     if as_json:
         place = {"line": error.line, "column": error.column, "spent": error.spent}
-        write_error(type(error).__name__, error.message, code, " ".join(notes), place)
+        write_error(type(error).__name__, message, code, " ".join(notes), place)
     else:
-        sys.stderr.write("\n".join([f"{type(error).__name__}: {error}", *notes]) + "\n")
+        sys.stderr.write("\n".join([f"{type(error).__name__}: {told}", *notes]) + "\n")
     return code
+
+
+def _in_options(text: str) -> str:
+    """Return a message with an option in place of Python's argument."""
+    return text.replace("connect(read_only=True)", "--read-only")
 
 
 def write_error(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thresher.endings import EXIT_CODES
+from thresher.errors import nearest
 
 if TYPE_CHECKING:
     from thresher.dbapi import Connection
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Help",
+    "Parser",
     "add_command",
     "add_json",
     "add_sql",
@@ -37,6 +39,36 @@ class Help(argparse.RawDescriptionHelpFormatter):
         if "\n" in text.strip():
             return super()._fill_text(text, width, indent)
         return argparse.HelpFormatter._fill_text(self, text, width, indent)
+
+
+class Parser(argparse.ArgumentParser):
+    """Names what it does not know, and what comes nearest to it, with the command's own usage."""
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse; an argument that is not known is wrong usage of this command."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(self._unknown(unknown))
+        return found, unknown
+
+    def _unknown(self, words: Sequence[str]) -> str:
+        options = [word.partition("=")[0] for word in words if word[:1] == "-" and word != "-"]
+        if options:
+            known = [option for option in self._option_string_actions if option.startswith("--")]
+            return f"unrecognized option {options[0]}.{nearest(options[0], known)}"
+        quotes = any(action.dest == "sql" for action in self._actions)
+        hint = ": write the SQL in quotes, as one argument" if quotes else ""
+        return f"unrecognized argument '{words[0]}'{hint}"
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse a word that is no choice; commands that no list shows are not told here either."""
+        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
+            shown = [one.dest for one in action._choices_actions]
+            hint = nearest(str(value), shown) or f" Choose from {', '.join(shown)}."
+            raise argparse.ArgumentError(action, f"there is no '{value}'.{hint}")
+        super()._check_value(action, value)
 
 
 def add_command(
@@ -93,9 +125,12 @@ def add_store(parser: argparse.ArgumentParser) -> None:
 
 def count(text: str) -> int:
     """Read a whole number from 0."""
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
     if number < 0:
-        raise argparse.ArgumentTypeError(f"must be 0 or more, got {number}")
+        raise argparse.ArgumentTypeError(f"must be a whole number, 0 or more, got {text!r}")
     return number
 
 

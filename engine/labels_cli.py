@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thresher.endings import guarded, write_json
+from thresher.errors import nearest
 from thresher.inputs_cli import add_command, add_json, add_store, open_store
 
 if TYPE_CHECKING:
@@ -81,9 +82,12 @@ def _add(actions: Any, name: str, text: str, examples: str, run: Any) -> argpars
 
 
 def _days(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
     if not number >= 0:
-        raise argparse.ArgumentTypeError(f"must be 0 or more, got {text}")
+        raise argparse.ArgumentTypeError(f"must be a number of days, 0 or more, got {text!r}")
     return number
 
 
@@ -133,6 +137,9 @@ def _drop(store: LabelStore, args: argparse.Namespace) -> None:
             f"{one.oracle} {one.version[:12]}: {one.n_labels:,} labels that cost "
             f"${one.cost_usd:,.2f}, {one.n_kept:,} stay\n"
         )
+    if args.oracle is not None and not found and (hint := _unknown(store, args.oracle)):
+        sys.stdout.write(f"{hint}\n")
+        return
     total = f"{sum(one.n_labels for one in found):,} labels"
     if asks:
         sys.stdout.write(f"Drop {total}? [y/N] ")
@@ -142,3 +149,15 @@ def _drop(store: LabelStore, args: argparse.Namespace) -> None:
             return
         drop_labels(store, unwanted)
     sys.stdout.write(f"{total} {'would be dropped' if args.dry_run else 'dropped'}\n")
+
+
+def _unknown(store: LabelStore, oracle: str) -> str:
+    """Say that no label is there of an oracle of this name, if so."""
+    from thresher.forgetting import Unwanted, find_unwanted
+
+    # Every version begins with an empty text: these are the labels of all oracles.
+    known = sorted({one.oracle for one in find_unwanted(store, Unwanted(version=""))})
+    if oracle in known:
+        return ""
+    hint = nearest(oracle, known) or (f" It has labels of {', '.join(known)}." if known else "")
+    return f"0 labels: {store.path} has none of an oracle '{oracle}'.{hint}"

@@ -47,9 +47,9 @@ def add_shell(commands: Any) -> None:
         "statements that load it. DuckDB must allow unsigned extensions.",
         _EXTENSION_EXAMPLES,
     )
-    extension.add_argument("what", choices=["path", "sql"])
+    extension.add_argument("what", nargs="?", choices=["path", "sql"])
     add_json(extension, "both as one JSON document")
-    extension.set_defaults(run=guarded(_extension))
+    extension.set_defaults(run=guarded(_extension), parser=extension)
     # Without help, so that no list shows it: the extension starts it.
     worker = commands.add_parser(
         "worker",
@@ -76,6 +76,8 @@ def _shell(args: argparse.Namespace) -> int:
 
 
 def _extension(args: argparse.Namespace) -> None:
+    if args.what is None and not args.json:
+        args.parser.error("write path or sql, or --json for both")
     from thresher.shell.launcher import extension_path, extension_sql
 
     path = str(extension_path())

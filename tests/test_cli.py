@@ -78,8 +78,13 @@ def test_importing_it_loads_nothing_heavy() -> None:
         (["query", "--db", "absent.duckdb", "SELECT 1"], "add --create"),
         (["query", "--create", "SELECT 1"], "need --db FILE"),
         (["query", "-f", "absent.sql"], "cannot read absent.sql: No such file"),
-        (["query", "--max-rows", "-3", "SELECT 1"], "must be 0 or more, got -3"),
-        (["query", "--max-rows", "x", "SELECT 1"], "invalid"),
+        (["query", "--max-rows", "-3", "SELECT 1"], "a whole number, 0 or more, got '-3'"),
+        (["query", "--max-rows", "two", "SELECT 1"], "a whole number, 0 or more, got 'two'"),
+        (["query", "--formt", "csv", "SELECT 1"], "--formt. Did you mean '--format'?"),
+        (["query", "SELECT", "1"], "unrecognized argument '1': write the SQL in quotes"),
+        (["qury", "SELECT 1"], "there is no 'qury'. Did you mean 'query'?"),
+        (["xyz"], "there is no 'xyz'. Choose from query, explain, shell, extension, oracles,"),
+        (["labels", "gcc"], "there is no 'gcc'. Did you mean 'gc'?"),
         (["query", " -- nothing"], "holds no statement"),
         (["query", "-o", "absent/x.csv", "SELECT 1"], "there is no folder absent"),
         (["query", "--format", "xml", "SELECT 1"], "invalid choice"),
@@ -252,7 +257,9 @@ def test_a_locked_database(db: Path) -> None:
         done = process("query", "--db", db, "SELECT 1")
     assert done.returncode == 1
     assert "lock" in done.stderr
-    assert "--read-only" in done.stderr
+    assert done.stderr.count("--read-only") == 1
+    assert done.stderr.lower().count("close") == 1
+    assert "connect(" not in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -158,11 +158,18 @@ def test_explain_of_what_writes(db: Path, tmp_path: Path) -> None:
         (["explain", " "], "holds no statement"),
         (["explain", "--db", "absent.duckdb", "SELECT 1"], "there is no database absent.duckdb"),
         (["query", "--json", "--format", "csv", "SELECT 1"], "not allowed with"),
-        (["query", "--no-prog", "SELECT 1"], "unrecognized arguments: --no-prog"),
+        (["query", "--no-prog", "SELECT 1"], "unrecognized option --no-prog. Did you mean"),
         (["oracles"], "required: --db"),
         (["certificates", "--db", "absent"], "there is no label store absent.labels"),
         (["certificates", "--labels", __file__, "a", "b"], "write one ID, or: verify ID"),
+        (["certificates", "--labels", __file__, ""], "the ID is empty"),
+        (["certificates", "--labels", __file__, "verify", ""], "the ID is empty"),
+        (["certificates", "--labels", __file__, "9e", "verify"], "verify 9e"),
         (["report", "--db", "absent"], "required: -o/--output"),
+        (["report", "--db", "absent", "", "-o", "x.html"], "the ID is empty"),
+        (["report", "--db", "absent", "-o", "x.pdf"], "a report is HTML: x.pdf must end in .html"),
+        (["extension"], "write path or sql, or --json for both"),
+        (["labels", "gc", "--labels", "x", "--older-than", "y"], "a number of days, 0 or more"),
         (["completion", "tcsh"], "invalid choice"),
     ],
 )
@@ -238,6 +245,18 @@ def test_report(db: Path, tmp_path: Path) -> None:
     assert last in page
     failed = document("report", "--db", db, "-o", tmp_path / "absent" / "x.html", code=1)
     assert "cannot write" in failed["error"]["message"]
+    assert "there is no such folder" in failed["error"]["message"]
+    (tmp_path / "folder.html").mkdir()
+    with (
+        driver.connect(db) as con,
+        mock.patch("thresher.pages.report.html", side_effect=AssertionError("drawn")),
+    ):
+        certificate = con.execute(QUERY).certificate
+        assert certificate is not None
+        with pytest.raises(IsADirectoryError, match="that is a folder"):
+            certificate.save(tmp_path / "folder.html")
+        with pytest.raises(FileNotFoundError, match="no such folder"):
+            certificate.save(tmp_path / "absent" / "x.html")
 
 
 def test_labels(db: Path, tmp_path: Path) -> None:
@@ -248,6 +267,8 @@ def test_labels(db: Path, tmp_path: Path) -> None:
     assert taken == {"n_new": n_labels, "n_present": 0, "n_conflicting": 0}
     shown = document("labels", "gc", "--labels", other, "--oracle", "is_good", "--dry-run")
     assert (shown["dropped"], shown["versions"][0]["n_labels"]) == (False, n_labels)
+    shown_text = thresher("labels", "gc", "--labels", other, "--oracle", "is_god").stdout
+    assert "has none of an oracle 'is_god'. Did you mean 'is_good'?" in shown_text
     assert document("labels", "gc", "--labels", other, "--oracle", "is_good")["dropped"]
     assert document("labels", "gc", "--labels", other, "--oracle", "is_good")["versions"] == []
     (tmp_path / "bad").write_text("no Parquet")
@@ -283,4 +304,5 @@ def test_demo(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_extension() -> None:
     found = document("extension", "sql")
+    assert document("extension") == found
     assert found["sql"][0] == f"LOAD '{found['path']}'"

@@ -97,7 +97,7 @@ def test_gc_asks_a_person(
         (["export", "--db", "a", "--labels", "b", "x.parquet"], "not allowed with"),
         (["export", "--db", "absent", "x.parquet"], "there is no label store absent.labels"),
         (["gc", "--labels", "absent"], "there is no label store absent"),
-        (["gc", "--labels", "absent", "--older-than", "-1"], "must be 0 or more, got -1"),
+        (["gc", "--labels", "absent", "--older-than", "-1"], "days, 0 or more, got '-1'"),
     ],
 )
 def test_wrong_usage(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
