@@ -274,7 +274,7 @@ class Cursor:
             raise errors.InterfaceError(f"rows_per_batch must be at least 1, got {rows_per_batch}")
         rows = self._whole()
         schema = rows.schema.with_metadata(self._metadata(rows.schema))
-        return pa.RecordBatchReader.from_batches(schema, _cut(rows.batches(), rows_per_batch))
+        return pa.RecordBatchReader.from_batches(schema, rows.batches(rows_per_batch))
 
     fetch_record_batch = to_arrow_reader
 
@@ -394,10 +394,3 @@ class Cursor:
                 "`description` is None where there is nothing to fetch."
             )
         return self._rows
-
-
-def _cut(batches: Iterable[pa.RecordBatch], most: int) -> Iterator[pa.RecordBatch]:
-    """Cut batches so that none has more rows."""
-    for batch in batches:
-        for start in range(0, batch.num_rows, most):
-            yield batch.slice(start, most)

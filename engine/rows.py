@@ -173,13 +173,16 @@ class Rows:
         finally:
             self._noted = None
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Return the rows that are left as Arrow batches."""
+    def batches(self, most: int = BATCH) -> Iterator[pa.RecordBatch]:
+        """Return the rows that are left as Arrow batches of at most so many."""
         self.given = self._streamed = True
         while True:
             self._check()
             with self._alone:
                 batch = self._next()
+                if batch is not None and batch.num_rows > most:
+                    self._ahead.appendleft(batch.slice(most))
+                    batch = batch.slice(0, most)
             if batch is None:
                 return
             yield batch

@@ -289,6 +289,18 @@ def test_a_batch_that_a_cancelled_task_does_not_get_goes_to_the_next() -> None:
     run(main())
 
 
+def test_what_stops_reading_batches_leaves_the_rows_behind_the_last() -> None:
+    async def main() -> None:
+        async with aio.connect() as con:
+            cursor = await con.execute("SELECT i FROM range(80_000) r(i)")
+            batches = cursor.batches(2000)
+            assert [(await anext(batches)).num_rows for _ in range(2)] == [2000, 2000]
+            await cancelled_when_done(anext(batches), con)
+            assert await cursor.fetchall() == [(i,) for i in range(4000, 80_000)]
+
+    run(main())
+
+
 def test_tasks_share_the_rows_of_a_cursor() -> None:
     async def main() -> None:
         async with aio.connect() as con:
