@@ -69,7 +69,7 @@ class Cursor:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._rows: Rows | None = None
-        self._closed = self._fetched = False
+        self._closed = self._fetched = self._failed = False
         self._last: str | None = None  # the beginning of the last statement
         self.rowcount = -1
         self.arraysize = 1
@@ -170,8 +170,12 @@ class Cursor:
     ) -> Cursor:
         self._check()
         self._rows, self.certificates, self.rowcount, self.plan = None, (), -1, None
-        self._last = textwrap.shorten(sql, 40, placeholder=" ...")
-        outcome = self._connection._run(sql, parameters, on_progress, scope)
+        self._last, self._failed = textwrap.shorten(sql, 40, placeholder=" ..."), False
+        try:
+            outcome = self._connection._run(sql, parameters, on_progress, scope)
+        except BaseException:
+            self._failed = True
+            raise
         self._rows, self.certificates = outcome.rows, outcome.certificates
         self._fetched, self.rowcount, self.plan = False, outcome.rowcount, outcome.plan
         return self
@@ -208,7 +212,7 @@ class Cursor:
         return rows[0] if rows else None
 
     def fetchmany(self, size: int | None = None) -> list[Row]:
-        """Return the next `size` (by default `arraysize`) rows."""
+        """Return the next `size` (by default `arraysize`) rows, at least 0."""
         return self._result().take(self.arraysize if size is None else size)
 
     def _ready(self, size: int) -> list[Row]:
@@ -362,7 +366,8 @@ class Cursor:
             self._check()
             if self._last is not None and self._rows is None:
                 counted = f"{self.rowcount:,} rows" if self.rowcount >= 0 else "done"
-                return f"<thresher.Cursor: {self._last}: {counted}>"
+                said = "failed" if self._failed else counted
+                return f"<thresher.Cursor: {self._last}: {said}>"
             if self._result().given and not self.preview(1)[0].num_rows:
                 return f"<thresher.Cursor: {self._last}: all rows have been fetched>"
         except errors.Error as error:
@@ -388,6 +393,10 @@ class Cursor:
         self._check()
         if self._rows is None and self._last is None:
             raise errors.InterfaceError("there are no rows: execute() a statement first")
+        if self._failed:
+            raise errors.InterfaceError(
+                f"there are no results to fetch: {self._last} failed. Mend it and run it again"
+            )
         if self._rows is None:
             raise errors.InterfaceError(
                 f"there are no results to fetch: {self._last} returns none. Fetch after a SELECT; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
@@ -72,17 +73,18 @@ def connect(
         else:
             theirs[name] = value
     settings = Settings(ours)
-    beneath = _open(str(database), read_only, theirs)
     if labels == BESIDE:
         memory = str(database) in (":memory:", "") or str(database).startswith(":memory:")
         labels = None if memory else f"{database}.labels"
-    try:
-        made = Connection(beneath, LabelStore(labels), settings, sink, str(database))
+    with ExitStack() as opened:
+        beneath = _open(str(database), read_only, theirs)
+        opened.callback(beneath.close)
+        store = LabelStore(labels)
+        opened.callback(store.close)
+        made = Connection(beneath, store, settings, sink, str(database))
         made._session.take_declarations(keep=not read_only)
-        return made
-    except BaseException:
-        beneath.close()
-        raise
+        opened.pop_all()
+    return made
 
 
 def default_connection() -> Connection:

@@ -20,6 +20,8 @@ import thresher
 from tests_support import make_table
 from thresher import errors
 from thresher.dbapi import Connection
+from thresher.labels import LabelStore
+from thresher.session import Session
 
 KINDS = [
     kind
@@ -94,6 +96,31 @@ def test_a_block_ends_with_a_closed_connection(tmp_path: Path) -> None:
             con.begin()
     with thresher.connect(path) as con:
         assert con.execute("FROM t").fetchall() == [(1,), (3,)]
+
+
+def test_where_opening_fails_all_that_was_opened_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[LabelStore] = []
+    close = LabelStore.close
+
+    def failing(session: Session, *, keep: bool) -> None:
+        raise errors.OperationalError(f"declarations cannot be taken ({session}, {keep})")
+
+    def counted(store: LabelStore) -> None:
+        closed.append(store)
+        close(store)
+
+    monkeypatch.setattr(Session, "take_declarations", failing)
+    monkeypatch.setattr(LabelStore, "close", counted)
+    with pytest.raises(thresher.OperationalError, match="declarations cannot be taken"):
+        thresher.connect(tmp_path / "a.duckdb")
+    assert len(closed) == 1
+    monkeypatch.undo()
+    for name in ("a.duckdb", "a.duckdb.labels"):  # nothing in this process holds them
+        (tmp_path / name).unlink(missing_ok=True)
+    with thresher.connect(tmp_path / "a.duckdb") as con:
+        assert con.execute("SELECT 1").fetchall() == [(1,)]
 
 
 def test_what_is_closed_says_so(con: Connection) -> None:

@@ -408,6 +408,15 @@ def test_a_cursor_shows_its_rows_and_keeps_them(films: tuple[Connection, object,
     assert repr(cursor) == "<thresher.Cursor: SET thresher_seed = 3: done>"
     assert cursor._repr_html_() == "<p>&lt;thresher.Cursor: SET thresher_seed = 3: done&gt;</p>"
     assert repr(cursor.execute("DELETE FROM t WHERE id < 9")).endswith("id < 9: 9 rows>")
+    with pytest.raises(thresher.ProgrammingError):
+        cursor.execute("SELECT * FROM nowhere")
+    assert repr(cursor) == "<thresher.Cursor: SELECT * FROM nowhere: failed>"
+    assert cursor._repr_html_() == "<p>&lt;thresher.Cursor: SELECT * FROM nowhere: failed&gt;</p>"
+    for fetch in (cursor.fetchall, cursor.df, cursor.preview):
+        with pytest.raises(thresher.InterfaceError, match=r"SELECT \* FROM nowhere failed. Mend"):
+            fetch()
+    assert (cursor.description, cursor.rowcount) == (None, -1)
+    assert cursor.execute("SELECT 1").fetchall() == [(1,)]
     cursor.close()
     assert "the cursor is closed" in repr(cursor)
     other = con.execute("SELECT 1")
