@@ -115,7 +115,7 @@ class _Worker:
             if self.ended:
                 raise InterfaceError("the connection is closed; open another with connect()")
             done = self._pool.submit(_generators_kept, job)
-            waiting = asyncio.wrap_future(done)
+            waiting = _awaited(done)
             try:
                 while not waiting.done():
                     await asyncio.wait([waiting], timeout=_WAKE_S)
@@ -144,15 +144,20 @@ def _generators_kept(job: Callable[[], T]) -> T:
         raise RuntimeError("a generator has ended") from error
 
 
-async def _outlasted(done: Future[Any], stop: Callable[[], object] = lambda: None) -> None:
-    """Wait for a future, however often the task is cancelled; what it raised is known."""
+def _awaited(done: Future[T]) -> asyncio.Future[T]:
+    """Return a future of the event loop, which does not log what nobody waits for any more."""
     waiting = asyncio.wrap_future(done)
+    waiting.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    return waiting
+
+
+async def _outlasted(done: Future[Any], stop: Callable[[], object] = lambda: None) -> None:
+    """Wait until a future is done, however often the task is cancelled."""
+    waiting = _awaited(done)
     while not done.done():
         stop()
         with suppress(asyncio.CancelledError):
             await asyncio.wait([waiting], timeout=_AGAIN_S)
-    if waiting.done() and not waiting.cancelled():
-        waiting.exception()
 
 
 class Connection:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -132,6 +133,24 @@ def test_a_cancelled_task_stops_duckdb(fetching: bool) -> None:
                     await task
                 assert time.perf_counter() - began < 20
                 assert await (await con.execute("SELECT 42")).fetchall() == [(42,)]
+
+    run(main())
+
+
+def test_what_a_cancelled_statement_raised_is_not_logged() -> None:
+    async def main() -> None:
+        logged: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: logged.append(told))
+        async with aio.connect() as con:
+            task = asyncio.create_task(con.execute("SELECT count(*) FROM range(100_000_000_000)"))
+            await asyncio.sleep(0.2)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            del task
+            await con.execute("SELECT 1")
+            gc.collect()
+        assert not logged
 
     run(main())
 
