@@ -43,7 +43,8 @@ class Cursor:
     The rows of a SELECT of DuckDB come as they are fetched, and need not fit into memory. Where
     another statement runs on the connection before the last of them was fetched, up to 1 GiB of
     them is kept meanwhile; in a transaction `execute` reads them at once, so that what is wrong
-    with them is its own error. The rows of a query of thresher are all there when `execute` returns.
+    with them is its own error. The rows of a query of thresher are all there when `execute`
+    returns.
 
     Rows are fetched once, in whatever form: after ten rows by `fetchmany`, `df` has the others.
     Whatever reads Arrow's PyCapsule interface, such as ``polars.DataFrame(cursor)`` or
