@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 from thresher.outlook import Outlook
 from thresher.pages.plans import Plan, PlanPart
@@ -229,6 +228,8 @@ def quality_of(answered: Answered) -> ProxyQuality | None:
     scores = np.asarray(answered.scores, dtype=np.float64)
     if truth.all() or not truth.any() or np.isnan(scores).any():
         return None
+    from scipy.stats import rankdata  # scipy.stats takes a second to load
+
     ranks = rankdata(scores)
     n_positive = int(truth.sum())
     over = float(ranks[truth].sum()) - n_positive * (n_positive + 1) / 2

@@ -265,12 +265,24 @@ def _ends(reader: pa.RecordBatchReader, max_rows: int) -> tuple[pa.Table, int]:
 
 def texts(found: pa.Table) -> list[list[str | None]]:
     """Return the values of each column as DuckDB writes them; None is NULL."""
+    columns = [_exact_texts(column) for column in found.columns]
+    if None not in columns:
+        return [column for column in columns if column is not None]
     reader = pa.RecordBatchReader.from_batches(found.schema, found.to_batches())
     items = [f"c{i}::VARCHAR" for i in range(found.num_columns)]
-    parts = [part for part in _selected(reader, items) if part.num_rows] if items else []
+    parts = [part for part in _selected(reader, items) if part.num_rows]
     if not parts:
         return [[] for _ in range(found.num_columns)]
     return [column.to_pylist() for column in pa.concat_tables(parts).columns]
+
+
+def _exact_texts(column: pa.ChunkedArray) -> list[str | None] | None:
+    """Return the values as DuckDB writes them where pyarrow does alike: a DuckDB takes 0.3 s."""
+    kind = column.type
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind):
+        found: list[str | None] = column.cast(pa.string()).to_pylist()
+        return found
+    return None
 
 
 def _columns(found: pa.Table, types: Sequence[str] | None, gap: str) -> list[Column]:

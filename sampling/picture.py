@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import isotonic_regression
 from scipy.special import expit
 
 from thresher.sampling.ledger import Ledger, Ranks
@@ -192,6 +191,8 @@ def make_pictures(ledger: Ledger, buckets: Buckets) -> tuple[Picture, ...]:
     """Estimate the density of positives from the scores and all labels so far, in three ways."""
     n, positive = _count_cells(ledger, buckets)
     seen = n > 0
+    from scipy.optimize import isotonic_regression  # what opens a database does without
+
     x, slopes = buckets.logits.ravel()[seen], np.array(buckets.slopes)
     a, b, evidence = _recalibrate(x, n[seen], positive[seen], buckets.level, slopes)
     n, positive = (

@@ -158,6 +158,20 @@ def test_no_line_of_a_box_is_wider_than_allowed_and_nothing_is_cut(
             assert found.replace(" ", "") == "".join(wanted).replace(" ", "")
 
 
+def test_texts_are_those_of_duckdb() -> None:
+    sql = """SELECT * FROM (VALUES (-127::TINYINT, true, 'é', 18446744073709551615::UBIGINT),
+        (NULL, NULL, NULL, NULL), (7, false, '', 0)) t(a, b, c, d)"""
+    found = reader(sql).read_all()
+    casts = ", ".join(f"{name}::VARCHAR" for name in found.column_names)
+    rows = duckdb.sql(f"SELECT {casts} FROM ({sql})").fetchall()
+    assert render.texts(found) == [list(column) for column in zip(*rows, strict=True)]
+    assert render.texts(found.append_column("e", pa.array([1.5, None, -0.0]))) == [
+        *render.texts(found),
+        ["1.5", None, "-0.0"],
+    ]
+    assert render.texts(found.slice(0, 0)) == [[], [], [], []]
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 90, 100, 120, 200])
 def test_a_box_of_many_kinds_has_its_right_border(width: int) -> None:
     sql = """SELECT 1 AS id, 2 AS year, 3 AS stars, 'a joy' AS text,
