@@ -172,7 +172,7 @@ class Cursor:
     ) -> Cursor:
         self._check()
         self._rows, self.certificates, self.rowcount, self.plan = None, (), -1, None
-        self._last, self._failed = textwrap.shorten(sql, 40, placeholder=" ..."), False
+        self._last, self._failed = textwrap.shorten(str(sql), 40, placeholder=" ..."), False
         try:
             outcome = self._connection._run(sql, parameters, on_progress, scope)
         except BaseException:

@@ -24,6 +24,18 @@ from thresher.sql import split
 __all__ = ["Connection", "Cursor"]
 
 
+def _check_given(sql: object, parameters: object) -> None:
+    """Refuse what is no statement, and values that do not stand in a list or a mapping."""
+    if not isinstance(sql, str):
+        raise errors.InterfaceError(f"a statement is a text, got {sql!r}")
+    many = hasattr(parameters, "__getitem__") and hasattr(parameters, "__len__")
+    if parameters is not None and (isinstance(parameters, str | bytes) or not many):
+        raise errors.InterfaceError(
+            "parameters are a list of values, or a mapping of names to values, got "
+            f"{parameters!r}. Write [{parameters!r}]."
+        )
+
+
 def _callable(name: str, function: object) -> None:
     if not callable(function):
         raise errors.InterfaceError(f"the function of {name} must be callable, got {function!r}")
@@ -262,6 +274,7 @@ class Connection(Kept):
         on_progress: Callable[[ProgressEvent], object] | None = None,
         scope: Scope | None = None,
     ) -> Outcome:
+        _check_given(sql, parameters)
         outcome = Outcome(None)
         fragments = split(sql)
         if not fragments:

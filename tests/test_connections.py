@@ -12,6 +12,7 @@ import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -254,3 +255,19 @@ def test_memory_does_not_grow(films: tuple[Connection, object, object], n_rounds
         assert use(con, n_rounds) - before < 12_000 * n_rounds  # a batch of rows is 500,000 bytes
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("sql", "parameters", "message"),
+    [
+        ("SELECT ?", 1, r"got 1\. Write \[1\]"),
+        ("SELECT ?", 1.5, r"Write \[1\.5\]"),
+        ("SELECT ?", "a", r"Write \['a'\]"),
+        ("SELECT ?", {1}, "parameters are a list of values"),
+        (None, None, "a statement is a text, got None"),
+        (42, None, "a statement is a text, got 42"),
+    ],
+)
+def test_what_is_no_statement_or_no_list_is_told(sql: Any, parameters: Any, message: str) -> None:
+    with thresher.connect() as con, pytest.raises(thresher.InterfaceError, match=message):
+        con.execute(sql, parameters)
