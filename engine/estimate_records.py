@@ -21,10 +21,11 @@ from thresher.sampling import MeasureEstimate, ValueStep
 from thresher.sampling.tally import count_by_group
 from thresher.targets import ErrorTarget
 
-__all__ = ["Evidence", "widest_limits"]
+__all__ = ["Evidence", "at_zero", "widest_limits"]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+_NAMED = 5  # intervals in one message
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,11 +225,41 @@ def widest_limits(intervals: Sequence[Interval], error: ErrorTarget) -> str:
         nearest = min(abs(interval.low), abs(interval.high)) if error.relative else 1.0
         return (interval.high - interval.low) / max(nearest, 1e-300)
 
-    widest = max(intervals, key=width)
-    group = f" of {', '.join(widest.group)}" if widest.group else ""
-    low = "-inf" if widest.low is None else f"{widest.low:,.6g}"
-    high = "inf" if widest.high is None else f"{widest.high:,.6g}"
-    return f"{widest.name}{group}: [{low}, {high}]"
+    return _written(max(intervals, key=width))
+
+
+def at_zero(intervals: Sequence[Interval], error: ErrorTarget) -> str:
+    """Name the intervals that no relative error suits, since 0 lies in them; empty if none.
+
+    Parameters
+    ----------
+    intervals : sequence of Interval
+    error : ErrorTarget
+        An absolute one suits any interval that is narrow enough.
+
+    Returns
+    -------
+    str
+        Such as ``n of drama: [0, 34] and 2 more``.
+    """
+    found = [
+        _written(one)
+        for one in intervals
+        if error.relative
+        and one.low is not None
+        and one.high is not None
+        and one.low <= 0.0 <= one.high
+        and one.low < one.high
+    ]
+    more = len(found) - _NAMED
+    return ", ".join(found[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _written(one: Interval) -> str:
+    group = f" of {', '.join(one.group)}" if one.group else ""
+    low = "-inf" if one.low is None else f"{one.low:,.6g}"
+    high = "inf" if one.high is None else f"{one.high:,.6g}"
+    return f"{one.name}{group}: [{low}, {high}]"
 
 
 def _plain_fields(test: object) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from thresher.certificate import Certificate, Interval
 from thresher.certifying import certify, finite
 from thresher.errors import DataError, NotSupportedError, ShortfallError, UnansweredError
 from thresher.estimands import Estimands, error_of, group_codes
-from thresher.estimate_records import Evidence, widest_limits
+from thresher.estimate_records import Evidence, at_zero, widest_limits
 from thresher.failures import counted_both_ways, logged, unanswered
 from thresher.labelling import Labeller
 from thresher.plan import Aggregate, Estimation, Measured
@@ -252,19 +252,31 @@ class _Estimating:
         if result is None or result.met or run.targets.error is None:
             return None
         cannot = f"{run.targets} cannot be met with {run.limit:,} labels"
-        advice = (
-            f"Raise ORACLE LIMIT ({kept(run)}), allow a larger error, or give a better proxy with "
-            "USING."
-        )
+        intervals = self._intervals(found, self._present())
+        zero = at_zero(intervals, run.targets.error)
+        advice = self._advice(zero)
         policy = run.query.tail.on_shortfall or run.env.settings.get("on_shortfall") or "FAIL"
         if policy == "RETURN":
             return f"{cannot}; the limits shown hold. {advice}"
-        widest = widest_limits(self._intervals(found, self._present()), run.targets.error)
-        message = (
-            f"{cannot}; the widest limits that hold are those of {widest}. {advice} Or write "
-            "ON SHORTFALL RETURN."
-        )
+        widest = widest_limits(intervals, run.targets.error)
+        shown = "" if zero else f"; the widest limits that hold are those of {widest}"
+        message = f"{cannot}{shown}. {advice} Or write ON SHORTFALL RETURN."
         raise run.located(ShortfallError(message, spent=run.labeller.n_labels), "ERROR WITHIN")
+
+    def _advice(self, zero: str) -> str:
+        """Say how an error target may be met, of which these intervals keep 0."""
+        bought = kept(self.run)
+        if not zero:
+            return (
+                f"Raise ORACLE LIMIT ({bought}), allow a larger error, or give a better proxy "
+                "with USING."
+            )
+        return (
+            f"No relative error can be met where the limits hold 0: {zero}. Raise ORACLE LIMIT "
+            f"({bought}); if there is no positive row there, only labels of all rows show it: then "
+            "write ERROR WITHIN x ABSOLUTE, in the unit of the aggregate, or leave such rows out "
+            "in WHERE."
+        )
 
     def _watch(self, limits: Floats) -> None:
         """Tell whoever watches which limits hold now."""

@@ -203,6 +203,7 @@ class SequentialRun:
     def _round(self, wanted: Floats, stage: str) -> None:
         """Buy about half of the labels that seem to be missing."""
         left = self._left()
+        wanted = _in_turn(wanted, left, self.ledger.remaining)
         step = np.where(wanted > 0, np.maximum(np.ceil(_STEP * wanted), 1.0), 0.0)
         batch = max(_BATCH, _GROWTH * self.drawn.sum())
         if step.sum() < batch:
@@ -311,6 +312,19 @@ class SequentialRun:
             refit(first, ledger.low[c], ledger.high[c], rows, ledger.values[c, rows], weights)
             for c, first in enumerate(self.first)
         ]
+
+
+def _in_turn(wanted: Floats, left: Integers, budget: int) -> Floats:
+    """Return what groups want now: one that only all of its rows would serve lets others go first.
+
+    So it is where no row of it counts and the error is relative. It waits only where the budget
+    does not serve all groups, and an equal part of the budget not that one.
+    """
+    if wanted.sum() <= budget:
+        return wanted
+    waits = (wanted >= left) & (wanted > budget / np.count_nonzero(wanted))
+    others = np.where(waits, 0.0, wanted)
+    return others if others.any() else wanted
 
 
 def _draws_for(bets: Bets, half: float, left: int) -> float:

@@ -11,6 +11,7 @@ from thresher.sampling.aggregates import estimate_aggregates
 from thresher.sampling.asymptotic import estimate_aggregates_normal
 from thresher.sampling.error_targets import missing, settle, whole_ends
 from thresher.sampling.measures import AggregateEstimate, Column, ErrorTarget, Measure
+from thresher.sampling.sequential import _in_turn
 from thresher.sampling.tally import tally
 from thresher.sampling.values import CountedValues
 
@@ -183,3 +184,37 @@ def test_what_nothing_unknown_can_change_is_exact_under_any_limits() -> None:
         )
         assert (answer.grade, answer.tests, answer.assumption) == ("exact", (), None)
         assert answer.measures[0].low[0] == answer.measures[0].high[0] == 1.0
+
+
+def test_a_group_that_no_label_would_serve_lets_the_others_meet_a_relative_error() -> None:
+    rng = np.random.default_rng(8)
+    groups = np.arange(8000) % 4
+    truth = rng.random(8000) < np.array([0.0, 0.0, 0.5, 0.8])[groups]
+    for seed in range(5):
+        found = estimate_aggregates(
+            np.full(8000, 0.4),
+            CountedValues(lambda rows: np.where(truth[rows], 1.0, np.nan), 3000),
+            [Column(np.ones(8000), np.ones(8000))],
+            [Measure("count", 0)],
+            delta=0.1,
+            rng=np.random.default_rng(seed),
+            groups=groups,
+            n_groups=4,
+            error=(error := ErrorTarget(0.15, relative=True)),
+        )
+        (one,) = found.measures
+        limits = zip(one.estimate.tolist(), one.low.tolist(), one.high.tolist(), strict=True)
+        kept = [missing(error, *limit, whole=True) == 0 for limit in limits]
+        assert not found.met
+        assert kept[2:] == [True, True]
+        assert (one.low[:2] == 0).all()
+        assert one.high[:2].max() < 100  # what was left of the budget went there
+
+
+def test_groups_wait_only_where_the_budget_does_not_serve_all() -> None:
+    left = np.array([100, 5, 300, 50])
+    wanted = np.array([100.0, 5.0, 40.0, 0.0])
+    assert _in_turn(wanted, left, 145).tolist() == wanted.tolist()
+    assert _in_turn(wanted, left, 144).tolist() == [0.0, 5.0, 40.0, 0.0]
+    every = left.astype(np.float64)
+    assert _in_turn(every, left, 1).tolist() == every.tolist()

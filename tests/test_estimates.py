@@ -144,6 +144,34 @@ def test_an_error_target_out_of_reach(world: World) -> None:
     assert not cursor.certificate.met
 
 
+def test_a_shortfall_names_the_groups_that_may_hold_no_positive_row(world: World) -> None:
+    world.connection.execute(
+        "CREATE TABLE more AS SELECT id, score, kind FROM films "
+        "UNION ALL SELECT i, 0.5, 'none' FROM range(10000, 14000) r(i)"
+    )
+    asked: list[int] = []
+
+    def is_good(ids: list[int]) -> list[bool]:
+        asked.extend(ids)
+        return [i < N and bool(world.truth[i]) for i in ids]
+
+    world.connection.create_oracle("is_good", is_good, args=["BIGINT"], returns="BOOLEAN")
+    sql = "SELECT kind, count(*) AS n FROM more WHERE {}is_good(id) GROUP BY kind USING score {}"
+    limit = "ERROR WITHIN {} ORACLE LIMIT 1500"
+    with pytest.raises(thresher.ShortfallError, match=r"hold 0: n of none: \[0, ") as caught:
+        world.rows(sql.format("", limit.format("25%")))
+    assert "ERROR WITHIN x ABSOLUTE" in str(caught.value)
+    assert "n of a" not in str(caught.value)
+    returned = sql.format("", limit.format("25%") + " ON SHORTFALL RETURN")
+    certificate = world.connection.execute(returned).certificate
+    assert certificate is not None
+    assert "hold 0: n of none: [0, " in str(certificate.note)
+    for way in (("", limit.format("300 ABSOLUTE")), ("kind != 'none' AND ", limit.format("25%"))):
+        kept = world.connection.execute(sql.format(*way)).certificate
+        assert kept is not None
+        assert kept.met
+
+
 def test_a_shortfall_names_the_group_with_the_widest_limits(world: World) -> None:
     sql = (
         "SELECT kind, avg(price) AS p, count(*) AS n FROM films WHERE is_pos(id) GROUP BY kind "
