@@ -31,13 +31,14 @@ class Connections:
 
     def __init__(self) -> None:
         self._current: Connection | None = None
+        self._named = False
         self._opened: dict[str, Connection] = {}
 
     @property
     def current(self) -> Connection:
         """The connection in use; that of `thresher.sql` where none was named, or it was closed."""
         if self._current is None or self._current.closed:
-            self._current = default_connection()
+            self._current, self._named = default_connection(), False
             settings = self._current._session.settings
             if settings.get("progress") == SETTINGS["progress"].default:
                 settings.set("progress", "auto")
@@ -50,7 +51,13 @@ class Connections:
 
     def use(self, connection: Connection) -> None:
         """Make a connection the current one."""
+        self._named = connection is not self._current or self._named
         self._current = connection
+
+    @property
+    def was_closed(self) -> bool:
+        """Whether the user closed the connection in use, which they had named."""
+        return self._named and self._current is not None and self._current.closed
 
     def named(self, text: str, namespace: Mapping[str, object]) -> Connection:
         """Return the connection of a variable, or of a database file, which is opened once.

@@ -92,6 +92,11 @@ class Magics:
 
     def _connection(self, asked: Arguments, namespace: dict[str, object]) -> Connection:
         if asked.connection is None:
+            if asked.sql.strip() and self.connections.was_closed:
+                raise UsageError(
+                    "the connection in use was closed. Name another, as in %thresher --connection "
+                    "films.duckdb; %thresher alone takes that of thresher.sql"
+                )
             return self.connections.current
         return self.connections.named(asked.connection, namespace)
 

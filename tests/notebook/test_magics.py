@@ -134,7 +134,11 @@ def test_connections_by_variable_and_by_file(shell: Shell, tmp_path: Path) -> No
         assert isinstance(failed.error_in_exec, thresher.ProgrammingError)
         assert shell.ran("%thresher --connection mine").result is mine
         assert rows(shell.ran("%thresher FROM only_here").result) == [(42,)]
+    closed = shell.ip.run_cell("%thresher CREATE TABLE elsewhere AS SELECT 1")
+    with pytest.raises(UsageError, match="the connection in use was closed"):
+        closed.raise_error()
     assert isinstance(shell.ran("%thresher").result, Connection)  # another, where it was closed
+    assert rows(shell.ran("%thresher SELECT 1").result) == [(1,)]
     path = tmp_path / "my films.duckdb"
     shown = shell.ran(f'%thresher --connection="{path}"').result
     assert repr(shown) == f"<thresher.Connection: {path}>"
