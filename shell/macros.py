@@ -50,7 +50,9 @@ def introduction(folder: Path) -> list[str]:
     )
     path = "(SELECT path FROM duckdb_databases() WHERE database_name = current_database())"
     told = (
-        f"to_json(struct_pack(shell := uuid(), folder := {literal(str(folder))}, "
+        # The time too: after setseed() uuid() gives what it gave elsewhere.
+        "to_json(struct_pack(shell := concat(uuid(), '-', epoch_us(now())), "
+        f"folder := {literal(str(folder))}, "
         f"database := {path}, declared := declared))"
     )
     return [

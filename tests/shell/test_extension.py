@@ -406,3 +406,14 @@ def test_a_huge_integer_that_arrow_cannot_hold(con: duckdb.DuckDBPyConnection) -
             "SELECT thresh_feed('{}', {'n': 0::BIGINT, "
             "'h': 170141183460469231731687303715884105727})"
         ).fetchall()
+
+
+def test_shells_are_told_apart_where_random_numbers_are_not() -> None:
+    names = []
+    for _ in range(2):
+        with duckdb.connect() as con:
+            con.execute("SELECT setseed(0.5)").fetchall()
+            said = introduction(Path("/"))[1]
+            shell = said[said.index("shell := ") + 9 : said.index(", folder")]
+            names.append(con.execute(f"SELECT {shell}").fetchone())
+    assert names[0] != names[1]

@@ -283,21 +283,22 @@ def check_memory(path: Path, queries: int) -> None:
     with open_shell(path, threads="2") as con:
         con.execute("CREATE TABLE t AS SELECT i, repeat('x', 500) AS s FROM range(5000) r(i)")
         sql = feeding("FROM t", "{'i': i, 's': s, 'l': [s]}", keep="even")
-        for _ in range(queries):
-            con.execute(sql).fetchall()
-        before = memory()
-        for _ in range(queries):
-            con.execute(sql).fetchall()
-        assert memory() - before < 8 << 20
+        grown = []  # round by round: what others in this process do may be in one of them
+        for _ in range(4):
+            before = memory()
+            for _ in range(queries):
+                con.execute(sql).fetchall()
+            grown.append(memory() - before)
+        assert min(grown[1:]) < 4 << 20
 
 
 def test_memory_stays_flat(path: Path, folder: Path) -> None:
-    check_memory(path, 40)
+    check_memory(path, 20)
 
 
 @pytest.mark.full
 def test_memory_stays_flat_over_a_thousand_queries(path: Path, folder: Path) -> None:
-    check_memory(path, 1000)
+    check_memory(path, 500)
 
 
 def test_a_worker_of_somebody_else_is_not_spoken_to(path: Path, folder: Path) -> None:
