@@ -53,7 +53,7 @@ def texts(notebook: Any) -> str:
 @pytest.mark.parametrize(
     ("name", "promises"),
     [
-        (
+        pytest.param(
             "texts.ipynb",
             [
                 r"recall >= 0\.8 with probability 0\.95",
@@ -61,6 +61,7 @@ def texts(notebook: Any) -> str:
                 "holds",
                 r"\d+% of the [\d,]+ reviews returned are positive to people",
             ],
+            marks=pytest.mark.full,  # 45 s of a language model
         ),
         (
             "images.ipynb",
