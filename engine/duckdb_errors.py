@@ -38,6 +38,11 @@ _NOT_A_NUMBER = re.compile(
 )
 _NO_FRAME = re.compile(r'Python Object "(\w+)" of type "\w+" found on line')
 _STREAMED = re.compile(r"([A-Za-z]+(?: [A-Za-z]+)*) Error: ")
+_UNTOLD = (
+    "DuckDB says no more than that it was interrupted. Where nobody did that, the statement failed "
+    "in several threads at once, and which error is told was a matter of chance: run it again, or "
+    "after SET threads = 1, which tells it for certain."
+)
 _ALIKE = 0.75  # one letter of four
 
 
@@ -73,7 +78,7 @@ def translated(
     try:
         yield
     except duckdb.InterruptException as error:
-        raise KeyboardInterrupt from error
+        raise errors.OperationalError(_UNTOLD) from error
     except duckdb.Error as error:
         kind = next((ours for theirs, ours in _KINDS if isinstance(error, theirs)), None)
         kind = kind or errors.DatabaseError

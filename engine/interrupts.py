@@ -12,9 +12,11 @@ from typing import Any
 
 import duckdb
 
-from thresher.errors import InterruptedQueryError
+from thresher.errors import InterruptedQueryError, OperationalError
 
 __all__ = ["Interrupts"]
+
+_AGAIN_S = 0.05
 
 
 class Interrupts:
@@ -37,7 +39,7 @@ class Interrupts:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection, self.answers_early = connection, False
         self._asked, self._cancelled = threading.Event(), threading.Event()
-        self._depth, self._shields, self._pending = 0, 0, False
+        self._depth, self._shields, self._pending, self._struck = 0, 0, False, False
         self._thread = 0
         self._waiter: ThreadPoolExecutor | None = None
 
@@ -102,7 +104,7 @@ class Interrupts:
             return
         self._asked.clear()
         self._cancelled.clear()
-        self.answers_early, self._pending = False, False
+        self.answers_early, self._pending, self._struck = False, False, False
         self._depth, self._thread = 1, threading.get_ident()
         ours = (
             threading.current_thread() is threading.main_thread()
@@ -115,6 +117,12 @@ class Interrupts:
         except KeyboardInterrupt:
             self.check()  # DuckDB's own part was cancelled
             self._connection.interrupt()
+            raise
+        except OperationalError as error:
+            if isinstance(error.__cause__, duckdb.InterruptException):
+                self.check()
+                if self._struck:
+                    raise KeyboardInterrupt from error
             raise
         except RuntimeError as error:
             if str(error) != "Query interrupted":
@@ -129,24 +137,33 @@ class Interrupts:
     def apart(self, job: Callable[[], Any]) -> Any:
         """Return what a function returns that waits for DuckDB and does not hear of Ctrl-C itself.
 
-        The main thread, which is told of signals, waits for another that runs it.
+        Another thread runs it, and this one listens. DuckDB forgets an interrupt that comes just
+        before it begins, so that it is told until it has ended.
 
         Raises
         ------
         InterruptedQueryError
-            The statement was cancelled before.
+            The statement was cancelled.
+        KeyboardInterrupt
+            At Ctrl-C.
         """
         self.check()
-        if signal.getsignal(signal.SIGINT) != self._on_interrupt:
-            return job()
         if self._waiter is None:
             self._waiter = ThreadPoolExecutor(1, "thresher")
-        done = self._waiter.submit(job)
+        done, stopped = self._waiter.submit(job), False
+        while not done.done():
+            try:
+                wait([done], _AGAIN_S)
+            except KeyboardInterrupt:
+                stopped = True
+            if stopped or self._cancelled.is_set():
+                self._connection.interrupt()
+        if stopped:
+            raise KeyboardInterrupt
         try:
             return done.result()
-        except KeyboardInterrupt:
-            self._connection.interrupt()
-            wait([done])
+        except Exception:
+            self.check()
             raise
 
     def close(self) -> None:
@@ -161,5 +178,6 @@ class Interrupts:
         if self._shields:
             self._pending = True
             return
+        self._struck = True
         self._connection.interrupt()
         signal.default_int_handler(number, frame)

@@ -339,6 +339,7 @@ class Session:
         self._begun = _first_word(sql) in ("begin", "start")
 
     def _duckdb(self, sql: str, parameters: Parameters, *, lazy: bool = False) -> Outcome:
+        self.interrupts.check()
         statements = self.connection.extract_statements(sql)
         last = statements[-1]  # a PIVOT begins with others, or is MULTI
         kinds = set(last.expected_result_type)

@@ -254,8 +254,9 @@ class _Conversation:
         while thread.is_alive():
             thread.join(_TICK)
             if thread.is_alive() and select.select([self._client], [], [], 0)[0]:
-                self._own.cancel()
-                thread.join()
+                while thread.is_alive():  # a statement that is about to begin hears the next call
+                    self._own.cancel()
+                    thread.join(_TICK)
                 raise EOFError("the client has stopped its statement")
         if failed:
             raise failed[0]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -369,9 +370,9 @@ def test_ctrl_c_on_a_terminal() -> None:
         encoding="utf-8",
         timeout=60,
     )
-    child.expect("1 row")
-    child.kill(signal.SIGINT)
-    child.expect("Interrupted. No label was bought.")
-    child.expect(pexpect.EOF)
-    child.close()
+    with closing(child):
+        child.expect("1 row")
+        child.kill(signal.SIGINT)
+        child.expect("Interrupted. No label was bought.")
+        child.expect(pexpect.EOF)
     assert child.exitstatus == 130

@@ -114,6 +114,49 @@ def test_a_query_of_duckdb_is_cancelled_too(made: tuple[Connection, Slow]) -> No
     assert con.execute("SELECT 42").fetchall() == [(42,)]
 
 
+ENDLESS = "SELECT count(*) FROM range(9000000) a, range(9000000) b"
+
+
+@pytest.mark.parametrize("way", ["Ctrl-C", "cancel"])
+def test_an_interrupt_just_before_duckdb_begins_is_heard(con: Connection, way: str) -> None:
+    # DuckDB forgets what came before: its flag is cleared when a query begins.
+    interrupts, begin = con._session.interrupts, threading.Event()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def stop() -> None:
+        signal.raise_signal(signal.SIGINT) if way == "Ctrl-C" else con.interrupt()
+        time.sleep(0.3)
+        begin.set()
+
+    def job() -> object:
+        begin.wait()
+        return con._session.connection.execute(ENDLESS).fetchall()
+
+    timer = threading.Timer(0.1, stop)
+    timer.start()
+    try:
+        with (
+            pytest.raises(KeyboardInterrupt if way == "Ctrl-C" else InterruptedQueryError),
+            interrupts.handled(),
+        ):
+            interrupts.apart(job)
+    finally:
+        timer.join()
+        signal.signal(signal.SIGINT, before)
+    assert con.execute("SELECT 42").fetchall() == [(42,)]
+
+
+def test_who_interrupts_duckdb_itself_ends_the_statement_and_not_the_program(
+    con: Connection,
+) -> None:
+    timer = threading.Timer(0.3, con._session.connection.interrupt)
+    timer.start()
+    with pytest.raises(thresher.OperationalError, match="no more than that it was interrupted"):
+        con.execute(ENDLESS)
+    timer.join()
+    assert con.execute("SELECT 42").fetchall() == [(42,)]
+
+
 def test_the_transaction_of_the_user_lives_on(made: tuple[Connection, Slow]) -> None:
     con, slow = made
     con.execute("BEGIN")
