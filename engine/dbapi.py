@@ -20,6 +20,7 @@ from thresher.scope import Scope, frames_of
 from thresher.session import Outcome, Parameters, Session
 from thresher.settings import Settings
 from thresher.sql import split
+from thresher.typeobjects import Exceptions
 
 __all__ = ["Connection", "Cursor"]
 
@@ -41,7 +42,7 @@ def _callable(name: str, function: object) -> None:
         raise errors.InterfaceError(f"the function of {name} must be callable, got {function!r}")
 
 
-class Connection(Kept):
+class Connection(Kept, Exceptions):
     """A connection; made by `connect`.
 
     A ``with`` block ends with a closed connection, whether it ended with an error or not. As
@@ -58,17 +59,6 @@ class Connection(Kept):
         The DuckDB connection beneath, for everything that is DuckDB's. Who has asked for it may
         run statements that are not seen here, so that results are held in memory from then on.
     """
-
-    Warning = errors.Warning
-    Error = errors.Error
-    InterfaceError = errors.InterfaceError
-    DatabaseError = errors.DatabaseError
-    DataError = errors.DataError
-    OperationalError = errors.OperationalError
-    IntegrityError = errors.IntegrityError
-    InternalError = errors.InternalError
-    ProgrammingError = errors.ProgrammingError
-    NotSupportedError = errors.NotSupportedError
 
     def __init__(
         self,

@@ -27,6 +27,7 @@ from thresher.errors import OperationalError
 from thresher.oracles.cache import cache_folder
 from thresher.progress import ProgressEvent, ProgressSink, Silent, terminal_or_silent
 from thresher.render import console_for, folded, write_box
+from thresher.sql.tokens import literal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,10 +39,10 @@ __all__ = ["Agreement", "Stopwatch", "agreement", "duration", "run"]
 
 _DECLARATIONS = """\
 CREATE OR REPLACE ORACLE is_positive(text VARCHAR) RETURNS BOOLEAN USING huggingface WITH (
-    model = '{oracle}',
+    model = {oracle},
     prompt = 'Review: {{text}}\\nSentiment:', yes = ' positive', no = ' negative');
 CREATE OR REPLACE PROXY meaning FOR is_positive USING embedding WITH (
-    model = '{proxy}');
+    model = {proxy});
 """
 _SELECT = "SELECT id, human_rating, text FROM snippets\nWHERE is_positive(text) "
 
@@ -255,7 +256,7 @@ class _Demo:
 
     def _declare(self, con: Connection, places: Mapping[str, Path]) -> None:
         sql = _DECLARATIONS.format(
-            oracle=_literal(places["oracle"]), proxy=_literal(places["proxy"])
+            oracle=literal(str(places["oracle"])), proxy=literal(str(places["proxy"]))
         )
         _heading(self.console, "Declare the oracle and the proxy", "once for each database")
         self._sql(sql)
@@ -357,10 +358,6 @@ def _heading(console: Console, title: str, note: str = "") -> None:
 
 def _share(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.1%}"
-
-
-def _literal(path: Path) -> str:
-    return str(path).replace("'", "''")
 
 
 def _n_rated_positive(table: pa.Table) -> int:

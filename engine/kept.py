@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,11 +27,8 @@ class Kept:
     _session: Session
     _store: LabelStore
 
-    def _alone(self) -> AbstractContextManager[None]:
-        raise NotImplementedError
-
-    def _check(self) -> None:
-        raise NotImplementedError
+    _alone: Callable[[], AbstractContextManager[None]]
+    _check: Callable[[], None]
 
     def audit(
         self,

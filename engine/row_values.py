@@ -11,6 +11,8 @@ import duckdb
 import pyarrow as pa
 from duckdb.sqltypes import DuckDBPyType
 
+from thresher.sql.tokens import literal, quoted
+
 __all__ = ["RowValues", "fits_arrow"]
 
 Row = tuple[Any, ...]
@@ -73,10 +75,10 @@ class RowValues:
         beside = self._beside()
         zone = next((zone for kind in table.schema.types for zone in _zones(kind)), None)
         if zone is not None:
-            beside.execute("SET TimeZone = " + _quoted(zone, "'"))
+            beside.execute("SET TimeZone = " + literal(zone))
         columns = [f"c{i}" for i in range(table.num_columns)]
         items = [
-            f"{_cast(column, kind)} AS " + _quoted(name, '"')
+            f"{_cast(column, kind)} AS {quoted(name)}"
             for column, kind, name in zip(columns, self._types, self._names, strict=True)
         ]
         return beside.from_arrow(table.rename_columns(columns)).project(", ".join(items))
@@ -105,7 +107,3 @@ def _zones(kind: pa.DataType) -> Iterator[str]:
         yield kind.tz
     for i in range(kind.num_fields):
         yield from _zones(kind.field(i).type)
-
-
-def _quoted(text: str, quote: str) -> str:
-    return f"{quote}{text.replace(quote, quote * 2)}{quote}"

@@ -19,6 +19,7 @@ from sqlalchemy import pool
 import thresher
 from thresher import errors
 from thresher.settings import SETTINGS
+from thresher.typeobjects import Exceptions
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL, CursorResult
@@ -53,7 +54,7 @@ def certificates(result: CursorResult[Any]) -> tuple[Certificate, ...]:
     return tuple(getattr(result.context, "certificates", ()))
 
 
-class _Driver:
+class _Driver(Exceptions):
     """What SQLAlchemy asks of a driver's module, with numbered parameters.
 
     With them one value that a statement names twice is one parameter, as in a SELECT list and in
@@ -63,16 +64,6 @@ class _Driver:
     paramstyle = "numeric_dollar"
     apilevel, threadsafety = thresher.apilevel, thresher.threadsafety
     Binary = staticmethod(thresher.Binary)
-    Warning = errors.Warning
-    Error = errors.Error
-    InterfaceError = errors.InterfaceError
-    DatabaseError = errors.DatabaseError
-    DataError = errors.DataError
-    OperationalError = errors.OperationalError
-    IntegrityError = errors.IntegrityError
-    InternalError = errors.InternalError
-    ProgrammingError = errors.ProgrammingError
-    NotSupportedError = errors.NotSupportedError
 
 
 class _Connection:

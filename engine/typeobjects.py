@@ -1,9 +1,11 @@
-"""PEP 249's constructors and type objects."""
+"""PEP 249's constructors, type objects, and exceptions as attributes."""
 
 from __future__ import annotations
 
 import datetime
 import time
+
+from thresher import errors
 
 __all__ = [
     "BINARY",
@@ -14,6 +16,7 @@ __all__ = [
     "Binary",
     "Date",
     "DateFromTicks",
+    "Exceptions",
     "Time",
     "TimeFromTicks",
     "Timestamp",
@@ -40,6 +43,21 @@ def TimeFromTicks(ticks: float) -> datetime.time:  # noqa: N802 - named by PEP 2
 def TimestampFromTicks(ticks: float) -> datetime.datetime:  # noqa: N802 - named by PEP 249
     """Return the local date and time of a Unix time in seconds."""
     return Timestamp(*time.localtime(ticks)[:6])
+
+
+class Exceptions:
+    """Has PEP 249's exceptions as attributes, for code that is given a connection or a driver."""
+
+    Warning = errors.Warning
+    Error = errors.Error
+    InterfaceError = errors.InterfaceError
+    DatabaseError = errors.DatabaseError
+    DataError = errors.DataError
+    OperationalError = errors.OperationalError
+    IntegrityError = errors.IntegrityError
+    InternalError = errors.InternalError
+    ProgrammingError = errors.ProgrammingError
+    NotSupportedError = errors.NotSupportedError
 
 
 class TypeObject:

@@ -10,7 +10,7 @@ import duckdb
 from thresher.dbapi import Connection
 from thresher.oracles.registry import PROVIDERS, option_names
 from thresher.settings import SETTINGS
-from thresher.sql.tokens import identifier, tokenize, unquoted
+from thresher.sql.tokens import identifier, literal, tokenize, unquoted
 
 __all__ = ["Known", "columns_of_frame", "is_frame"]
 
@@ -61,7 +61,7 @@ class Known:
 
     def tables(self, schema: str = "") -> Sequence[str]:
         """Return tables, views and data frames, or the tables of a schema or database."""
-        where = f"{_text(schema)} IN (schema_name, database_name)"
+        where = f"{literal(schema)} IN (schema_name, database_name)"
         if not schema:
             where = (
                 "(schema_name IN (current_schema(), 'main') AND database_name = current_catalog() "
@@ -89,7 +89,7 @@ class Known:
         if not tokens or any("://" in token.text for token in tokens):
             return []
         if len(tokens) == 1 and tokens[0].kind == "string":
-            relation = _text(unquoted(tokens[0].text))
+            relation = literal(unquoted(tokens[0].text))
         elif any(token.text == "(" for token in tokens):
             return []  # a function might do anything
         elif len(tokens) == 1 and tokens[0].kind == "word":
@@ -139,7 +139,7 @@ class Known:
         kind, _, words = SETTINGS[setting].check.partition(" ")
         if kind == "flag":
             return ["true", "false"]
-        return [_text(word) for word in words.split("|")] if kind == "word" else []
+        return [literal(word) for word in words.split("|")] if kind == "word" else []
 
     def providers(self, kind: str) -> Sequence[str]:
         """Return what oracles or proxies may be made by."""
@@ -176,7 +176,3 @@ def _names(frame: object) -> Iterator[object]:
         yield from frame.columns
     else:
         yield from frame.schema.names  # type: ignore[attr-defined]
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
