@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from thresher.budgets import parse_budget, written
 from thresher.errors import ProgrammingError, nearest
 from thresher.plan import OptionValue
+from thresher.targets import mistaken_probability
 
 __all__ = ["SETTINGS", "Settings"]
 
@@ -19,15 +20,15 @@ class _Setting:
 
     default: OptionValue
     help: str
-    check: str  # 'count', 'share', 'target', 'flag', 'seed', 'word A|B', 'budget', 'name'
+    check: str  # a kind that `_check` knows; after 'word' the words, as in 'word A|B'
 
 
 SETTINGS: Mapping[str, _Setting] = {
     "oracle_limit": _Setting(10_000, "most labels that one statement may buy", "count"),
     "default_budget": _Setting(1_000, "labels for one target without ORACLE LIMIT", "count"),
-    "probability": _Setting(0.95, "confidence where a statement names none", "share"),
+    "probability": _Setting(0.95, "confidence where a statement names none", "confidence"),
     "session_probability": _Setting(
-        None, "confidence that all statements from now on hold together", "share"
+        None, "confidence that all statements from now on hold together", "confidence"
     ),
     "session_budget": _Setting(
         None, "what all statements from now on may spend, such as '10 USD, 5000 CALLS'", "budget"
@@ -112,9 +113,11 @@ def _check(name: str, check: str, value: OptionValue) -> OptionValue:
         if number is None or number < least:
             raise ProgrammingError(f"{wrong} write a whole number from {least}, such as 1000.")
         return number
-    if kind == "share":
+    if kind in ("share", "confidence"):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
             raise ProgrammingError(f"{wrong} write a number between 0 and 1, such as 0.95.")
+        if kind == "confidence" and (mistaken := mistaken_probability(value)):
+            raise ProgrammingError(f"{wrong} {mistaken}.")
         return float(value)
     if kind == "target":
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:

@@ -19,6 +19,8 @@ __all__ = [
     "Targets",
     "complement",
     "hundredth",
+    "mistaken_probability",
+    "mistaken_share",
     "query_kind",
 ]
 
@@ -78,6 +80,65 @@ def hundredth(percentage: float) -> float:
     (0.999, 0.9990000000000001)
     """
     return float(Decimal(repr(float(percentage))) / 100)
+
+
+def mistaken_share(percentage: float) -> str:
+    """Say what a percentage below 1 % of a target or a probability must have meant.
+
+    Parameters
+    ----------
+    percentage : float
+        As it stands before the percent sign.
+
+    Returns
+    -------
+    str
+        Empty where it may be meant as it is written.
+
+    Examples
+    --------
+    >>> mistaken_share(0.9)
+    '0.9% is 0.009: write 0.9 or 90%'
+    >>> mistaken_share(1.0)
+    ''
+    """
+    if not 0 < percentage < 1:
+        return ""
+    meant = float(100 * Decimal(repr(float(percentage))))
+    return (
+        f"{percentage:.15g}% is {hundredth(percentage):.15g}: "
+        f"write {percentage:.15g} or {meant:.15g}%"
+    )
+
+
+def mistaken_probability(share: float) -> str:
+    """Say what a probability must have meant with which a promise fails more often than it holds.
+
+    Parameters
+    ----------
+    share : float
+        In (0, 1).
+
+    Returns
+    -------
+    str
+        Empty from 0.5 on.
+
+    Examples
+    --------
+    >>> mistaken_probability(0.05)
+    'the promise would fail with probability 0.95. Write 95% for one that fails with 5%'
+    >>> mistaken_probability(0.5)
+    ''
+    """
+    if share >= 0.5:
+        return ""
+    holds = complement(share)
+    return (
+        f"the promise would fail with probability {holds:.15g}. Write "
+        f"{float(100 * Decimal(repr(holds))):.15g}% for one that fails with "
+        f"{float(100 * Decimal(repr(float(share)))):.15g}%"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,15 @@ from thresher.errors import ProgrammingError
 from thresher.sql.blocks import section_at
 from thresher.sql.clause_heads import SHORTFALLS, TailClauses, head_at, meant
 from thresher.sql.tokens import Source
-from thresher.targets import Assumption, AssumptionName, BudgetUnit, ErrorTarget, hundredth
+from thresher.targets import (
+    Assumption,
+    AssumptionName,
+    BudgetUnit,
+    ErrorTarget,
+    hundredth,
+    mistaken_probability,
+    mistaken_share,
+)
 
 __all__ = ["READERS", "Reader", "read_gap"]
 
@@ -84,6 +92,11 @@ def _share(closed: bool) -> Reader:
             interval = "(0, 1]" if closed else "(0, 1)"
             got = source.text(i, end) if source.tokens[i].kind != "parameter" else f"{value:g}"
             raise source.error(f"{name} must be in {interval}, got {got}. {hint}", i, end)
+        mistaken = mistaken_share(float(value)) if percent else ""
+        if not closed and (not mistaken or value < 0.5):
+            mistaken = mistaken_probability(float(share))
+        if mistaken:
+            raise source.error(f"{name}: {mistaken}", i, end)
         clauses.values[head_at(source, head)[0]] = float(share)
         return end
 

@@ -24,13 +24,14 @@ from thresher.plan import (
 )
 from thresher.sql.names import Names
 from thresher.sql.tokens import Source, unquoted
-from thresher.targets import hundredth
+from thresher.targets import hundredth, mistaken_share
 
 __all__ = ["is_declaration", "parse_declaration"]
 
 _PREFIX = "thresher_"
 _KINDS = ("oracle", "proxy")
 _LISTS = ("oracles", "proxies", "certificates")
+_SHARES = ("accuracy_target", "precision_target", "probability", "recall_target")
 
 
 def is_declaration(source: Source) -> bool:
@@ -368,6 +369,11 @@ def _set(cursor: _Cursor) -> SetSetting:
         value: OptionValue = {"on": True, "off": False}.get(word, source.tokens[first].text)
     else:
         value = _value(source, first, last, f"{_PREFIX}{name}")
+    if name.removeprefix("session_") in _SHARES and source.tokens[last - 1].text == "%":
+        sign = -1 if source.tokens[first].text == "-" else 1
+        percentage = sign * float(source.tokens[last - 2].text.replace("_", ""))
+        if mistaken := mistaken_share(percentage):
+            raise source.error(f"{_PREFIX}{name}: {mistaken}", first, last)
     return SetSetting(source.sql, name, value, place)
 
 

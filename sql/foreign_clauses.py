@@ -106,7 +106,10 @@ def _rate(source: Source, i: int) -> tuple[Edit, str]:
             f"{_text(source, i, i + 2)} must be in [0, 1), got {source.text(i + 2, end)}. "
             "Write a share such as 1% or 0.01.", i + 2, end,
         )  # fmt: skip
-    share = f"{whole - rate:f}{'%' if percent else ''}"
+    kept = whole - rate
+    if percent and kept < 1:  # it is meant, where a target so written would not be
+        kept, percent = kept.scaleb(-2), False
+    share = f"{kept:f}{'%' if percent else ''}"
     tokens = [
         *put(head, source.tokens[i], source.tokens[i + 1]),
         *put(share, source.tokens[i + 2], source.tokens[end - 1]),

@@ -148,6 +148,17 @@ WRONG = [
     ("WITH PROBABILITY 100%", "WITH PROBABILITY must be in (0, 1), got 100%", "100%"),
     ("AT CONFIDENCE 95", "AT CONFIDENCE must be in (0, 1), got 95. Write 95% or 0.95.", "95"),
     ("CONFIDENCE 0.0", "CONFIDENCE must be in (0, 1), got 0.0", "0.0"),
+    ("RECALL TARGET 0.9%", "RECALL TARGET: 0.9% is 0.009: write 0.9 or 90%", "0.9%"),
+    ("PRECISION TARGET .95 percent", ": 0.95% is 0.0095: write 0.95 or 95%", ".95 percent"),
+    ("ACCURACY TARGET .5%", "ACCURACY TARGET: 0.5% is 0.005: write 0.5 or 50%", ".5%"),
+    ("WITH PROBABILITY .95%", "WITH PROBABILITY: 0.95% is 0.0095: write 0.95 or 95%", ".95%"),
+    (
+        "WITH PROBABILITY 5%",
+        "WITH PROBABILITY: the promise would fail with probability 0.95. Write 95%",
+        "5%",
+    ),
+    ("CONFIDENCE 0.1", "fail with probability 0.9. Write 90% for one that fails with 10%", "0.1"),
+    ("AT CONFIDENCE 0.01%", "probability 0.9999. Write 99.99% for one that fails with", "0.01%"),
     ("ORACLE LIMIT 0", "ORACLE LIMIT must be at least 1, got 0", "0"),
     ("ORACLE LIMIT -5", "ORACLE LIMIT must be at least 1, got -5", "-5"),
     ("ORACLE LIMIT 2.5", "ORACLE LIMIT must be a whole number, got 2.5", "2.5"),
@@ -342,9 +353,20 @@ def test_values_out_of_parameters() -> None:
     for value in ("0.9", True, None):
         with pytest.raises(ProgrammingError, match="needs a share"):
             parse(f"{HEAD} RECALL TARGET ?", NAMES, [value])
+    with pytest.raises(ProgrammingError, match=r"0\.9% is 0\.009: write 0\.9 or 90%"):
+        parse(f"{HEAD} RECALL TARGET ?%", NAMES, [0.9])
     query = parse(f"{HEAD} RECALL TARGET ?% ORACLE LIMIT ?", NAMES, [90, 1000.0])
     assert isinstance(query, SelectionQuery)
     assert (query.tail.recall, query.tail.oracle_limit) == (0.9, 1000)
+
+
+def test_small_shares_that_may_be_meant_are_taken() -> None:
+    assert bind("RECALL TARGET 1% WITH PROBABILITY 50%").tail.recall == 0.01
+    assert bind("RECALL TARGET 0.009").tail.recall == 0.009
+    assert bind("PRECISION TARGET 0.5 WITH PROBABILITY .5").tail.probability == 0.5
+    error = bind("ERROR WITHIN 0.5%", COUNT).tail.error
+    assert error is not None
+    assert error.within == 0.005
 
 
 @settings(deadline=None)

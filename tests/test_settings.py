@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from thresher.dbapi import Connection
 from thresher.errors import ProgrammingError
 from thresher.settings import SETTINGS, Settings
 
@@ -52,6 +53,8 @@ def test_values_are_normalised(name: str, value: object, kept: object) -> None:
         ("seed", 1e999, "whole number from 0"),
         ("seed", 2**70, "whole number from 0"),
         ("probability", 95, "between 0 and 1"),
+        ("probability", 0.05, "the promise would fail with probability 0.95. Write 95%"),
+        ("session_probability", 0.1, "would fail with probability 0.9. Write 90%"),
         ("reuse_labels", "maybe", "true or false"),
         ("on_shortfall", "panic", "FAIL, RETURN, EXACT"),
         ("encoder", "", "a name in quotes"),
@@ -69,3 +72,15 @@ def test_wrong_values_are_refused(name: str, value: object, message: str) -> Non
 def test_config_takes_names_with_and_without_prefix() -> None:
     settings = Settings({"thresher_seed": 3, "oracle_limit": 9})
     assert (settings.get("seed"), settings.get("oracle_limit")) == (3, 9)
+
+
+@pytest.mark.parametrize(
+    "name", ["recall_target", "precision_target", "accuracy_target", "probability"]
+)
+def test_a_percentage_of_a_share_is_refused_at_its_place(con: Connection, name: str) -> None:
+    sql = f"SET thresher_{name} = 0.9%"
+    with pytest.raises(ProgrammingError, match=rf"{name}: 0\.9% is 0\.009: write 0\.9 or 90%") as e:
+        con.execute(sql)
+    assert str(e.value).endswith(f"{sql}\n{' ' * (8 + sql.index('0.9'))}^^^^")
+    con.execute(f"SET thresher_{name} = 90%")
+    con.execute("SET thresher_error_target = 0.5%")
