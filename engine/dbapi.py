@@ -19,6 +19,7 @@ from thresher.progress import ProgressEvent, ProgressSink
 from thresher.scope import Scope, frames_of
 from thresher.session import Outcome, Parameters, Session
 from thresher.settings import Settings
+from thresher.shortfalls import stopped
 from thresher.sql import split
 from thresher.typeobjects import Exceptions
 
@@ -294,10 +295,19 @@ class Connection(Kept, Exceptions):
                 "has called this function. Threads may share the module and not connections: open "
                 "another with connect(), which may be to the same file."
             )
+        before = self._store.n_put
         try:
             yield
+        except KeyboardInterrupt as stop:
+            stop.args = stop.args or (self._stopped(self._store.n_put - before),)
+            raise
         finally:
             self._lock.release()
+
+    def _stopped(self, n_labels: int) -> str:
+        """Say what became of the labels of a statement that Ctrl-C has ended."""
+        lasting, reused = self._store.path is not None, bool(self._settings.get("reuse_labels"))
+        return stopped(n_labels, lasting=lasting, reused=reused)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -163,11 +163,13 @@ class LabelStore(StoredCertificates):
     ----------
     seen : SeenInputs
         Inputs that labels were asked for since it was opened; the file has only their hashes.
+    n_put : int
+        Labels that were bought and written by this object.
     """
 
     def __init__(self, path: str | Path | None) -> None:
         super().__init__(StoreFile(path))
-        self.seen = SeenInputs()
+        self.seen, self.n_put = SeenInputs(), 0
 
     @property
     def path(self) -> Path | None:
@@ -238,6 +240,7 @@ class LabelStore(StoredCertificates):
             )
             beyond = 0 if requests is None else requests - len(keys)
             db.execute(_PAY, (oracle, len(keys), beyond, seconds, cost_usd, *counted))
+        self.n_put += len(keys)
 
     def put_scores(
         self, version: str, name: str, n_inputs: int, used: Usage, seconds: float

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from thresher.errors import Error, InternalError
 from thresher.progress import ProgressEvent
+from thresher.shortfalls import left_of, stopped
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -65,12 +66,11 @@ def shortened(bought: Bought) -> Iterator[None]:
     try:
         yield
     except Error as error:
-        lines = [f"{type(error).__name__}: {error}", *_cause(error), *_kept(bought.n_labels)]
+        lines = [f"{type(error).__name__}: {error}", *_cause(error), *_left_of(bought.n_labels)]
         _render(error, lines)
         raise
     except KeyboardInterrupt as stop:
-        kept = _kept(bought.n_labels) or ["No label had been bought."]
-        _render(stop, [f"KeyboardInterrupt: the statement was stopped. {kept[0]}"])
+        _render(stop, [f"KeyboardInterrupt: {stopped(bought.n_labels)}"])
         raise
 
 
@@ -78,14 +78,8 @@ def _render(error: BaseException, lines: list[str]) -> None:
     error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
 
 
-def _kept(n_labels: int) -> list[str]:
-    if not n_labels:
-        return []
-    one = n_labels == 1
-    return [
-        f"{n_labels:,} label{'' if one else 's'} {'was' if one else 'were'} bought and "
-        f"{'is' if one else 'are'} kept: run it again to go on from {'it' if one else 'them'}."
-    ]
+def _left_of(n_labels: int) -> list[str]:
+    return [left_of(n_labels)] if n_labels else []
 
 
 def _cause(error: Error) -> list[str]:
@@ -131,7 +125,7 @@ def _show(
     if ours and not hasattr(error, "_render_traceback_") and not isinstance(error, InternalError):
         lines = _told(shell, error, _outside(trace), tb_offset)
         if isinstance(error, Error):
-            lines += [*_cause(error), *_kept(error.spent)]
+            lines += [*_cause(error), *_left_of(error.spent)]
         _render(error, lines)
     shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
 

@@ -194,10 +194,14 @@ def test_ctrl_c_inside_a_batch_loses_that_batch_alone(
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     slow.act = lambda n: n == 3 and signal.raise_signal(signal.SIGINT)
     try:
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as caught:
             con.execute(sql)
         slow.act = lambda n: None
         assert len(slow.asked) == 3 * BATCH == n_kept(con)
+        assert str(caught.value) == (
+            f"the statement was stopped. {3 * BATCH} labels were bought and are kept while this "
+            "connection is open: run it again to go on from them."
+        )
         con.execute(sql)
     finally:
         signal.signal(signal.SIGINT, before)
@@ -254,6 +258,51 @@ def test_what_a_broken_batch_had_answered_is_kept(
     assert caught.value.spent == 5 == n_kept(con)
     found = con.execute("SELECT sum(cost_usd) FROM thresher_labels()").fetchone()
     assert found == (2.5,)
+
+
+PLAIN = """
+import signal, thresher
+batches = []
+def judge(ids):
+    if len(batches) == 2:
+        signal.raise_signal(signal.SIGINT)
+    batches.append(ids)
+    return [i % 3 == 0 for i in ids]
+con = thresher.connect("d.duckdb")
+con.create_oracle("judge", judge, args=["BIGINT"], batch_size=10)
+con.execute("SELECT 1; SELECT i FROM range(8) r(i) WHERE judge(i); "
+    "SELECT i FROM range(400) r(i) WHERE judge(i)")
+"""
+
+
+def test_the_traceback_of_a_script_ends_with_what_became_of_the_labels(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", PLAIN], cwd=tmp_path, capture_output=True, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    assert ended.stderr.splitlines()[-1] == (
+        "KeyboardInterrupt: the statement was stopped. 18 labels were bought and are kept: run it "
+        "again to go on from them."
+    )
+
+
+def test_an_interruption_says_what_it_knows(made: tuple[Connection, Slow]) -> None:
+    con, slow = made
+    con.execute("SET thresher_reuse_labels = false")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    slow.act = lambda n: n == 1 and signal.raise_signal(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt, match="SET thresher_reuse_labels = true and run it"):
+            con.execute(QUERIES[0])
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    def leave(_: object) -> None:
+        raise KeyboardInterrupt("of mine")
+
+    slow.act = lambda n: None
+    with pytest.raises(KeyboardInterrupt, match=r"^of mine$"):
+        con.cursor().execute(QUERIES[0], on_progress=leave)
 
 
 MODULE = """
