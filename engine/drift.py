@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaincinv
 
 __all__ = ["Drift", "Histogram", "Ranked", "histogram_of", "ranked", "shift_of"]
 
@@ -215,6 +214,8 @@ def shift_of(then: Histogram, scores: Floats) -> tuple[float, bool]:
     now = _nearest(then, scores)
     index = float(((now - then.shares) * np.log(now / then.shares)).sum())
     # The quantile as scipy.stats.chi2 works it out; to load that takes as long as many a query.
+    from scipy.special import gammaincinv  # scipy is not needed to keep what was learnt
+
     certain = 2 * gammaincinv(max(len(then.edges), 1) / 2, _CERTAIN)
     chance = certain * (1 / then.n_rows + 1 / len(scores))
     return index, bool(enough and index > max(_SHIFTED, chance))

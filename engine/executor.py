@@ -13,14 +13,10 @@ from thresher import plan
 from thresher.budgets import SessionBudget, parse_budget
 from thresher.catalog import Catalog
 from thresher.duckdb_errors import translated
-from thresher.environment import Environment
 from thresher.errors import InterfaceError, ProgrammingError, nearest
-from thresher.fed_rows import FedPopulation, FedRows
 from thresher.interrupts import Interrupts
 from thresher.labels import LabelStore
 from thresher.models import Models
-from thresher.permits import stops_anywhere
-from thresher.population import Population
 from thresher.progress import ProgressEvent, ProgressSink, Silent, Told, sink_of
 from thresher.settings import Settings
 from thresher.spending import Share, Shares
@@ -30,14 +26,17 @@ from thresher.sql.shipping import Shipped
 from thresher.transactions import transaction
 
 if TYPE_CHECKING:
+    from thresher.environment import Environment
     from thresher.explain import Explanation
+    from thresher.fed_rows import FedRows
     from thresher.given_answers import GivenAnswer
+    from thresher.population import Population
     from thresher.run import Answered
     from thresher.verdicts import Finding
 
-__all__ = ["Executor"]
+    Reader = Callable[[plan.SelectionQuery], Population]
 
-Reader = Callable[[plan.SelectionQuery], Population]
+__all__ = ["Executor"]
 
 
 @dataclass(slots=True)
@@ -90,6 +89,7 @@ class Executor:
         callable
             Takes a query and the name of the table that its rows go into, or an empty string.
         """
+        from thresher.permits import stops_anywhere
         from thresher.run import run  # brings scipy, which plain SQL does not need
         from thresher.running import targets_of
 
@@ -193,6 +193,8 @@ class Executor:
             return self.explained(query, among)
 
     def _reader(self, sent: Shipped, rows: FedRows) -> Reader:
+        from thresher.fed_rows import FedPopulation
+
         return lambda asked: FedPopulation(self.connection, sent, asked, rows)
 
     def audited(self, statement: plan.Audit) -> plan.SelectionQuery:
@@ -301,6 +303,8 @@ class Executor:
         oracle_limit: int | None = None,
         reader: Reader | None = None,
     ) -> Environment:
+        from thresher.environment import Environment
+
         entries = self.models.entries(query)
         return Environment(
             connection=self.connection,
@@ -325,6 +329,8 @@ class Executor:
 
     def _stored_rows(self, query: plan.SelectionQuery) -> Population:
         """Read the rows of a query from the user's own connection."""
+        from thresher.population import Population
+
         return Population(self.connection, query, [None] * len(query.calls))
 
     def begin_budget(self) -> None:

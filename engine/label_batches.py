@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from thresher.store_file import StoreFile
 from thresher.stored_labels import as_keys, as_texts, hex_of, parsed
@@ -152,6 +151,8 @@ class _Batch:
 
     def shown_answers(self) -> pa.Array:
         """Return the answers as texts; truths are ``true`` and ``false``, as DuckDB writes them."""
+        import pyarrow.compute as pc  # slow to load, and plain SQL does not need it
+
         truths = (self.kinds == ord("i")) & self.are_boolean()
         if not truths.any():
             return self.answers

@@ -6,25 +6,27 @@ from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
 import pyarrow as pa
 
 from thresher import plan
-from thresher.candidates import Candidate, Expression, Scorer, Trainable
 from thresher.catalog import Catalog, OracleEntry, ProxyEntry
 from thresher.errors import Error, ProgrammingError, nearest
-from thresher.labelling import BoundOracle
 from thresher.oracles import Argument, Oracle, Proxy, Signature, TrainableProxy
 from thresher.oracles.answers import arrow_type
 from thresher.oracles.context import Context
 from thresher.oracles.options import OptionError
 from thresher.oracles.registry import create_oracle, create_proxy
-from thresher.population import Population
 from thresher.settings import Settings
 from thresher.sql.tokens import quoted
-from thresher.trained import Kept, Trained, sha256_of
+
+if TYPE_CHECKING:
+    from thresher.bound_oracles import BoundOracle
+    from thresher.candidates import Candidate
+    from thresher.population import Population
+    from thresher.trained import Kept
 
 __all__ = ["Models"]
 
@@ -92,6 +94,8 @@ class Models:
 
     def bound(self, name: str) -> BoundOracle:
         """Return a declared oracle, ready to be asked."""
+        from thresher.bound_oracles import BoundOracle  # asks, which plain SQL does not need
+
         entry = self._catalog.oracle(name)
         if entry is None:
             hint = nearest(name, self._catalog.oracle_names())
@@ -112,6 +116,8 @@ class Models:
 
     def _kept(self, entry: ProxyEntry, model: TrainableProxy, call: plan.OracleCall) -> Kept:
         """Return a proxy that was trained when it was declared."""
+        from thresher.trained import Kept, Trained, sha256_of
+
         learnt = self._catalog.learnt(entry.name)
         if learnt is None:
             raise ProgrammingError(
@@ -212,6 +218,8 @@ class Models:
         population: Population,
     ) -> tuple[list[Candidate], list[Candidate]]:
         """Return the candidates that score rows, and those that predict values."""
+        from thresher.candidates import Expression, Trainable
+
         expressions: list[Candidate] = [
             Expression(term.text, scores)
             for term, scores in zip(
@@ -241,6 +249,8 @@ class Models:
         return candidates, predicting
 
     def _candidate(self, query: plan.SelectionQuery, entry: ProxyEntry) -> Candidate:
+        from thresher.candidates import Scorer, Trainable
+
         call = next(call for call in query.calls if call.oracle == entry.oracle)
         model: Any = self._model(entry)
         if entry.trained is not None:

@@ -277,11 +277,13 @@ def texts(found: pa.Table) -> list[list[str | None]]:
 
 
 def _exact_texts(column: pa.ChunkedArray) -> list[str | None] | None:
-    """Return the values as DuckDB writes them where pyarrow does alike: a DuckDB takes 0.3 s."""
+    """Return the values as DuckDB writes them where Python does alike: a DuckDB takes 0.3 s."""
     kind = column.type
-    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind):
-        found: list[str | None] = column.cast(pa.string()).to_pylist()
+    if pa.types.is_string(kind):
+        found: list[str | None] = column.to_pylist()
         return found
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return [None if value is None else str(value).lower() for value in column.to_pylist()]
     return None
 
 

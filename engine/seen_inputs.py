@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 __all__ = ["SeenInputs"]
 
@@ -80,6 +79,8 @@ class SeenInputs:
         pyarrow.Table or None
             Columns ``0``, ``1``, ...; None where the inputs of a key are not known.
         """
+        import pyarrow.compute as pc  # slow to load, and plain SQL does not need it
+
         tables: list[Any] = self._tables.get(_place(version, types), [])
         if not tables:
             return None

@@ -12,7 +12,6 @@ from thresher.labels import LabelStore
 from thresher.models import Models
 from thresher.settings import SETTINGS, Settings
 from thresher.stored_proxies import Check, checks_of, shelved
-from thresher.trained import Trained, sha256_of
 
 __all__ = ["describe", "set_setting", "show", "show_setting"]
 
@@ -41,6 +40,8 @@ def show(statement: plan.Show, catalog: Catalog, store: LabelStore) -> Columns:
 
 def _shown_proxies(catalog: Catalog, store: LabelStore) -> Columns:
     """Return a row for each declared proxy, and for each that queries have trained besides."""
+    from thresher.trained import Trained, sha256_of
+
     rows: list[tuple[str | None, ...]] = []
     shelf = shelved(store.file)
     for entry in catalog.proxies():
@@ -80,6 +81,8 @@ def _trained_facts(
     catalog: Catalog, store: LabelStore, entry: ProxyEntry | None, name: str
 ) -> dict[str, object]:
     """Return what there is to say of what a proxy has learnt; empty where it has nothing yet."""
+    from thresher.trained import Trained, sha256_of
+
     learnt = None if entry is None or entry.trained is None else catalog.learnt(name)
     if learnt is not None and entry is not None:
         found = Trained.unpack(learnt)

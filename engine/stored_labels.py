@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 __all__ = [
     "FoundLabels",
@@ -129,6 +128,8 @@ def find_labels(db: sqlite3.Connection, oracle: int, keys: Sequence[str], last: 
     A few keys are looked up in the index; of many, all labels are read in the order they were
     bought and joined by a hash table, since the index is in another order than the labels.
     """
+    import pyarrow.compute as pc  # slow to load, and plain SQL does not need it
+
     packed = bytes.fromhex("".join(keys))
     if _PROBE * len(keys) < last:
         return _probe(db, oracle, packed)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from thresher.errors import DataError, NotSupportedError
 
@@ -174,7 +173,7 @@ def _from_arrow(
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if array.null_count:
-        raise refuse(_first(pc.is_null(array).to_numpy(zero_copy_only=False)), "NULL")
+        raise refuse(_first(array.is_null().to_numpy(zero_copy_only=False)), "NULL")
     if len(array) and not family.fits(array.type):
         raise refuse(0, f"{_short(array[0].as_py())} ({array.type})")
     try:

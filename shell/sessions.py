@@ -24,7 +24,6 @@ from thresher.errors import ProgrammingError
 from thresher.fed_rows import FedRows, fed_rows
 from thresher.labels import LabelStore
 from thresher.progress import ProgressEvent
-from thresher.run import Answered
 from thresher.run_identity import VERSION
 from thresher.session import Session
 from thresher.settings import Settings
@@ -36,6 +35,7 @@ from thresher.verdicts import as_table
 
 if TYPE_CHECKING:
     from thresher.explain import Explanation
+    from thresher.run import Answered
 
 __all__ = ["Fed", "Hello", "ShellSession", "Texts"]
 
@@ -90,6 +90,8 @@ def _nowhere(line: str) -> None:
 
 class Relay:
     """A progress sink that passes lines on to whoever waits now."""
+
+    indicates = False  # lines do not tell
 
     def __init__(self) -> None:
         self.tell: Tell = _nowhere
