@@ -24,8 +24,10 @@ _ENDS = frozenset(_ENDING.split())
 _BEFORE_HEADS = frozenset(
     ("all", "analyze", "as", "except", "explain", "intersect", "name", "union")
 )
+_BEFORE_COPY = ("analyze", "as", "explain")
 _ANY = re.compile(
-    r"\b(?:desc(?:ribe)?|from|join|(?:un)?pivot\w*|show|summarize|table|using)\b", re.IGNORECASE
+    r"\b(?:against|copy|desc(?:ribe)?|from|join|(?:un)?pivot\w*|show|summarize|table|using)\b",
+    re.IGNORECASE,
 )
 _OF_VALUES = frozenset(("extract", "overlay", "substring", "trim"))  # f(... FROM value)
 
@@ -71,6 +73,8 @@ def names_read(sql: str) -> set[str]:
     ['c', 'd', 'e']
     >>> sorted(names_read("WITH a AS (FROM b) DELETE FROM c USING a WHERE e IN (TABLE d)"))
     ['b', 'd']
+    >>> sorted(names_read("COPY a (x) TO 'a.csv'; COPY b FROM 'b.csv'"))
+    ['a']
     """
     return _Reading(sql).names() if _ANY.search(sql) else set()
 
@@ -81,6 +85,7 @@ class _Reading:
     def __init__(self, sql: str) -> None:
         self._source = Source(sql, tokenize(sql))
         self._levels = [_Level()]
+        self._statement = 0  # where the one that is read begins
         self._found: set[str] = set()
 
     def names(self) -> set[str]:
@@ -99,7 +104,7 @@ class _Reading:
         elif text in (")", "]", "}"):
             self._close(i)
         elif text == ";":
-            self._levels = [_Level()]
+            self._levels, self._statement = [_Level()], i + 1
         elif text == ",":
             level.wanted = level.listed
 
@@ -130,6 +135,10 @@ class _Reading:
             if level.wanted or not level.listed:  # else it works on the table before it
                 level.begin()
         elif word in _DESCRIBING or (word in ("desc", "table") and self._is_head(i, level)):
+            level.begin()
+        elif word == "copy" and (i == self._statement or self._source.word(i - 1) in _BEFORE_COPY):
+            self._copy(i + 1)
+        elif word == "against" and self._source.words(self._statement, "audit", "certificate"):
             level.begin()
         elif word in ("delete", "merge"):
             level.begin(wanted=False)
@@ -165,6 +174,12 @@ class _Reading:
         if i == 0 or level.wanted or level.defining or self._source.word(i - 1) in _BEFORE_HEADS:
             return True
         return self._source.mark(i - 1, "(") or self._source.mark(i - 1, ";")
+
+    def _copy(self, i: int) -> None:
+        """Take the name of a table of which all or some columns are copied into a file."""
+        after = self._source.skip(i + 1) if self._source.mark(i + 1, "(") else i + 1
+        if self._source.word(after) == "to" and self._source.tokens[i].is_name:
+            self._found.add(self._source.tokens[i].name)
 
     def _table(self, i: int, level: _Level) -> None:
         """Take the name of a table, unless it is something else that stands for one."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 
 import duckdb
 import pandas as pd
@@ -85,6 +86,41 @@ def test_where_names_are_read(con: Connection) -> None:
     assert con.execute("SELECT df.id FROM df").fetchall() == [(1,), (2,)]
     con.execute("CREATE TABLE made AS SELECT * FROM df; INSERT INTO made SELECT id, 'x' FROM other")
     assert con.execute("SELECT count(*) FROM made").fetchall() == [(4,)]
+
+
+def test_frames_are_copied_into_files(con: Connection, tmp_path: Path) -> None:
+    df = pd.DataFrame({"id": [1, 2], "text": ["good", "bad"]})
+    copy = pl.DataFrame({"id": [7]})
+    path = tmp_path / "x.parquet"
+    con.execute(f"COPY df TO '{path}'")
+    assert con.execute(f"FROM '{path}'").fetchall() == [(1, "good"), (2, "bad")]
+    con.execute(f"COPY df (text) TO '{tmp_path / 'x.csv'}' (HEADER); COPY copy TO '{path}'")
+    assert (tmp_path / "x.csv").read_text().split() == ["text", "good", "bad"]
+    assert con.execute(f"FROM '{path}'").fetchall() == con.execute("FROM copy").fetchall() == [(7,)]
+    with pytest.raises(thresher.ProgrammingError, match="path is a PosixPath: a statement can"):
+        con.execute("COPY path TO 'x.csv'")
+    with pytest.raises(thresher.ProgrammingError, match="Table with name df does not exist"):
+        con.execute(f"COPY df FROM '{tmp_path / 'x.csv'}'")
+    con.execute("CREATE TABLE df (t TEXT)")
+    con.execute(f"COPY df FROM '{tmp_path / 'x.csv'}' (HEADER)")
+    assert con.execute("FROM df").fetchall() == [("good",), ("bad",)]
+
+
+def test_answers_of_people_may_be_a_frame(con: Connection) -> None:
+    df = pd.DataFrame({"id": range(90), "text": ["good", "bad", "poor"] * 30})
+    con.execute("CREATE TABLE t AS FROM df")
+    certificate = con.execute("SELECT id FROM t WHERE is_pos(text) RECALL TARGET 90%").certificate
+    assert certificate is not None
+    people = df.assign(label=df.text == "good")[["id", "label"]]
+    for ours in ("people", "people WITH PROBABILITY 90%", "(SELECT id, label FROM people)"):
+        found = con.execute(f"AUDIT CERTIFICATE '{certificate.id}' AGAINST {ours}").dicts()
+        assert [(one["claim"], one["estimate"]) for one in found] == [
+            ("recall", 1.0),
+            ("precision", 1.0),
+        ]
+    people = "a text"
+    with pytest.raises(thresher.ProgrammingError, match="the variable people is a str"):
+        con.execute(f"AUDIT CERTIFICATE '{certificate.id}' AGAINST people")
 
 
 def test_a_table_of_the_database_goes_first(con: Connection) -> None:
@@ -258,6 +294,11 @@ def test_methods_of_the_connection_see_variables_too(con: Connection) -> None:
         ("CREATE VIEW a AS SELECT b, c FROM d", "d"),
         ("CREATE TABLE a (b INTEGER, c VARCHAR)", ""),
         ("COPY a FROM 'b.csv'; COPY (FROM c) TO 'd.csv'", "c"),
+        ("COPY a TO 'b.csv'; EXPLAIN COPY b (x, y) TO 'd.csv'; COPY d.e TO 'f'", "a b"),
+        ("PREPARE x AS COPY a TO 'b.csv'; COPY a (b) FROM 'c.csv'", "a"),
+        ("SELECT a AS copy, b FROM copy; WITH copy AS (FROM b) FROM copy; COPY", "copy b"),
+        ("AUDIT CERTIFICATE 'x' AGAINST a WITH PROBABILITY .9; SELECT against b", "a"),
+        ("AUDIT CERTIFICATE x AGAINST (SELECT a FROM b); AUDIT CERTIFICATE x AGAINST c.d", "b"),
         ("SELECT a.from, b FROM c; SELECT (d", "c"),
         ("FROM a) , b ( FROM c", "a c"),
         ("", ""),
