@@ -20,7 +20,7 @@ __all__ = ["add_oracles"]
 _EXAMPLES = """\
   thresher oracles --db films.duckdb
   thresher oracles --db films.duckdb is_good
-  thresher oracles --db films.duckdb --json | jq -r .oracles[].oracle
+  thresher oracles --db films.duckdb --json | jq -r .oracles[].name
 """
 
 
@@ -45,13 +45,13 @@ def add_oracles(commands: Any) -> None:
 def _oracles(args: argparse.Namespace) -> None:
     """Run the ``oracles`` command."""
     with open_read_only(args) as con:
-        found = {"oracles": _rows(con, "SHOW ORACLES"), "proxies": _rows(con, "SHOW PROXIES")}
         if args.name is not None:
-            _describe(con, args, found)
+            _describe(con, args)
             return
-    if args.json:
-        write_json(found)
-        return
+        if args.json:
+            write_json(_listed(con))
+            return
+        found = {"oracles": _rows(con, "SHOW ORACLES"), "proxies": _rows(con, "SHOW PROXIES")}
     if not found["oracles"]:
         sys.stdout.write(f"{args.db} declares no oracle: CREATE ORACLE does.\n")
     for rows in found.values():
@@ -59,22 +59,35 @@ def _oracles(args: argparse.Namespace) -> None:
             _print(rows)
 
 
-def _describe(con: Connection, args: argparse.Namespace, found: dict[str, Any]) -> None:
-    """Print the properties of one oracle or proxy."""
-    names = {
-        "oracle": [row["oracle"] for row in found["oracles"]],
-        "proxy": [row["proxy"] for row in found["proxies"]],
+def _listed(con: Connection) -> dict[str, list[dict[str, Any]]]:
+    """Return what is declared, for programs."""
+    from thresher.listings import listed_oracle, listed_proxies
+
+    catalog, store = con._session.catalog, con._session.store
+    return {
+        "oracles": [listed_oracle(entry) for entry in catalog.oracles()],
+        "proxies": listed_proxies(catalog, store),
     }
-    kind = next((kind for kind, known in names.items() if args.name.lower() in known), None)
-    if kind is None:
-        hint = nearest(args.name, [name for known in names.values() for name in known])
+
+
+def _describe(con: Connection, args: argparse.Namespace) -> None:
+    """Print the properties of one oracle or proxy."""
+    from thresher.sql.tokens import quoted
+
+    known = [one for listed in _listed(con).values() for one in listed]
+    name = args.name.lower()
+    found = next((one for one in known if one["name"] == name), None)
+    if found is None:
+        hint = nearest(args.name, [one["name"] for one in known])
         raise ProgrammingError(f"{args.db} declares no oracle or proxy {args.name}.{hint}")
-    quoted = '"' + args.name.lower().replace('"', '""') + '"'
-    rows = con.execute(f"DESCRIBE {kind} {quoted}").fetchall()
-    if args.json:
-        write_json({kind: dict(rows)})
-    else:
+    kind = found["kind"]
+    if not args.json:
+        rows = con.execute(f"DESCRIBE {kind} {quoted(name)}").fetchall()
         _print([{"property": name, "value": value} for name, value in rows])
+        return
+    if kind == "oracle":
+        found["version"] = con._session.models.bound(name).oracle.version
+    write_json({kind: found})
 
 
 def _rows(con: Connection, sql: str) -> list[dict[str, Any]]:

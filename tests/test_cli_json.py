@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 from unittest import mock
 
@@ -11,6 +12,7 @@ from tests_support_cli import QUERY, SETUP, document, thresher
 
 import thresher as driver
 from thresher.oracles.human_queue import Queue, Task
+from thresher.stored_proxies import Check, TrainedRecord, keep_check, keep_trained
 
 FAILURE = {"type", "message", "note", "line", "column", "spent", "exit_code"}
 
@@ -184,18 +186,85 @@ def test_oracles(db: Path) -> None:
     assert found == {
         "oracles": [
             {
-                "oracle": "is_good",
-                "arguments": "id BIGINT",
-                "returns": "BOOLEAN",
+                "name": "is_good",
+                "kind": "oracle",
                 "provider": "column",
+                "arguments": [{"name": "id", "type": "BIGINT"}],
+                "returns": "BOOLEAN",
+                "options": {"table": "truth", "key": "id", "value": "good"},
+                "sql": SETUP[SETUP.index("CREATE ORACLE") :].strip().rstrip(";"),
             }
         ],
         "proxies": [],
     }
     one = document("oracles", "--db", db, "IS_GOOD")["oracle"]
-    assert (one["provider"], one["table"]) == ("column", "truth")
+    assert {name: one[name] for name in found["oracles"][0]} == found["oracles"][0]
+    assert set(one) - set(found["oracles"][0]) == {"version"}
     failed = document("oracles", "--db", db, "is_god", code=1)
     assert "Did you mean 'is_good'?" in failed["error"]["message"]
+
+
+DECLARED = """
+CREATE ORACLE stars(id BIGINT) RETURNS DOUBLE
+    USING column WITH (table = 'films', key = 'id', value = 'score', minimum = 0, maximum = 1e999);
+CREATE PROXY fast FOR is_good USING column WITH (table = 'films', key = 'id', value = 'score');
+"""
+
+
+def test_proxies_with_their_options_and_what_queries_have_trained(tmp_path: Path) -> None:
+    path = tmp_path / "x.duckdb"
+    with driver.connect(path) as con:
+        con.execute(SETUP)
+        con.execute(DECLARED)
+        file = con._session.store.file
+        for sha256, auc in (("a", 0.75), ("b", 0.5)):
+            made = TrainedRecord("q", "id", "good_tfidf", {"is_good": "v"}, 70, auc, sha256, b"")
+            keep_trained(file, made)
+        for run, drifted in (("r1", False), ("r2", True)):
+            keep_check(file, Check("b", run, 20, None, 0.125, drifted))
+    found = document("oracles", "--db", path)
+    assert found["oracles"][1]["options"] == {
+        "table": "films",
+        "key": "id",
+        "value": "score",
+        "minimum": 0,
+        "maximum": "inf",  # which is no number of JSON
+    }
+    fast, learnt = found["proxies"]
+    assert (fast["kind"], fast["oracles"], fast["trained"]) == ("proxy", ["is_good"], None)
+    assert fast["sql"].startswith("CREATE PROXY fast")
+    assert (learnt["name"], learnt["provider"], learnt["sql"]) == ("good_tfidf", "tfidf", None)
+    assert document("oracles", "--db", path, "Good_TFIDF") == {"proxy": learnt}
+    trained = learnt["trained"]
+    assert datetime.fromisoformat(trained.pop("made_at")).utcoffset() == timedelta(0)
+    check = {"n_labels": 20, "auc": None, "shift": 0.125}
+    assert trained == {
+        "from": None,
+        "n_labels": 70,
+        "auc": 0.5,
+        "checks": [
+            {"certificate": "r2", **check, "drifted": True},
+            {"certificate": "r1", **check, "drifted": False},
+        ],
+    }
+
+
+def test_a_proxy_that_its_declaration_has_trained(tmp_path: Path) -> None:
+    path = tmp_path / "x.duckdb"
+    with driver.connect(path) as con:
+        con.execute(SETUP)
+        con.execute("CREATE TABLE told AS SELECT title, good FROM films JOIN truth USING (id)")
+        con.execute(
+            "CREATE ORACLE praised(title VARCHAR) RETURNS BOOLEAN "
+            "USING column WITH (table = 'told', key = 'title', value = 'good')"
+        )
+        con.execute("CREATE PROXY words FOR praised USING tfidf TRAINED FROM (FROM told LIMIT 60)")
+    (found,) = document("oracles", "--db", path)["proxies"]
+    trained = found["trained"]
+    assert (found["name"], found["oracles"], trained["made_at"]) == ("words", ["praised"], None)
+    assert "FROM told" in trained["from"]
+    assert (trained["n_labels"], trained["checks"]) == (60, [])
+    assert 0 <= trained["auc"] <= 1
 
 
 def test_certificates(db: Path) -> None:

@@ -122,7 +122,7 @@ def test_a_proxy_is_listed_and_described(tmp_path: Path) -> None:
             "(table = 'films', key = 'id', value = 'score')"
         )
     assert "fast" in thresher("oracles", "--db", path).stdout
-    assert document("oracles", "--db", path, "fast")["proxy"]["oracle"] == "is_good"
+    assert document("oracles", "--db", path, "fast")["proxy"]["oracles"] == ["is_good"]
 
 
 BASH = """
