@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from thresher.duckdb_versions import unregistered
 from thresher.errors import Error, OperationalError, ProgrammingError
-from thresher.sql.names_read import names_read
+from thresher.sql.names_read import hidden_by, names_read
 from thresher.sql.tokens import identifier
 
 __all__ = ["Lent", "Scope", "frames_of"]
@@ -28,6 +28,10 @@ _FRAMES = {
     "polars": ("DataFrame", "LazyFrame"),
     "pyarrow": ("Dataset", "RecordBatch", "RecordBatchReader", "Scanner", "Table"),
 }
+_WAYS = (
+    "A view keeps no reference to a frame: write CREATE TABLE.",
+    "Leave TEMP out, or read the frame by another name: other = {0}, and FROM other.",
+)
 
 
 def frames_of(given: Mapping[str, object] | None = None) -> Scope:
@@ -103,10 +107,11 @@ class Lent:
         if outer and self._is_set("python_scan_all_frames"):
             frames |= outer
         if frames and self._is_set("python_enable_replacements"):
+            frames = {name: one for name, one in frames.items() if not self._is_table(name)}
+            _check_made(sql, frames)
             for name, value in frames.items():
-                if not self._is_table(name):
-                    with _named(name, value):
-                        self._register(name, value)
+                with _named(name, value):
+                    self._register(name, value)
 
     def keep_still(self) -> None:
         """Read what can be read only once, for a statement that reads its rows several times."""
@@ -157,6 +162,24 @@ class Lent:
         except duckdb.CatalogException:
             return False
         return True
+
+
+def _check_made(sql: str, frames: Mapping[str, object]) -> None:
+    """Refuse a temporary table, or a view, with the name of a frame that it reads."""
+    made = hidden_by(sql) if frames else None
+    if made is None:
+        return
+    kind, place = made
+    written = sql[place.offset : place.offset + place.length]
+    for name in frames:
+        if name.lower() == written.strip('"').lower():
+            raise ProgrammingError(
+                f"{name} is a frame that this statement reads, and cannot be the name of its "
+                f"{kind} too. {_WAYS[kind == 'temporary table'].format(name)}",
+                sql=sql,
+                offset=place.offset,
+                length=place.length,
+            )
 
 
 @contextmanager

@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from thresher.plan import Place
 from thresher.sql.tokens import RESERVED, Source, tokenize
 
-__all__ = ["names_read"]
+__all__ = ["hidden_by", "names_read"]
 
 _PIVOTS = frozenset(("pivot", "pivot_longer", "pivot_wider", "unpivot"))
 _DESCRIBING = frozenset(("describe", "show", "summarize"))
@@ -77,6 +78,39 @@ def names_read(sql: str) -> set[str]:
     ['a']
     """
     return _Reading(sql).names() if _ANY.search(sql) else set()
+
+
+def hidden_by(sql: str) -> tuple[str, Place] | None:
+    """Return the kind of a temporary table or a view that a statement makes, and its name's place.
+
+    Where a frame is lent under that name, it stands in the way of the temporary table; a view would
+    read itself.
+
+    Parameters
+    ----------
+    sql : str
+        One statement.
+
+    Examples
+    --------
+    >>> hidden_by("CREATE OR REPLACE TEMP TABLE IF NOT EXISTS a AS FROM b")
+    ('temporary table', Place(offset=43, length=1))
+    >>> hidden_by("CREATE TABLE a AS FROM b")
+    """
+    source = Source(sql, tokenize(sql))
+    if source.word(0) != "create":
+        return None
+    at = 3 if source.words(1, "or", "replace") else 1
+    temporary = source.word(at) in ("temp", "temporary")
+    at += temporary
+    at += source.word(at) == "recursive"
+    kind = source.word(at)
+    if kind not in ("table", "view") or not (temporary or kind == "view"):
+        return None
+    at += 4 if source.words(at + 1, "if", "not", "exists") else 1
+    if at >= len(source.tokens) or source.mark(at + 1, "."):
+        return None
+    return f"{'temporary ' if temporary else ''}{kind}", source.place(at, at + 1)
 
 
 class _Reading:

@@ -140,6 +140,40 @@ def test_a_table_of_the_database_goes_first(con: Connection) -> None:
     assert con.execute("FROM df").fetchall() == [(1,)]
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "CREATE TEMP TABLE",
+        "CREATE OR REPLACE TEMPORARY TABLE",
+        "create temp table if not exists",
+        "/* a copy */ CREATE TEMP TABLE",
+        "CREATE VIEW",
+        "CREATE OR REPLACE TEMP VIEW",
+    ],
+)
+def test_what_a_frame_would_hide_is_refused_at_its_name(con: Connection, head: str) -> None:
+    df = pd.DataFrame({"id": [1, 2], "text": ["good", "bad"]})
+    kind = "view" if "VIEW" in head else "temporary table"
+    way = "write CREATE TABLE" if kind == "view" else "Leave TEMP out, or .* other = df, and FROM"
+    told = rf"name of its .*{kind}.*{way}"
+    for name in ("df", '"DF"'):
+        for query in ("FROM df", "SELECT id FROM df WHERE is_pos(text)"):
+            with pytest.raises(
+                thresher.ProgrammingError, match=rf"name of its .*{kind}.*{way}"
+            ) as e:
+                con.execute(f"{head} {name} AS {query}")
+            assert e.value.column == len(head) + 2
+            assert str(e.value).endswith("^" * len(name))
+    assert not con.execute("SHOW TABLES").fetchall()
+    other = df
+    con.execute("CREATE TEMP TABLE df AS SELECT id FROM other WHERE is_pos(text)")
+    assert con.execute("FROM df").fetchall() == [(1,)]
+    con.execute("CREATE OR REPLACE TEMP TABLE made AS FROM df; DROP TABLE df")
+    con.execute("CREATE TEMP TABLE df (text TEXT); DROP TABLE df")
+    con.execute("CREATE TABLE df AS SELECT text FROM df")
+    assert con.execute("FROM df").fetchall() == [("good",), ("bad",)]
+
+
 def test_a_frame_belongs_to_its_statement_alone(con: Connection) -> None:
     def inner() -> thresher.Cursor:
         local = pd.DataFrame({"x": range(200_000)})
