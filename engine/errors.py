@@ -23,6 +23,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
 __all__ = [
@@ -45,9 +46,14 @@ __all__ = [
     "snippet",
 ]
 
+_WHOLE, _AROUND = 100, 64  # columns of a line that is shown whole; of what is shown of a longer one
+_WITHOUT_WIDTH = ("Cf", "Me", "Mn")  # categories of characters that join the one before
+
 
 def snippet(sql: str, offset: int, length: int = 1) -> tuple[str, int, int]:
     """Show the line of a statement that holds an offset, with carets under the place.
+
+    Of a line that is wider than 100 columns those around the place are shown.
 
     Parameters
     ----------
@@ -70,10 +76,36 @@ def snippet(sql: str, offset: int, length: int = 1) -> tuple[str, int, int]:
     end = sql.find("\n", offset)
     end = len(sql) if end < 0 else end
     line, column = sql.count("\n", 0, offset) + 1, offset - start + 1
-    carets = "^" * max(1, min(length, end - offset))
-    pad = "".join("\t" if c == "\t" else " " for c in sql[start:offset])
-    head = f"LINE {line}: "
-    return f"{head}{sql[start:end]}\n{' ' * len(head)}{pad}{carets}", line, column
+    first, last = _shown(sql, start, end, offset)
+    before, after = "..." if first > start else "", "..." if last < end else ""
+    head = f"LINE {line}: {before}"
+    pad = "".join("\t" if c == "\t" else " " * _columns(c) for c in sql[first:offset])
+    carets = "^" * max(1, _columns(sql[offset : min(offset + length, last)]))
+    text = f"{head}{sql[first:last]}{after}\n{' ' * len(head)}{pad}{carets}"
+    return text, line, column
+
+
+def _columns(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.category(c) in _WITHOUT_WIDTH for c in text)
+
+
+def _shown(sql: str, start: int, end: int, offset: int) -> tuple[int, int]:
+    """Return which part of a line is shown: all of it, or what surrounds an offset."""
+    if end - start <= _WHOLE and _columns(sql[start:end]) <= _WHOLE:
+        return start, end
+    first = last = offset
+    room = _AROUND
+    while room > _AROUND // 2 and first > start:
+        first, room = first - 1, room - _columns(sql[first - 1])
+    while room > 0 and last < end:
+        last, room = last + 1, room - _columns(sql[last])
+    while room > 0 and first > start:
+        first, room = first - 1, room - _columns(sql[first - 1])
+    return first, last
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
