@@ -13,7 +13,7 @@ from thresher.cell_progress import Cell, display_of_cell
 from thresher.reports import Interval
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from thresher.progress_line import ProgressLine
 
 __all__ = [
     "Found",
@@ -234,7 +234,7 @@ class Told:
 
 
 class Terminal:
-    """One line on a terminal: stage, labels bought of the limit, time left.
+    """One line on a terminal: the stage, labels bought of the limit, time taken and left.
 
     Parameters
     ----------
@@ -244,54 +244,21 @@ class Terminal:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._progress: Progress | None = None
-        self._task: TaskID | None = None
-
-    def _start(self) -> Progress:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            SpinnerColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description:<16}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("labels"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=Console(file=self._stream),
-            transient=True,
-        )
-        self._task = progress.add_task("", total=None)
-        progress.start()
-        return progress
+        self._line: ProgressLine | None = None
 
     def update(self, event: ProgressEvent) -> None:
         """Redraw the line."""
-        if self._progress is None:
-            self._progress = self._start()
-        if self._task is not None:
-            self._progress.update(
-                self._task,
-                description=event.stage,
-                completed=event.n_labels,
-                total=event.label_limit,
-            )
+        if self._line is None:
+            from thresher.progress_line import ProgressLine
+
+            self._line = ProgressLine(self._stream)
+        self._line.update(event)
 
     def close(self) -> None:
         """Stop the bar and clear its line."""
-        if self._progress is not None:
-            self._progress.stop()
-        self._progress = self._task = None
+        if self._line is not None:
+            self._line.close()
+        self._line = None
 
 
 def sink_of(mode: object) -> ProgressSink:
