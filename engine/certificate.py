@@ -122,6 +122,17 @@ class Certificate:
         The label log, where it is at hand; it is no part of the certificate's text or identity.
     trace : Trace or None
         What its pictures need, where it is at hand; like the log, no part of it.
+
+    Examples
+    --------
+    >>> import thresher
+    >>> con = thresher.connect()
+    >>> _ = con.create_oracle("is_even", lambda xs: [x % 2 == 0 for x in xs], args=["BIGINT"])
+    >>> certificate = con.execute("SELECT i FROM range(10) r(i) WHERE is_even(i)").certificate
+    >>> certificate  # doctest: +ELLIPSIS
+    <thresher.Certificate: exact | 5 of 10 rows | 10 labels bought, 0 reused | ...>
+    >>> certificate.verify()  # doctest: +ELLIPSIS
+    <thresher.Verification: certificate ... holds: all 14 checks pass>
     """
 
     sql: str
@@ -158,8 +169,8 @@ class Certificate:
     proxy_cost: ProxyCost | None = None
     budget: str | None = None
     trained: tuple[TrainedReport, ...] = ()
-    log: pa.Table | None = field(default=None, compare=False, repr=False)
-    trace: Trace | None = field(default=None, compare=False, repr=False)
+    log: pa.Table | None = field(default=None, compare=False)
+    trace: Trace | None = field(default=None, compare=False)
 
     @classmethod
     def from_dict(
@@ -305,6 +316,9 @@ class Certificate:
 
     def __str__(self) -> str:
         return "\n".join(f"{name:<12} {text}" for name, text in certificate_texts.facts(self))
+
+    def __repr__(self) -> str:
+        return f"<thresher.Certificate: {self.summary}>"
 
     def _repr_html_(self) -> str:
         from thresher.pages import cards  # what shows things is loaded when they are shown

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -29,6 +29,9 @@ from thresher.recounts import Log
 from thresher.reports import COSTS
 
 __all__ = ["GRADES", "KINDS", "VALUE_KINDS", "Check", "Verification", "verify"]
+
+
+_NAMED = 3  # failed checks in the line that stands for all
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Verification:
     """
 
     certificate: str
-    checks: tuple[Check, ...] = field(repr=False)
+    checks: tuple[Check, ...]
 
     @property
     def ok(self) -> bool:
@@ -63,6 +66,16 @@ class Verification:
 
     def __bool__(self) -> bool:
         return self.ok
+
+    def __repr__(self) -> str:
+        return f"<thresher.Verification: certificate {self.certificate} {self._said()}>"
+
+    def _said(self) -> str:
+        if self.ok:
+            return f"holds: all {len(self.checks)} checks pass"
+        names = ", ".join(check.name for check in self.failed[:_NAMED])
+        names += ", ..." if len(self.failed) > _NAMED else ""
+        return f"DOES NOT HOLD: {len(self.failed)} of {len(self.checks)} checks fail: {names}"
 
     def __str__(self) -> str:
         result = "holds" if self.ok else f"DOES NOT HOLD: {len(self.failed)} checks fail"

@@ -521,6 +521,18 @@ def test_the_text_names_every_check() -> None:
     assert not bad
 
 
+def test_at_a_prompt_they_are_a_line() -> None:
+    certificate, log = query(**QUERIES["recall"])
+    assert repr(certificate) == f"<thresher.Certificate: {certificate.summary}>"
+    good, bad = certificate.verify(), certificate.verify(log.slice(1))
+    head = f"<thresher.Verification: certificate {certificate.id}"
+    assert repr(good) == f"{head} holds: all {len(good.checks)} checks pass>"
+    told = f"{head} DOES NOT HOLD: {len(bad.failed)} of {len(bad.checks)} checks fail: label log, "
+    assert repr(bad).startswith(told)
+    assert repr(bad).endswith(", ...>") == (len(bad.failed) > 3)
+    assert certificate.verify() == good != bad
+
+
 def test_there_must_be_a_log() -> None:
     certificate, log = query(**QUERIES["recall"])
     with pytest.raises(ValueError, match=r"carries no label log. Give one: verify\(log\)"):
