@@ -75,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     args = parser.parse_args(argv)
+    if not hasattr(args, "run"):  # argparse would name what is missing before what is unknown
+        parser.error("write a COMMAND: 'thresher --help' lists them")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 must not end a query
@@ -96,8 +98,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=Help,
         allow_abbrev=False,
     )
+    parser._positionals.title = "commands"
     parser.add_argument("--version", action=_Version, help="show the version and exit")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(metavar="COMMAND")
     for add in _FAMILIES:
         add(commands)
     add_completion(commands, parser)

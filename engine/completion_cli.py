@@ -31,7 +31,7 @@ def add_completion(commands: Any, program: argparse.ArgumentParser) -> None:
         "below install it for good, the last for this shell.",
         _EXAMPLES,
     )
-    completion.add_argument("shell", choices=["bash", "zsh", "fish"])
+    completion.add_argument("shell", choices=["bash", "zsh", "fish"], help="your shell")
     completion.set_defaults(run=_completion, program=program)
 
 

@@ -35,6 +35,13 @@ __all__ = [
 class Help(argparse.RawDescriptionHelpFormatter):
     """Texts of one line are folded to the terminal; others stay as they are laid out."""
 
+    def add_argument(self, action: argparse.Action) -> None:
+        """Take an argument; the names of commands stand deeper than argparse reckons."""
+        super().add_argument(action)
+        for command in self._iter_indented_subactions(action):
+            length = len(self._format_action_invocation(command)) + self._current_indent
+            self._action_max_length = max(self._action_max_length, length)
+
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         if "\n" in text.strip():
             return super()._fill_text(text, width, indent)
@@ -43,6 +50,10 @@ class Help(argparse.RawDescriptionHelpFormatter):
 
 class Parser(argparse.ArgumentParser):
     """Names what it does not know, and what comes nearest to it, with the command's own usage."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._positionals.title = "arguments"
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -99,9 +110,11 @@ def add_command(
     return parser
 
 
-def add_json(parser: argparse._ActionsContainer, what: str = "one JSON document") -> None:
+def add_json(
+    parser: argparse._ActionsContainer, what: str = "one JSON document", more: str = ""
+) -> None:
     """Add ``--json``."""
-    parser.add_argument("--json", action="store_true", help=f"print {what} instead")
+    parser.add_argument("--json", action="store_true", help=f"print {what} instead{more}")
 
 
 def add_sql(parser: argparse.ArgumentParser) -> None:

@@ -41,7 +41,7 @@ def add_labels(commands: Any) -> None:
         "  thresher labels export --db films.duckdb labels.parquet",
         _export,
     )
-    export.add_argument("file", type=Path, metavar="FILE.parquet")
+    export.add_argument("file", type=Path, metavar="FILE.parquet", help="the file to write")
     take = _add(
         actions,
         "import",
@@ -49,7 +49,7 @@ def add_labels(commands: Any) -> None:
         "  thresher labels import --db films.duckdb labels.parquet",
         _import,
     )
-    take.add_argument("file", type=Path, metavar="FILE.parquet")
+    take.add_argument("file", type=Path, metavar="FILE.parquet", help="what export has written")
     _add_gc(actions)
 
 

@@ -44,7 +44,7 @@ def add_label(commands: Any) -> None:
     label.add_argument(
         "--no-wait", action="store_true", help="end when nothing waits, on a terminal too"
     )
-    add_json(label, "what waits as one JSON document, and ask nobody,")
+    add_json(label, "what waits as one JSON document", ", and ask nobody")
     label.set_defaults(run=guarded(_label), parser=label)
 
 

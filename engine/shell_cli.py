@@ -12,6 +12,12 @@ from thresher.inputs_cli import add_command, add_json
 
 __all__ = ["add_shell"]
 
+_USAGE = """usage: thresher shell [FILE] [options of duckdb]
+
+The duckdb command line as it is, with thresh() in it: SQL inside its quotes may
+call oracles. 'thresher shell -help' lists the options of duckdb.
+
+"""
 _EXAMPLES = """examples:
   thresher shell films.duckdb
   thresher shell films.duckdb -c "FROM thresh('SHOW ORACLES')"
@@ -47,7 +53,9 @@ def add_shell(commands: Any) -> None:
         "statements that load it. DuckDB must allow unsigned extensions.",
         _EXTENSION_EXAMPLES,
     )
-    extension.add_argument("what", nargs="?", choices=["path", "sql"])
+    extension.add_argument(
+        "what", nargs="?", choices=["path", "sql"], help="the file, or the statements"
+    )
     add_json(extension, "both as one JSON document")
     extension.set_defaults(run=guarded(_extension), parser=extension)
     # Without help, so that no list shows it: the extension starts it.
@@ -67,7 +75,7 @@ def _shell(args: argparse.Namespace) -> int:
     from thresher.shell.launcher import shell
 
     if args.arguments and args.arguments[0] in ("-h", "--help"):
-        sys.stdout.write("usage: thresher shell [FILE] [options of duckdb]\n\n" + _EXAMPLES)
+        sys.stdout.write(_USAGE + _EXAMPLES)
         return 0
     try:
         shell(args.arguments)

@@ -87,7 +87,8 @@ def test_a_small_query_loads_no_more_than_it_needs() -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ([], "the following arguments are required: COMMAND"),
+        ([], "write a COMMAND: 'thresher --help' lists them"),
+        (["--vers"], "unrecognized option --vers. Did you mean '--version'?"),
         (["query", "SELECT 1", "-f", "x.sql"], "give SQL or -f FILE.sql, not both"),
         (["query", "--format", "parquet", "SELECT 1"], "name a file, as in -o out.parquet"),
         (["query", "--db", "absent.duckdb", "SELECT 1"], "add --create"),
