@@ -27,6 +27,7 @@ _OURS = re.compile(r'(, )?"__thresher_\w+"')  # columns that the user does not k
 _EXCERPT = re.compile(r"\n+LINE \d+:.*", re.DOTALL)
 _NO_FUNCTION = re.compile(r'Function with name "?(\w+)"? does not exist')
 _NO_COLUMN = re.compile(r'Referenced column "([^"]+)" not found in FROM clause')
+_NO_SETTING = re.compile(r'unrecognized configuration parameter "([^"]+)"')
 _GROUPED = (
     "a column or an oracle call stands beside GROUP BY or an aggregate, and is neither grouped by "
     "nor inside an aggregate. Group by it, write max(oracle(x)), or keep the answers first: FROM "
@@ -111,14 +112,18 @@ def _found_inside(text: str) -> str:
 
 def _meant(text: str, sql: str, names: Names) -> errors.ProgrammingError | None:
     """Return the error for a name that is, or looks like, an oracle's or a proxy's."""
-    patterns = ((_NO_FUNCTION, names.oracle_names()), (_NO_COLUMN, names.proxy_names()))
+    patterns = (
+        (_NO_FUNCTION, names.oracle_names(), _no_function),
+        (_NO_COLUMN, names.proxy_names(), _no_column),
+        (_NO_SETTING, names.settings(), _no_setting),
+    )
     column = _NO_COLUMN.search(text)
     if column is not None and column[1].lower() in names.oracle_names():
         offset, length = _named(column[1], sql) or (None, 1)
         return errors.ProgrammingError(
             _uncalled(column[1], names), sql=sql, offset=offset, length=length
         )
-    for pattern, known in patterns:
+    for pattern, known, message in patterns:
         found = pattern.search(text)
         if found is None:
             continue
@@ -127,8 +132,8 @@ def _meant(text: str, sql: str, names: Names) -> errors.ProgrammingError | None:
         if not alike or alike[0] not in known:
             return None
         offset, length = _named(found[1], sql) or (None, 1)
-        message = _message(found[1], alike[0], column=pattern is _NO_COLUMN)
-        return errors.ProgrammingError(message, sql=sql, offset=offset, length=length)
+        told = message(found[1], alike[0])
+        return errors.ProgrammingError(told, sql=sql, offset=offset, length=length)
     return None
 
 
@@ -138,9 +143,15 @@ def _uncalled(written: str, names: Names) -> str:
     return f"{written} is an oracle, no column: call it, as in {written}({', '.join(arguments)})"
 
 
-def _message(written: str, name: str, *, column: bool) -> str:
-    if column:
-        return f"there is no column {written}. Did you mean the proxy {name}?"
+def _no_column(written: str, name: str) -> str:
+    return f"there is no column {written}. Did you mean the proxy {name}?"
+
+
+def _no_setting(written: str, name: str) -> str:
+    return f"DuckDB has no setting {written}. Did you mean thresher_{name}?"
+
+
+def _no_function(written: str, name: str) -> str:
     where = "An oracle is called in WHERE, the SELECT list or ORDER BY of a SELECT over its rows"
     if written.lower() == name:
         return f"{written} is an oracle, no function of DuckDB, and cannot be called here. {where}."

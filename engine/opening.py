@@ -22,6 +22,7 @@ from thresher.settings import SETTINGS, Settings
 __all__ = ["BESIDE", "connect", "default_connection", "sql"]
 
 BESIDE = "beside the database"
+_ARGUMENTS = ("labels", "read_only")  # which URLs of SQLAlchemy name as they name settings
 _Config = Mapping[str, plan.OptionValue | ProgressSink]
 _default: Connection | None = None
 _opening = threading.Lock()
@@ -121,6 +122,8 @@ def _open(database: str, read_only: bool, config: dict[str, Any]) -> duckdb.Duck
     try:
         with translated():
             return duckdb.connect(database, read_only=read_only, config=config)
+    except errors.ProgrammingError as error:
+        raise _unknown_setting(error, config) from error.__cause__
     except errors.OperationalError as error:
         if "lock" not in error.message:
             raise
@@ -128,3 +131,24 @@ def _open(database: str, read_only: bool, config: dict[str, Any]) -> duckdb.Duck
             f"{error.message} Another process has it open: close it there, or copy the file. "
             "Several processes can read one file with connect(read_only=True)."
         ) from error
+
+
+def _unknown_setting(
+    error: errors.ProgrammingError, config: Mapping[str, Any]
+) -> errors.ProgrammingError:
+    """Say which setting was meant by one that neither DuckDB nor thresher has."""
+    told = error.message.partition("options were not recognized: ")[2].split(", ")
+    name = next((name for name in config if name in told), None)
+    if name is None:
+        return error
+    if name in _ARGUMENTS:
+        return errors.ProgrammingError(
+            f"{name} is an argument of connect and no setting: write connect(..., {name}=...)"
+        )
+    with duckdb.connect() as beside:
+        theirs = beside.execute("SELECT name FROM duckdb_settings()").fetchall()
+    hint = errors.nearest(name, [*SETTINGS, *_ARGUMENTS, *(row[0] for row in theirs)])
+    listed = f" Settings of thresher: {', '.join(SETTINGS)}. SELECT * FROM duckdb_settings() "
+    return errors.ProgrammingError(
+        f"neither thresher nor DuckDB has a setting {name}.{hint or f'{listed}lists the others.'}"
+    )

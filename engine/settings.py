@@ -97,9 +97,10 @@ class Settings:
 
     def _known(self, name: str) -> str:
         if name not in SETTINGS:
+            hint = nearest(name, SETTINGS).replace("'", "'thresher_", 1)
             listed = ", ".join(f"thresher_{known}" for known in SETTINGS)
             raise ProgrammingError(
-                f"unknown setting thresher_{name}.{nearest(name, SETTINGS)} There are: {listed}."
+                f"there is no setting thresher_{name}.{hint or f' Settings: {listed}.'}"
             )
         return name
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
+import thresher
 from thresher.dbapi import Connection
 from thresher.errors import ProgrammingError
 from thresher.settings import SETTINGS, Settings
@@ -45,7 +47,12 @@ def test_values_are_normalised(name: str, value: object, kept: object) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("oracle_limt", 1, "Did you mean 'oracle_limit'"),
+        (
+            "oracle_limt",
+            1,
+            "no setting thresher_oracle_limt. Did you mean 'thresher_oracle_limit'?",
+        ),
+        ("nonsense", 1, "no setting thresher_nonsense. Settings: thresher_oracle_limit, thr"),
         ("oracle_limit", 0, "whole number from 1"),
         ("oracle_limit", 1.5, "whole number from 1"),
         ("oracle_limit", True, "whole number from 1"),
@@ -84,3 +91,33 @@ def test_a_percentage_of_a_share_is_refused_at_its_place(con: Connection, name: 
     assert str(e.value).endswith(f"{sql}\n{' ' * (8 + sql.index('0.9'))}^^^^")
     con.execute(f"SET thresher_{name} = 90%")
     con.execute("SET thresher_error_target = 0.5%")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"oracle_limt": 5}, "a setting oracle_limt. Did you mean 'oracle_limit'?"),
+        ({"threads": 1, "memry_limit": "1GB"}, "memry_limit. Did you mean 'memory_limit'?"),
+        ({"nonsense": 1}, "nonsense. Settings of thresher: oracle_limit, default_budget, "),
+        ({"labels": "x"}, "labels is an argument of connect and no setting: write connect(..., "),
+        ({"thresher_sed": 1}, "no setting thresher_sed. Did you mean 'thresher_seed'?"),
+        ({"threads": "many"}, "Failed to cast"),
+    ],
+)
+def test_a_misspelt_setting_of_connect_is_told(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ProgrammingError, match=re.escape(message)):
+        thresher.connect(config=config)
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("SET oracle_limit = 3", "DuckDB has no setting oracle_limit. Did you mean thresher_or"),
+        ("SET sed = 3", "DuckDB has no setting sed. Did you mean thresher_seed?"),
+        ("RESET on_shortfal", "DuckDB has no setting on_shortfal. Did you mean thresher_on_short"),
+        ("SET memry_limit = '1GB'", 'Did you mean: "memory_limit"'),
+    ],
+)
+def test_a_setting_without_its_prefix_is_told(con: Connection, sql: str, message: str) -> None:
+    with pytest.raises(ProgrammingError, match=re.escape(message)):
+        con.execute(sql)

@@ -411,7 +411,10 @@ def test_read_only(path: Path, option: str) -> None:
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("thresher_sed=1", "thresher_seed"),
+        ("thresher_sed=1", "no setting thresher_sed. Did you mean 'thresher_seed'"),
+        ("sed=1", "a setting sed. Did you mean 'seed'"),
+        ("lables=none", "a setting lables. Did you mean 'labels'"),
+        ("memry_limit=1GB", "Did you mean 'memory_limit'"),
         ("read_only=perhaps", "write true or false"),
         ("probability=7", "between 0 and 1"),
         ("nonsense=1", "nonsense"),
