@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["duckdb_program", "extension_path", "extension_sql", "load", "shell"]
 
+# DuckDB's parser asks no extension of C about what it cannot read: what its error will not say.
+_HINT = """\
+Queries with oracles go into thresh(): outside of it DuckDB knows no RECALL TARGET.
+  FROM thresh($$ FROM reviews WHERE is_praise(text) RECALL TARGET 90% $$);
+"""
 _EXTENSION = Path(__file__).with_name("thresher.duckdb_extension")
 
 
@@ -82,8 +87,17 @@ def shell(arguments: Sequence[str]) -> NoReturn:
     found = duckdb_program()
     before = [part for statement in extension_sql() for part in ("-cmd", statement)]
     os.environ.setdefault("THRESHER_PYTHON", sys.executable)
+    if _is_for_people(arguments):
+        sys.stdout.write(_HINT)
     sys.stdout.flush()
     os.execv(found, [found, "-unsigned", *before, *arguments])  # noqa: S606
+
+
+def _is_for_people(arguments: Sequence[str]) -> bool:
+    """Whether `duckdb` will give a prompt, as far as can be told: no option may say otherwise."""
+    files = [one for one in arguments if one != "-readonly"]
+    plain = len(files) <= 1 and not any(one.startswith("-") for one in files)
+    return plain and sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def duckdb_program() -> str:

@@ -75,6 +75,16 @@ class Worker:
                 threading.Thread(target=self._handle, args=(client,), daemon=True).start()
             self._path.unlink(missing_ok=True)
 
+    @property
+    def log(self) -> str:
+        """Where standard error goes: to a file beside the socket, where `starting` has begun it."""
+        log = f"{self._path}.log"
+        try:
+            beside = os.path.samestat(os.fstat(2), os.stat(log))
+        except OSError:
+            beside = False
+        return log if beside else "the standard error of the worker"
+
     def _gone(self, made: int) -> bool:
         """Whether another worker has taken the socket's place."""
         try:
@@ -166,7 +176,10 @@ class _Conversation:
             self._refuse(frame, str(error))
         except Exception as error:
             _log(traceback.format_exc())
-            self._refuse(frame, f"thresher: {type(error).__name__}: {error}")
+            said = f"thresher: {type(error).__name__}: {error}"
+            self._refuse(
+                frame, f"{said}\nThis was not foreseen: {self._worker.log} says where it happened."
+            )
 
     def _refuse(self, frame: frames.Frame, why: str) -> None:
         self._send("r", why.replace("\0", "?").encode())

@@ -20,6 +20,7 @@ import thresher as driver
 from thresher import doctor, doctor_installed, doctor_models, doctor_shell, doctor_storage
 from thresher.diagnosis import Diagnosis, diagnosed, output_of
 from thresher.render import console_for
+from thresher.shell.launcher import shell
 
 COMMANDS = [
     *("query", "explain", "extension", "oracles", "certificates", "report", "labels", "label"),
@@ -353,6 +354,37 @@ def test_a_shell_that_is_not_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("THRESHER_DUCKDB", str(tmp_path / "absent"))
     found = doctor_shell.check_program()
     assert (found.level, "does not run" in found.text) == ("error", True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "terminal", "hinted"),
+    [
+        ([], True, True),
+        (["films.duckdb"], True, True),
+        (["-readonly", "films.duckdb"], True, True),
+        (["films.duckdb", "SELECT 1"], True, False),
+        (["-c", "SELECT 1"], True, False),
+        (["films.duckdb", "-csv"], True, False),
+        (["films.duckdb"], False, False),
+    ],
+)
+def test_a_shell_for_people_begins_with_an_example(
+    arguments: list[str],
+    terminal: bool,
+    hinted: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    executed: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda program, words: executed.append(words))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: terminal)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    monkeypatch.setattr("thresher.shell.launcher.extension_sql", lambda: ["SELECT 1"])
+    monkeypatch.setenv("THRESHER_DUCKDB", "duckdb")
+    monkeypatch.setenv("THRESHER_PYTHON", sys.executable)
+    shell(arguments)
+    assert executed == [["duckdb", "-unsigned", "-cmd", "SELECT 1", *arguments]]
+    assert ("FROM thresh($$ FROM reviews" in capsys.readouterr().out) == hinted
 
 
 def test_the_checks_have_names_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:

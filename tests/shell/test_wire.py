@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thresher.errors import OperationalError
+from thresher.run_identity import VERSION
 from thresher.shell import wire
 from thresher.shell.sessions import Hello
-from thresher.shell.worker import Worker, _Conversation
+from thresher.shell.worker import PROTOCOL, Worker, _Conversation
 from thresher.sql.feeding import PIECE
 
 TEXTS = st.lists(st.none() | st.text(max_size=20), max_size=20)
@@ -148,3 +149,26 @@ def test_rows_that_nobody_takes_go_with_their_connection(
     thread.join()
     assert not worker._feeds
     talk._session.close()
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_an_error_that_was_not_foreseen_says_where_the_log_lies(
+    pair: tuple[socket.socket, socket.socket],
+    tmp_path: Path,
+    started: bool,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    ours, theirs = pair
+    log = tmp_path / "w.sock.log"
+    if started:  # as `starting` does: standard error is a file beside the socket
+        log.symlink_to("/proc/self/fd/2")
+    talk = _Conversation(Worker(tmp_path / "w.sock"), theirs)
+    wire.send(ours, "H", wire.encode_texts([PROTOCOL, VERSION, "{}"]))
+    _until_it_hangs_up(talk)
+    told = wire.receive(ours)
+    where = log if started else "the standard error of the worker"
+    assert (told.type, bytes(told.payload).decode()) == (
+        "r",
+        f"thresher: KeyError: 'declared'\nThis was not foreseen: {where} says where it happened.",
+    )
+    assert "KeyError: 'declared'" in capfd.readouterr().err
