@@ -21,7 +21,7 @@ __all__ = ["duckdb_program", "extension_path", "extension_sql", "load", "shell"]
 
 # DuckDB's parser asks no extension of C about what it cannot read: what its error will not say.
 _HINT = """\
-Queries with oracles go into thresh(): outside of it DuckDB knows no RECALL TARGET.
+Queries with oracles go into thresh(); DuckDB alone knows no RECALL TARGET:
   FROM thresh($$ FROM reviews WHERE is_praise(text) RECALL TARGET 90% $$);
 """
 _EXTENSION = Path(__file__).with_name("thresher.duckdb_extension")
