@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["facts", "floored", "interval_name", "statement", "summary"]
 
 
-def _percent(share: float | None) -> str:
-    return "unknown" if share is None or math.isnan(share) else f"{share:.1%}"
+def _estimated(**shares: float | None) -> list[str]:
+    """Write the estimates that the labels allow: where none was drawn among the rows, none."""
+    known = [f"{name} {share:.1%}" for name, share in shares.items() if share is not None]
+    return [f"est. {', '.join(known)}"] if known else []
 
 
 def floored(bound: float) -> str:
@@ -32,7 +34,7 @@ def floored(bound: float) -> str:
 
 def _bound(bound: float | None, estimate: float | None) -> str:
     certified = "not certified" if bound is None else f">= {floored(bound)}"
-    return f"{certified}, est. {_percent(estimate)}"
+    return certified if estimate is None else f"{certified}, est. {estimate:.1%}"
 
 
 def statement(certificate: Certificate) -> str:
@@ -73,7 +75,7 @@ def statement(certificate: Certificate) -> str:
 
 def _sure(certificate: Certificate) -> str:
     about = "about " if certificate.grade == "asymptotic" else "at least "
-    return f"With probability {about}{_percent(1 - certificate.delta)}"
+    return f"With probability {about}{1 - certificate.delta:.1%}"
 
 
 def _resting_on(certificate: Certificate) -> str:
@@ -143,13 +145,10 @@ def summary(certificate: Certificate) -> str:
         estimates = counted(len(certificate.intervals), "estimate")
         parts[1] = f"{estimates} over {counted(certificate.n_rows, 'row')}"
     elif certificate.targets.accuracy is not None:
-        parts.append(f"est. accuracy {_percent(certificate.bounds.accuracy_estimate)}")
+        parts += _estimated(accuracy=certificate.bounds.accuracy_estimate)
     elif certificate.grade != "exact":
-        recall, precision = (
-            certificate.bounds.recall_estimate,
-            certificate.bounds.precision_estimate,
-        )
-        parts.append(f"est. recall {_percent(recall)}, precision {_percent(precision)}")
+        bounds = certificate.bounds
+        parts += _estimated(recall=bounds.recall_estimate, precision=bounds.precision_estimate)
     if certificate.cost_usd:
         parts.append(f"${certificate.cost_usd:.4f}")
     if certificate.proxy_cost is not None and certificate.proxy_cost.cost_usd:

@@ -363,6 +363,28 @@ def test_certificate_in_every_form(films: Films) -> None:
     assert shown[-1][0] == certificate.id
 
 
+def test_an_estimate_that_labels_do_not_allow_is_left_out(films: Films) -> None:
+    con, _, _ = films
+    certificate = con.execute(RECALL).certificate
+    assert certificate is not None
+
+    def told(**known: float | None) -> tuple[str, str]:
+        made = dataclasses.replace(
+            certificate, bounds=dataclasses.replace(certificate.bounds, **known)
+        )
+        lines = [line for line in str(made).splitlines() if line.startswith("recall")]
+        parts = [part for part in made.summary.split(" | ") if part.startswith("est.")]
+        return lines[0].split(maxsplit=1)[1], " ".join(parts)
+
+    both = told(recall_estimate=0.95, precision_estimate=0.5)
+    assert both == (">= 90.0%, est. 95.0%", "est. recall 95.0%, precision 50.0%")
+    one = told(recall_estimate=None, precision_estimate=0.5)
+    assert one == (">= 90.0%", "est. precision 50.0%")
+    assert told(recall_estimate=None, precision_estimate=None) == (">= 90.0%", "")
+    nothing = told(recall=None, recall_estimate=None, precision_estimate=None)
+    assert nothing == ("not certified", "")
+
+
 def test_shortfall(con: Connection) -> None:
     con.execute(
         "CREATE TABLE t AS SELECT i AS id, (i * 7919) % 10007 AS score FROM range(9000) r(i)"
