@@ -6,16 +6,19 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pyarrow.types import is_float64
 
 from thresher.answering import Answering, Keys, fresh
 from thresher.duckdb_versions import unregistered
 from thresher.plan import Leaf, SelectionQuery
 from thresher.population import Population
+from thresher.sampling.ranking import blocks
 from thresher.sql.lowering import kept_columns
 from thresher.sql.shipping import ORDER, ROW, SENT, Shipped
 from thresher.sql.tokens import identifier
@@ -26,7 +29,52 @@ _QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*\"""")
 _CALLED = re.compile(r"([^\W\d]\w*)\s*\(")
 _WORDS = {"by", "columns", "exclude", "filter", "over", "replace", "try_cast", "unpack", "within"}
 
+_KNOWN = "__thresher_known"
+_CHUNK_BITS = 11  # rows of which DuckDB's threads take all or none: 2,048
+_MOST_HASHED = 8192  # inputs to look for by 16 bits of their hash, which 1 of 65,536 others has too
+_LEAST = 16  # rows in a run, on average, from which on a run is copied as a whole
+
 Numbers = npt.NDArray[np.int64]
+Value = TypeVar("Value", bound=np.generic)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where rows stand that came in another order: the runs in which they came.
+
+    Parameters
+    ----------
+    starts : ndarray of int64, shape (n_runs,)
+        Where each run begins, in the order of the rows.
+    ends : ndarray of int64, shape (n_runs,)
+        How many rows there are up to the end of each run.
+
+    Examples
+    --------
+    >>> places = Places(np.array([2, 0]), np.array([3, 5]))
+    >>> places.arranged(np.array([40, 50, 10, 20, 30])), places.of(np.array([0, 4]))
+    (array([10, 20, 30, 40, 50]), array([2, 1]))
+    """
+
+    starts: Numbers
+    ends: Numbers
+
+    def of(self, rows: Numbers) -> Numbers:
+        """Return where rows stand."""
+        run = np.searchsorted(self.ends, rows, side="right")
+        return self.starts[run] + rows - self._before()[run]
+
+    def arranged(self, values: npt.NDArray[Value]) -> npt.NDArray[Value]:
+        """Return values, one for each row, in the order of the rows."""
+        lengths = self.ends - self._before()
+        if len(values) < _LEAST * len(lengths):
+            return values[np.repeat(self.starts - self._before(), lengths) + np.arange(len(values))]
+        pairs = zip(self.starts.tolist(), (self.starts + lengths).tolist(), strict=True)
+        return np.concatenate([values[start:end] for start, end in pairs])
+
+    def _before(self) -> Numbers:
+        """Return how many rows there are before each run."""
+        return np.append(0, self.ends)[:-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +89,14 @@ class FedRows:
         Row keys, in the order of `ROW`.
     sent : ndarray of int64, shape (n_rows,), or None
         The number under which each row was sent, in the order of `ROW`; None where it is `ROW`.
-    places : ndarray of int64, shape (n_rows,), or None
+    places : Places or None
         Where each row stands in `table`, in the order of `ROW`; None where that is its order.
     """
 
     table: pa.Table
     keys: list[Numbers]
     sent: Numbers | None
-    places: Numbers | None
+    places: Places | None
 
     def numbers(self, rows: Numbers) -> Numbers:
         """Return under which numbers rows were sent."""
@@ -74,14 +122,42 @@ def fed_rows(shipped: Shipped, numbers: Numbers, table: pa.Table) -> FedRows:
         found = pa.table({ROW: numbers, **columns})
         if np.all(numbers[1:] > numbers[:-1]):
             return FedRows(found, [numbers], None, None)
-        order = np.argsort(numbers, kind="stable")
-        return FedRows(found, [numbers[order]], None, order)
+        places, arranged = _places(numbers)
+        return FedRows(found, [arranged], None, places)
     keys = [np.asarray(table.column(leaf.row).to_numpy(), dtype=np.int64) for leaf in leaves]
     order = np.lexsort(keys[::-1])
-    places = np.empty(len(order), dtype=np.int64)
-    places[order] = np.arange(len(order))
-    found = pa.table({ROW: places, **columns})
-    return FedRows(found, [k[order] for k in keys], numbers[order], order)
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    found = pa.table({ROW: rank, **columns})
+    return FedRows(found, [k[order] for k in keys], numbers[order], _one_by_one(order))
+
+
+def _places(numbers: Numbers) -> tuple[Places, Numbers]:
+    """Say where rows stand in the order of their numbers, which are distinct; and put them in it.
+
+    DuckDB's threads take rows by the chunk: numbers mostly rise within a few long runs, so that it
+    is enough to sort the runs.
+    """
+    begins = [np.zeros(1, dtype=np.int64)]
+    for part in blocks(len(numbers) - 1):
+        chunks = numbers[part.start : part.stop + 1] >> _CHUNK_BITS
+        begins.append(np.flatnonzero(chunks[1:] != chunks[:-1]) + part.start + 1)
+    starts = np.concatenate(begins)
+    ends = np.append(starts[1:], len(numbers))
+    runs = np.argsort(numbers[starts], kind="stable")
+    rises = np.flatnonzero(ends[runs][:-1] != starts[runs][1:]) + 1  # else a run goes on
+    starts, lengths = starts[runs], (ends - starts)[runs]
+    firsts = np.insert(rises, 0, 0)
+    found = Places(starts[firsts], np.cumsum(np.add.reduceat(lengths, firsts)))
+    arranged = found.arranged(numbers)
+    if np.all(arranged[1:] > arranged[:-1]):
+        return found, arranged
+    order = np.argsort(numbers, kind="stable")
+    return _one_by_one(order), numbers[order]
+
+
+def _one_by_one(order: Numbers) -> Places:
+    return Places(order, np.arange(1, len(order) + 1))
 
 
 class FedPopulation(Population):
@@ -108,6 +184,7 @@ class FedPopulation(Population):
     ) -> None:
         self._shipped, self._rows = shipped, rows
         self._batches = rows.table.to_batches()
+        self._hashed: dict[tuple[str, ...], npt.NDArray[np.uint16]] = {}
         self._ends = np.cumsum([batch.num_rows for batch in self._batches])
         connection.register(SENT, rows.table)
         super().__init__(connection, query, [None] * len(query.calls))
@@ -126,6 +203,84 @@ class FedPopulation(Population):
         """Let go of the rows."""
         unregistered(self._connection, SENT)
 
+    def _run_population(
+        self,
+        facts: Sequence[pa.Table | None],
+        null_inputs: bool | None = None,
+        sample: str | None = None,
+    ) -> pa.Table:
+        if null_inputs is False and sample is None and self._scored:
+            with self._sample(np.zeros(1, dtype=np.int64)) as one:
+                known = super()._run_population(facts, null_inputs, one).column(_KNOWN)
+            return self._as_they_came(known)
+        return super()._run_population(facts, null_inputs, sample)
+
+    @property
+    def _scored(self) -> bool:
+        """Whether rows differ, before there are labels, by scores alone that came as numbers."""
+        query, table = self._query, self._rows.table
+        if not table.num_rows or query.parts or query.estimation or query.labelled:
+            return False
+        columns = [table.column(sql) for sql in self._scores()]
+        return all(is_float64(one.type) and not one.null_count for one in columns)
+
+    def _scores(self) -> list[str]:
+        """Return the columns with the scores of the expressions in USING."""
+        return [term.sql or term.text for term in self._query.proxies if term.name is None]
+
+    def _as_they_came(self, known: pa.ChunkedArray) -> pa.Table:
+        """Return the rows, of which the same is known, in the order of `ROW`."""
+        rows, names = self._rows, [term.column for term in self._query.proxies if term.name is None]
+        n_rows = rows.table.num_rows
+        numbers = rows.keys[0] if rows.sent is None else np.arange(n_rows)
+        columns = {ROW: numbers, _KNOWN: pa.repeat(known[0], n_rows)}
+        for name, sql in zip(names, self._scores(), strict=True):
+            values = rows.table.column(sql).to_numpy()
+            columns[name] = values if rows.places is None else rows.places.arranged(values)
+        return pa.table(columns)
+
+    def matching(self, asked: Sequence[pa.Table | None]) -> Numbers:
+        """Return the rows whose inputs equal labelled ones; see `Population.matching`."""
+        pairs = zip(self._query.calls, asked, strict=True)
+        given = [(call.arguments, table) for call, table in pairs if table is not None]
+        if not given or not all(self._hashed_alike(*one) for one in given):
+            return super().matching(asked)
+        some = np.zeros(self.n_rows, dtype=np.bool_)
+        for arguments, table in given:
+            found = np.zeros(1 << 16, dtype=np.bool_)
+            found[self._hash(table.column_names, table)] = True
+            some |= found[self._hashes(arguments)]
+        with self._sample(np.flatnonzero(some)):
+            return super().matching(asked)
+
+    def _hashed_alike(self, arguments: Sequence[str], asked: pa.Table) -> bool:
+        """Whether equal inputs have equal hashes, and few rows have one of theirs."""
+        sent = [self._rows.table.column(name).type for name in arguments]
+        return bool(sent) and [*asked.schema.types] == sent and asked.num_rows <= _MOST_HASHED
+
+    def _hashes(self, arguments: tuple[str, ...]) -> npt.NDArray[np.uint16]:
+        """Return 16 bits of the hash of the inputs of all rows."""
+        if arguments not in self._hashed:
+            places, found = self._rows.places, self._hash(arguments, self._rows.table)
+            self._hashed[arguments] = found if places is None else places.arranged(found)
+        return self._hashed[arguments]
+
+    def _hash(self, columns: Sequence[str], table: pa.Table) -> npt.NDArray[np.uint16]:
+        """Return 16 bits of DuckDB's hash, which is that of its joins."""
+        name = fresh("hashed")
+        self._connection.register(name, table)
+        try:
+            hashed = f"hash({', '.join(map(identifier, columns))})"
+            found = self._connection.sql(f"SELECT CAST({hashed} >> 48 AS USMALLINT) FROM {name}")
+            return np.asarray(found.to_arrow_table().column(0).to_numpy(), dtype=np.uint16)
+        finally:
+            unregistered(self._connection, name)
+
+    def _read_nulls(self, facts: Sequence[pa.Table | None]) -> None:
+        inputs = {name for call in self._query.calls for name in call.arguments}
+        if any(self._rows.table.column(name).null_count for name in inputs):
+            super()._read_nulls(facts)
+
     @contextmanager
     def _sample(self, rows: Numbers) -> Iterator[str]:
         """Name a relation with some rows, which are found by their places; they are the sources."""
@@ -141,7 +296,7 @@ class FedPopulation(Population):
     def _few(self, rows: Numbers) -> pa.Table:
         """Return some rows, in any order."""
         # Table.take would first join the texts of all rows, which may be over 2 GB.
-        places = np.sort(rows if self._rows.places is None else self._rows.places[rows])
+        places = np.sort(rows if self._rows.places is None else self._rows.places.of(rows))
         cuts = np.searchsorted(places, self._ends)
         taken, first, start = [], 0, 0
         for batch, cut, end in zip(self._batches, cuts, self._ends, strict=True):

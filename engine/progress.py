@@ -190,7 +190,11 @@ class Pulse:
 
 
 class ProgressSink(Protocol):
-    """Something that shows events."""
+    """Something that shows events.
+
+    One whose attribute `indicates` is False gets no `ProgressEvent.indication`, which takes a while
+    over many rows.
+    """
 
     def update(self, event: ProgressEvent) -> None:
         """Take one event; must be fast. What it raises ends the statement."""

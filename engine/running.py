@@ -23,7 +23,7 @@ from thresher.paces import paces_of, taking
 from thresher.permits import Permits, check_tokens, stops_anywhere
 from thresher.plan import SelectionQuery
 from thresher.population import Population
-from thresher.progress import Limits, ProgressEvent, Pulse, Silent
+from thresher.progress import Indication, Limits, ProgressEvent, Pulse, Silent
 from thresher.reserving import sample_limit
 from thresher.run_identity import run_identity
 from thresher.sampling import Step
@@ -327,9 +327,15 @@ class Running:
             self.stage, labeller.n_labels, most, time.perf_counter() - self.began,
             labeller.cost_usd, labeller.n_tokens, labeller.n_reused + self.n_facts, labeller.found,
             labeller.scores.cost_usd, self._left_s(limit), self.limits,
-            self._indicator.of(self.used, labeller.truth, self.targets), self.permits.usd_limit,
+            self._indication(), self.permits.usd_limit,
         )  # fmt: skip
         self.env.progress.update(event)
+
+    def _indication(self) -> Indication | None:
+        """What the labels suggest, for a sink that shows it: that ranks all rows."""
+        if not getattr(self.env.progress, "indicates", True):
+            return None
+        return self._indicator.of(self.used, self.labeller.truth, self.targets)
 
     def _left_s(self, limit: int | None) -> float | None:
         """About how many seconds the labels take that are still to be bought, where that is known.
