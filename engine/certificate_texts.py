@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING
 
 from thresher.reports import Interval, OutputReport, ProxyReport, StageReport, counted
@@ -75,7 +76,21 @@ def statement(certificate: Certificate) -> str:
 
 def _sure(certificate: Certificate) -> str:
     about = "about " if certificate.grade == "asymptotic" else "at least "
-    return f"With probability {about}{1 - certificate.delta:.1%}"
+    percentage = f"{(100 * _probability(certificate.delta)).normalize():f}"
+    return f"With probability {about}{percentage}{'' if '.' in percentage else '.0'}%"
+
+
+def _probability(delta: float) -> Decimal:
+    """Return 1 - delta without what lies beyond three digits of delta, which is rounded up.
+
+    Examples
+    --------
+    >>> [str(_probability(delta)) for delta in (0.05, 0.00001, 0.05 / 3)]
+    ['0.95', '0.99999', '0.9833']
+    """
+    failing = Decimal(repr(float(delta)))
+    failing = failing.quantize(Decimal(1).scaleb(failing.adjusted() - 2), ROUND_CEILING)
+    return (1 - failing).normalize()
 
 
 def _resting_on(certificate: Certificate) -> str:
@@ -131,7 +146,7 @@ def summary(certificate: Certificate) -> str:
         promise = "exact"
     else:
         about = "about " if certificate.grade == "asymptotic" else ""
-        promise = f"{certificate.targets} with probability {about}{1 - certificate.delta:.4g}"
+        promise = f"{certificate.targets} with probability {about}{_probability(certificate.delta)}"
         promise = promise if certificate.met else f"NOT CERTIFIED: {promise}"
     parts = [
         promise,
@@ -161,7 +176,7 @@ def facts(certificate: Certificate) -> list[tuple[str, str]]:
     rows = [
         ("certificate", certificate.id),
         ("promise", certificate.statement),
-        ("targets", f"{certificate.targets}, probability {1 - certificate.delta:.4g}"),
+        ("targets", f"{certificate.targets}, probability {_probability(certificate.delta)}"),
         ("grade", certificate.grade),
         ("assumes", certificate.assumption or "nothing"),
         ("population", counted(certificate.n_rows, "row")),

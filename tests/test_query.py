@@ -385,6 +385,19 @@ def test_an_estimate_that_labels_do_not_allow_is_left_out(films: Films) -> None:
     assert nothing == ("not certified", "")
 
 
+@pytest.mark.parametrize(
+    ("delta", "text"), [(0.05, "95.0%"), (0.001, "99.9%"), (1e-4, "99.99%"), (0.0125, "98.75%")]
+)
+def test_a_probability_is_never_rounded_up(films: Films, delta: float, text: str) -> None:
+    certificate = films[0].execute(RECALL).certificate
+    assert certificate is not None
+    targets = dataclasses.replace(certificate.targets, delta=delta)
+    made = dataclasses.replace(certificate, targets=targets)
+    assert made.statement.startswith(f"With probability at least {text}, the ")
+    assert f" with probability {1 - delta:.8g} | " in made.summary
+    assert f", probability {1 - delta:.8g}\n" in str(made)
+
+
 def test_shortfall(con: Connection) -> None:
     con.execute(
         "CREATE TABLE t AS SELECT i AS id, (i * 7919) % 10007 AS score FROM range(9000) r(i)"
