@@ -13,7 +13,7 @@ from thresher.reports import Interval, OutputReport, ProxyReport, StageReport, c
 if TYPE_CHECKING:
     from thresher.certificate import Certificate
 
-__all__ = ["facts", "floored", "interval_name", "statement", "summary"]
+__all__ = ["facts", "floored", "interval_name", "probability", "statement", "summary"]
 
 
 def _estimated(**shares: float | None) -> list[str]:
@@ -76,16 +76,21 @@ def statement(certificate: Certificate) -> str:
 
 def _sure(certificate: Certificate) -> str:
     about = "about " if certificate.grade == "asymptotic" else "at least "
-    percentage = f"{(100 * _probability(certificate.delta)).normalize():f}"
+    percentage = f"{(100 * probability(certificate.delta)).normalize():f}"
     return f"With probability {about}{percentage}{'' if '.' in percentage else '.0'}%"
 
 
-def _probability(delta: float) -> Decimal:
+def probability(delta: float) -> Decimal:
     """Return 1 - delta without what lies beyond three digits of delta, which is rounded up.
+
+    Parameters
+    ----------
+    delta : float
+        In (0, 1).
 
     Examples
     --------
-    >>> [str(_probability(delta)) for delta in (0.05, 0.00001, 0.05 / 3)]
+    >>> [str(probability(delta)) for delta in (0.05, 0.00001, 0.05 / 3)]
     ['0.95', '0.99999', '0.9833']
     """
     failing = Decimal(repr(float(delta)))
@@ -146,7 +151,7 @@ def summary(certificate: Certificate) -> str:
         promise = "exact"
     else:
         about = "about " if certificate.grade == "asymptotic" else ""
-        promise = f"{certificate.targets} with probability {about}{_probability(certificate.delta)}"
+        promise = f"{certificate.targets} with probability {about}{probability(certificate.delta)}"
         promise = promise if certificate.met else f"NOT CERTIFIED: {promise}"
     parts = [
         promise,
@@ -176,7 +181,7 @@ def facts(certificate: Certificate) -> list[tuple[str, str]]:
     rows = [
         ("certificate", certificate.id),
         ("promise", certificate.statement),
-        ("targets", f"{certificate.targets}, probability {_probability(certificate.delta)}"),
+        ("targets", f"{certificate.targets}, probability {probability(certificate.delta)}"),
         ("grade", certificate.grade),
         ("assumes", certificate.assumption or "nothing"),
         ("population", counted(certificate.n_rows, "row")),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -18,7 +18,6 @@ from thresher.answering import Answering, Keys, fresh
 from thresher.duckdb_versions import unregistered
 from thresher.plan import Leaf, SelectionQuery
 from thresher.population import Population
-from thresher.sampling.ranking import blocks
 from thresher.sql.lowering import kept_columns
 from thresher.sql.shipping import ORDER, ROW, SENT, Shipped
 from thresher.sql.tokens import identifier
@@ -31,11 +30,10 @@ _WORDS = {"by", "columns", "exclude", "filter", "over", "replace", "try_cast", "
 
 _KNOWN = "__thresher_known"
 _CHUNK_BITS = 11  # rows of which DuckDB's threads take all or none: 2,048
-_MOST_HASHED = 8192  # inputs to look for by 16 bits of their hash, which 1 of 65,536 others has too
+_MOST_HASHED = 8192  # inputs to look for by their hashes
 _LEAST = 16  # rows in a run, on average, from which on a run is copied as a whole
 
 Numbers = npt.NDArray[np.int64]
-Value = TypeVar("Value", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ class Places:
     Examples
     --------
     >>> places = Places(np.array([2, 0]), np.array([3, 5]))
-    >>> places.arranged(np.array([40, 50, 10, 20, 30])), places.of(np.array([0, 4]))
+    >>> places.arranged(pa.chunked_array([[40, 50, 10], [20, 30]])), places.of(np.array([0, 4]))
     (array([10, 20, 30, 40, 50]), array([2, 1]))
     """
 
@@ -64,13 +62,14 @@ class Places:
         run = np.searchsorted(self.ends, rows, side="right")
         return self.starts[run] + rows - self._before()[run]
 
-    def arranged(self, values: npt.NDArray[Value]) -> npt.NDArray[Value]:
+    def arranged(self, values: pa.ChunkedArray) -> npt.NDArray[Any]:
         """Return values, one for each row, in the order of the rows."""
         lengths = self.ends - self._before()
         if len(values) < _LEAST * len(lengths):
-            return values[np.repeat(self.starts - self._before(), lengths) + np.arange(len(values))]
-        pairs = zip(self.starts.tolist(), (self.starts + lengths).tolist(), strict=True)
-        return np.concatenate([values[start:end] for start, end in pairs])
+            return np.asarray(values.to_numpy())[self.of(np.arange(len(values)))]
+        pairs = zip(self.starts.tolist(), lengths.tolist(), strict=True)
+        runs = [chunk for pair in pairs for chunk in values.slice(*pair).chunks]
+        return np.asarray(pa.chunked_array(runs, values.type).to_numpy())
 
     def _before(self) -> Numbers:
         """Return how many rows there are before each run."""
@@ -102,15 +101,21 @@ class FedRows:
         """Return under which numbers rows were sent."""
         return rows if self.sent is None else self.sent[rows]
 
+    def in_order(self, column: pa.ChunkedArray) -> npt.NDArray[Any]:
+        """Return a column of `table` without NULL, in the order of `ROW`."""
+        if self.places is None:
+            return np.asarray(column.to_numpy())
+        return self.places.arranged(column)
 
-def fed_rows(shipped: Shipped, numbers: Numbers, table: pa.Table) -> FedRows:
+
+def fed_rows(shipped: Shipped, numbers: Sequence[Numbers], table: pa.Table) -> FedRows:
     """Number the rows of a query as the query over its own relations would.
 
     Parameters
     ----------
     shipped : Shipped
         The query, and what was to be sent of its rows.
-    numbers : ndarray of int64, shape (n_rows,)
+    numbers : sequence of ndarray of int64, n_rows in all
         Under which each row was sent; distinct, in any order.
     table : pyarrow.Table, n_rows rows
         The row keys and the columns of `shipped`.
@@ -119,45 +124,51 @@ def fed_rows(shipped: Shipped, numbers: Numbers, table: pa.Table) -> FedRows:
     wanted = [name for name, _ in shipped.columns] + ([ORDER] if shipped.ordered else [])
     columns = {name: table.column(name) for name in wanted}
     if len(leaves) == 1 and not leaves[0].lateral:
-        found = pa.table({ROW: numbers, **columns})
-        if np.all(numbers[1:] > numbers[:-1]):
-            return FedRows(found, [numbers], None, None)
-        places, arranged = _places(numbers)
-        return FedRows(found, [arranged], None, places)
-    keys = [np.asarray(table.column(leaf.row).to_numpy(), dtype=np.int64) for leaf in leaves]
-    order = np.lexsort(keys[::-1])
+        sent = pa.chunked_array([pa.array(some) for some in numbers], pa.int64())
+        places = _places(numbers)
+        keys = places.arranged(sent)
+        if np.any(keys[1:] <= keys[:-1]):
+            places = _one_by_one(np.argsort(sent.to_numpy(), kind="stable"))
+            keys = places.arranged(sent)
+        found = pa.table({ROW: sent, **columns})
+        return FedRows(found, [keys], None, places if len(places.starts) > 1 else None)
+    keys_of = [np.asarray(table.column(leaf.row).to_numpy(), dtype=np.int64) for leaf in leaves]
+    order = np.lexsort(keys_of[::-1])
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
-    found = pa.table({ROW: rank, **columns})
-    return FedRows(found, [k[order] for k in keys], numbers[order], _one_by_one(order))
+    found, all_sent = pa.table({ROW: rank, **columns}), np.concatenate(numbers)
+    return FedRows(found, [k[order] for k in keys_of], all_sent[order], _one_by_one(order))
 
 
-def _places(numbers: Numbers) -> tuple[Places, Numbers]:
-    """Say where rows stand in the order of their numbers, which are distinct; and put them in it.
+def _places(numbers: Sequence[Numbers]) -> Places:
+    """Say where rows stand in the order of their numbers, if DuckDB's threads sent them.
 
-    DuckDB's threads take rows by the chunk: numbers mostly rise within a few long runs, so that it
-    is enough to sort the runs.
+    A thread takes rows by the chunk, so that numbers rise within a few long runs, which are sorted.
     """
-    begins = [np.zeros(1, dtype=np.int64)]
-    for part in blocks(len(numbers) - 1):
-        chunks = numbers[part.start : part.stop + 1] >> _CHUNK_BITS
-        begins.append(np.flatnonzero(chunks[1:] != chunks[:-1]) + part.start + 1)
+    begins, firsts, n_rows = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
+    for some in numbers:
+        at = np.flatnonzero(np.diff(some >> _CHUNK_BITS, prepend=-1))
+        begins.append(at + n_rows)
+        firsts.append(some[at])
+        n_rows += len(some)
     starts = np.concatenate(begins)
-    ends = np.append(starts[1:], len(numbers))
-    runs = np.argsort(numbers[starts], kind="stable")
-    rises = np.flatnonzero(ends[runs][:-1] != starts[runs][1:]) + 1  # else a run goes on
-    starts, lengths = starts[runs], (ends - starts)[runs]
-    firsts = np.insert(rises, 0, 0)
-    found = Places(starts[firsts], np.cumsum(np.add.reduceat(lengths, firsts)))
-    arranged = found.arranged(numbers)
-    if np.all(arranged[1:] > arranged[:-1]):
-        return found, arranged
-    order = np.argsort(numbers, kind="stable")
-    return _one_by_one(order), numbers[order]
+    runs = np.argsort(np.concatenate(firsts), kind="stable")
+    lengths = np.diff(starts, append=n_rows)[runs]
+    starts = starts[runs]
+    new = np.flatnonzero(np.insert(starts[:-1] + lengths[:-1] != starts[1:], 0, True)[: len(runs)])
+    return Places(starts[new], np.append(np.cumsum(lengths)[new[1:] - 1], n_rows)[: len(new)])
 
 
 def _one_by_one(order: Numbers) -> Places:
     return Places(order, np.arange(1, len(order) + 1))
+
+
+def _among(hashes: npt.NDArray[np.uint32], wanted: npt.NDArray[np.uint32]) -> Numbers:
+    """Return where hashes are that are wanted: most are told by half of their bits."""
+    halves = np.zeros(1 << 16, dtype=np.bool_)
+    halves[wanted >> 16] = True
+    some = np.flatnonzero(halves[hashes >> 16])
+    return some[np.isin(hashes[some], wanted)]
 
 
 class FedPopulation(Population):
@@ -184,7 +195,7 @@ class FedPopulation(Population):
     ) -> None:
         self._shipped, self._rows = shipped, rows
         self._batches = rows.table.to_batches()
-        self._hashed: dict[tuple[str, ...], npt.NDArray[np.uint16]] = {}
+        self._hashed: dict[tuple[str, ...], npt.NDArray[np.uint32]] = {}
         self._ends = np.cumsum([batch.num_rows for batch in self._batches])
         connection.register(SENT, rows.table)
         super().__init__(connection, query, [None] * len(query.calls))
@@ -235,8 +246,7 @@ class FedPopulation(Population):
         numbers = rows.keys[0] if rows.sent is None else np.arange(n_rows)
         columns = {ROW: numbers, _KNOWN: pa.repeat(known[0], n_rows)}
         for name, sql in zip(names, self._scores(), strict=True):
-            values = rows.table.column(sql).to_numpy()
-            columns[name] = values if rows.places is None else rows.places.arranged(values)
+            columns[name] = rows.in_order(rows.table.column(sql))
         return pa.table(columns)
 
     def matching(self, asked: Sequence[pa.Table | None]) -> Numbers:
@@ -245,34 +255,33 @@ class FedPopulation(Population):
         given = [(call.arguments, table) for call, table in pairs if table is not None]
         if not given or not all(self._hashed_alike(*one) for one in given):
             return super().matching(asked)
-        some = np.zeros(self.n_rows, dtype=np.bool_)
-        for arguments, table in given:
-            found = np.zeros(1 << 16, dtype=np.bool_)
-            found[self._hash(table.column_names, table)] = True
-            some |= found[self._hashes(arguments)]
-        with self._sample(np.flatnonzero(some)):
+        found = [
+            _among(self._hashes(arguments), self._hash(table.column_names, table).to_numpy())
+            for arguments, table in given
+        ]
+        with self._sample(np.unique(np.concatenate(found))):
             return super().matching(asked)
 
     def _hashed_alike(self, arguments: Sequence[str], asked: pa.Table) -> bool:
-        """Whether equal inputs have equal hashes, and few rows have one of theirs."""
+        """Whether equal inputs have equal hashes, and few other rows have one of theirs."""
         sent = [self._rows.table.column(name).type for name in arguments]
         return bool(sent) and [*asked.schema.types] == sent and asked.num_rows <= _MOST_HASHED
 
-    def _hashes(self, arguments: tuple[str, ...]) -> npt.NDArray[np.uint16]:
-        """Return 16 bits of the hash of the inputs of all rows."""
+    def _hashes(self, arguments: tuple[str, ...]) -> npt.NDArray[np.uint32]:
+        """Return 32 bits of the hash of the inputs of all rows."""
         if arguments not in self._hashed:
-            places, found = self._rows.places, self._hash(arguments, self._rows.table)
-            self._hashed[arguments] = found if places is None else places.arranged(found)
+            found = self._hash(arguments, self._rows.table)
+            self._hashed[arguments] = self._rows.in_order(found)
         return self._hashed[arguments]
 
-    def _hash(self, columns: Sequence[str], table: pa.Table) -> npt.NDArray[np.uint16]:
-        """Return 16 bits of DuckDB's hash, which is that of its joins."""
+    def _hash(self, columns: Sequence[str], table: pa.Table) -> pa.ChunkedArray:
+        """Return 32 bits of DuckDB's hash, which is that of its joins."""
         name = fresh("hashed")
         self._connection.register(name, table)
         try:
             hashed = f"hash({', '.join(map(identifier, columns))})"
-            found = self._connection.sql(f"SELECT CAST({hashed} >> 48 AS USMALLINT) FROM {name}")
-            return np.asarray(found.to_arrow_table().column(0).to_numpy(), dtype=np.uint16)
+            found = self._connection.sql(f"SELECT CAST({hashed} >> 32 AS UINTEGER) FROM {name}")
+            return found.to_arrow_table().column(0)
         finally:
             unregistered(self._connection, name)
 

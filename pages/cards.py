@@ -97,7 +97,8 @@ def _chips(certificate: Certificate) -> Markup:
         met, kind = "exact", "th-good"
     else:
         about = "about " if certificate.grade == "asymptotic" else ""
-        met, kind = f"certified, probability {about}{1 - certificate.delta:.4g}", "th-good"
+        held = certificate_texts.probability(certificate.delta)
+        met, kind = f"certified, probability {about}{held}", "th-good"
     chips.append(element("span", met, class_=f"th-chip {kind}"))
     if certificate.grade != "exact":
         colour = "th-muted" if certificate.assumption is None else "th-warn"

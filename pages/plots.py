@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thresher.certificate_texts import interval_name
+from thresher.certificate_texts import interval_name, probability
 from thresher.pages.axes import Colours, dress, put_legend, whole_numbers, write_targets
 from thresher.pages.markup import plain
 from thresher.pages.panels import Spent, course, label_curve, observed
@@ -241,7 +241,8 @@ def _estimates(certificate: Certificate) -> Panel:
         return Panel(title, "There is no estimate with a value.")
     about = "about " if certificate.grade == "asymptotic" else ""
     names = [interval_name(one) for one in shown]
-    text = f"All limits hold together with probability {about}{1 - certificate.delta:.4g}: " + (
+    held = f"{about}{probability(certificate.delta)}"
+    text = f"All limits hold together with probability {held}: " + (
         "; ".join(
             f"{name} {one.estimate:.6g}, {_end(one.low)} to {_end(one.high)}"
             for name, one in zip(names, shown, strict=True)

@@ -180,7 +180,7 @@ class ShellSession:
                 return self._show(part.sql), []
             if part.work == "do":
                 return self._do(part.sql), []
-            numbers = np.concatenate([n for fed in feds for n in fed.numbers])
+            numbers = [some for fed in feds for some in fed.numbers]
             table = pa.Table.from_batches([batch for fed in feds for batch in fed.batches])
             if part.work == "table":
                 self._take_in(part.sql, table)
@@ -197,12 +197,12 @@ class ShellSession:
                 self._relay.tell = _nowhere
 
     def _over_rows(
-        self, part: Part, numbers: Numbers, table: pa.Table
+        self, part: Part, numbers: Sequence[Numbers], table: pa.Table
     ) -> tuple[Sequence[Texts], list[str]]:
         """Answer or explain a query over rows that were sent."""
         asked = bound_part(self._session, part)
         sent = asked.sent
-        rows = fed_rows(sent, numbers, table if len(numbers) else _none(sent))
+        rows = fed_rows(sent, numbers, table if any(map(len, numbers)) else _none(sent))
         if asked.explain is not None:
             self._explain(part, asked, rows)
             return [], []
@@ -215,7 +215,8 @@ class ShellSession:
         if query.estimation or query.labelled or query.outputs:
             return _texts(self._session, found, rows), notes
         returned = np.asarray(found.column(ROW).to_numpy(), dtype=np.int64)
-        kept = np.zeros(int(numbers.max()) + 1 if len(numbers) else 0, dtype=np.bool_)
+        most = max((int(some.max()) for some in numbers if len(some)), default=-1)
+        kept = np.zeros(most + 1, dtype=np.bool_)
         kept[rows.numbers(returned)] = True
         return kept_rows(kept), notes
 

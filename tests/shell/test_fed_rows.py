@@ -69,7 +69,9 @@ def test_rows_are_put_in_order(
     if mixed:  # as no DuckDB sends them
         np.random.default_rng(seed).shuffle(numbers)
     n = len(numbers)
-    rows = fed_rows(sent(session), numbers, table(pa.array(["x"] * n, pa.string()), numbers * 0.5))
+    given = table(pa.array(["x"] * n, pa.string()), numbers * 0.5)
+    cuts = np.sort(np.random.default_rng(seed).integers(n + 1, size=3))
+    rows = fed_rows(sent(session), np.split(numbers, cuts), given)
     order = np.argsort(numbers)
     assert np.array_equal(rows.keys[0], numbers[order])
     assert np.array_equal(rows.numbers(np.arange(n)), np.arange(n)) == (rows.sent is None)
@@ -77,8 +79,9 @@ def test_rows_are_put_in_order(
         assert np.array_equal(order, np.arange(n))
     else:
         assert np.array_equal(rows.places.of(np.arange(n)), order)
-        assert np.array_equal(rows.places.arranged(numbers), numbers[order])
         assert mixed or len(rows.places.starts) <= n_rows // CHUNK + 1
+    assert np.array_equal(rows.in_order(rows.table.column("__thresher_f1")), numbers[order] * 0.5)
+    assert np.array_equal(rows.in_order(rows.table.column("__thresher_n")), numbers[order])
 
 
 @pytest.mark.parametrize("condition", ["good(x)", "NOT good(x)", "good(x) IS NULL", "good(x) OR 1"])
@@ -90,7 +93,7 @@ def test_what_is_read_is_what_duckdb_reads(
 ) -> None:
     shipped = sent(session, QUERY.replace("good(x)", condition))
     numbers, texts = np.array([3, 4, 7, 0, 1]), pa.array(["a", "b", None, "d", "e"])
-    rows = fed_rows(shipped, numbers, table(texts, scores))
+    rows = fed_rows(shipped, [numbers], table(texts, scores))
     with FedPopulation(session.connection, shipped, shipped.query, rows) as found:
         known = Population._run_population(found, [None])
         order = np.argsort(known.column("__thresher_n").to_numpy())
@@ -117,7 +120,7 @@ VALUES = {
 def test_rows_with_the_same_inputs_are_found_as_by_a_join(session: Session, kind: str) -> None:
     shipped, values = sent(session), VALUES[kind]
     numbers = np.array([4, 5, 6, 7, 0, 1, 2, 3])
-    rows = fed_rows(shipped, numbers, table(values, np.linspace(0, 1, 8)))
+    rows = fed_rows(shipped, [numbers], table(values, np.linspace(0, 1, 8)))
     (call,) = shipped.query.calls
     with FedPopulation(session.connection, shipped, shipped.query, rows) as found:
         for one in (values.slice(i, 1) for i in range(8) if values[i].is_valid):
