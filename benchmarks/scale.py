@@ -33,7 +33,7 @@ QUERIES = {
     "avg": "SELECT avg(id % 7) FROM t WHERE tenth(text) USING score ORACLE LIMIT 1000 SEED 7",
 }
 """Each over a label store of its own, but for what follows `recall` over its labels."""
-ONCE = ("avg",)  # in the first repeat alone: half a minute over ten million rows
+ONCE = ("avg",)  # in the first repeat alone: it takes longest
 
 
 def tenth(texts: Sequence[str]) -> list[bool]:

@@ -17,19 +17,32 @@ from thresher.targets import Targets
 __all__ = ["Estimands", "error_of", "group_codes"]
 
 Floats = npt.NDArray[np.float64]
+_DENSE = 4  # codes for each row, up to which those that occur are found without a sort
 
 
 def group_codes(
     groups: pa.Table, n_rows: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Number the groups: the group of every row, and a row of every group."""
-    codes = np.zeros(n_rows, dtype=np.int64)
+    codes, n_groups = np.zeros(n_rows, dtype=np.int64), min(1, n_rows)
     for column in groups.columns:
         encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
-        codes = codes * (len(encoded.dictionary) + 1) + np.asarray(encoded.indices)
-        codes = np.unique(codes, return_inverse=True)[1]
-    first = np.unique(codes, return_index=True)[1]
-    return codes, first.astype(np.int64)
+        n_values = len(encoded.dictionary)
+        pairs = codes * n_values + np.asarray(encoded.indices)
+        codes, n_groups = _ranks(pairs, n_groups * n_values)
+    first = np.empty(n_groups, dtype=np.int64)
+    first[codes[::-1]] = np.arange(n_rows)[::-1]  # of equal codes the last one is kept
+    return codes, first
+
+
+def _ranks(codes: npt.NDArray[np.int64], n_codes: int) -> tuple[npt.NDArray[np.int64], int]:
+    """Number the codes that occur, in their order, and count them."""
+    if n_codes > _DENSE * len(codes):
+        found, ranks = np.unique(codes, return_inverse=True)
+        return ranks, len(found)
+    occurs = np.bincount(codes, minlength=n_codes) > 0
+    n_found = int(np.count_nonzero(occurs))
+    return (codes if n_found == n_codes else (np.cumsum(occurs) - 1)[codes]), n_found
 
 
 def error_of(targets: Targets, aggregates: Sequence[Aggregate]) -> ErrorTarget | None:

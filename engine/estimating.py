@@ -317,11 +317,11 @@ class _Estimating:
         plain = self.values[:, number] if self.complete else self.population.plain[number]
         if plain is None:
             raise TypeError("a certain aggregate has plain values")
-        out = np.full(self.n_groups, np.nan)
-        for group in range(self.n_groups):
-            value = plain[(self.codes == group) & ~np.isnan(plain)]
-            out[group] = _aggregate(aggregate, value)
-        return out
+        counted = ~np.isnan(plain)
+        values, codes = plain[counted], self.codes[counted]
+        ends = np.cumsum(np.bincount(codes, minlength=self.n_groups))
+        parts = np.split(values[np.argsort(codes, kind="stable")], ends[:-1])
+        return np.array([_aggregate(aggregate, value) for value in parts])
 
     def _present(self) -> npt.NDArray[np.int64]:
         """Return the groups in which a row may count."""
@@ -329,7 +329,7 @@ class _Estimating:
             return np.zeros(1, dtype=np.int64)
         gone = (self.run.known == 0) | self.negative
         gone[self.run.labeller.failed] = False
-        return np.unique(self.codes[~gone])
+        return np.flatnonzero(np.bincount(self.codes[~gone], minlength=self.n_groups))
 
     def _table(self, found: Sequence[MeasureEstimate], rows: npt.NDArray[np.int64]) -> pa.Table:
         columns: dict[str, pa.Array | pa.ChunkedArray] = {}

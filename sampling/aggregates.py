@@ -169,11 +169,12 @@ def column_bounds(columns: Sequence[Column], n_rows: int) -> tuple[Floats, Float
     low, high = np.empty((len(columns), n_rows)), np.empty((len(columns), n_rows))
     for c, column in enumerate(columns):
         low[c], high[c] = column.low, column.high
-    never = np.isnan(low) | np.isnan(high)
-    low[never] = high[never] = np.nan
-    wrong = np.flatnonzero((low > high).any(axis=1))
-    if len(wrong):
-        raise ValueError(f"column {wrong[0]} has rows whose low is above their high")
+        if column.low is column.high:  # a plain value
+            continue
+        never = np.isnan(low[c]) | np.isnan(high[c])
+        low[c, never] = high[c, never] = np.nan
+        if (low[c] > high[c]).any():
+            raise ValueError(f"column {c} has rows whose low is above their high")
     return low, high
 
 

@@ -50,11 +50,12 @@ class CertainRange:
     ) -> None:
         least, most = ends
         self._measure, self._corners, self._n_rows = measure, corners, len(least)
+        self._sloped = [(u, v) for u, v in corners if v.any()]
         self._whole = np.array_equal(least, most) and np.array_equal(least, np.rint(least))
-        self._negative = -2 * float(np.minimum(least, 0.0).sum())
+        self._negative = -2 * float(least.sum(where=least < 0, initial=0.0))
         self._values = -math.inf, math.inf  # a mean of known rows lies within them
         if measure.kind == "mean":
-            counts = np.any([v > 0 for _, v in corners], axis=0)
+            counts = corners[-1][1] > 0
             self._values = (
                 float(least[counts].min(initial=math.inf)),
                 float(most[counts].max(initial=-math.inf)),
@@ -68,12 +69,21 @@ class CertainRange:
             least, most = least[rows], most[rows]
             room = [self._lost(rows, known_u, end) for end in (least, most)]
             return known_u + float(least.sum()) - room[0], known_u + float(most.sum()) + room[1]
-        pairs = [(u[rows], v[rows]) for u, v in self._corners if v.any()]
+        pairs = self._sloped
+        if len(rows) < self._n_rows:
+            pairs = [(u[rows], v[rows]) for u, v in pairs]
+        if kind == "mean":  # v is 1 or 0, and u is 0 with it
+            return self._range([u[v > 0] for u, v in pairs], rows, known_u, known_v)
         if any((v < 0).any() or ((v == 0) & (u != 0)).any() for u, v in pairs) or known_v < 0:
             return -math.inf, math.inf  # not an average with weights v
         if kind == "ratio" and not self._measure.together:
             return -math.inf, math.inf
-        ends = [u[v > 0] / v[v > 0] for u, v in pairs]
+        return self._range([u[v > 0] / v[v > 0] for u, v in pairs], rows, known_u, known_v)
+
+    def _range(
+        self, ends: list[Floats], rows: Integers, known_u: float, known_v: float
+    ) -> tuple[float, float]:
+        """Return the range of averages of these values and of the known rows."""
         if known_v > 0:
             ends.append(self._known(rows, known_u, known_v))
         ends = [e for e in ends if len(e)]

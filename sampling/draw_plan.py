@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Costs", "DrawPlan", "Spread", "allocate", "of_group", "plan_draws"]
+from thresher.sampling.layout import Block, Layout
+
+__all__ = ["Costs", "DrawPlan", "Spread", "allocate", "plan_draws"]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 _SHARES = (0.1, 0.2, 0.3, 0.45, 0.6, 0.75, 0.9)  # of the draws that follow the range
+_HALF = 0.5  # weights by which the units of the measures are taken
 _RANGE_TERM = 1 / 3
 _LEAST_RANGE = 0.03
 _LEAST_COST = 1e-15  # of the largest, so that no price is out of range
@@ -73,45 +75,69 @@ class DrawPlan:
         return np.asarray(np.sqrt(cost.a / n) + np.sqrt(cost.b) / n)
 
 
-def _sums(value: Floats, group: Integers, n_groups: int) -> Floats:
-    return np.bincount(group, weights=value, minlength=n_groups).astype(np.float64)
+class _Ends:
+    """Weights that follow the deviations, and weights that follow the range, block by block.
+
+    Both add up to 1 in every group. They are worked out anew where they are needed, which takes
+    less than keeping them.
+    """
+
+    def __init__(self, spreads: list[Spread], layout: Layout) -> None:
+        self._spreads, self._uniform = spreads, 1 / np.maximum(layout.counts, 1)
+        self._tops = [_LEAST_RANGE * layout.tops(s.reach) for s in spreads]
+        self._totals = np.zeros((len(spreads), 2, layout.n_groups))
+        for block in layout.blocks():
+            for k, total in enumerate(self._totals):
+                for end, value in zip(total, self._raw(k, block), strict=True):
+                    block.add(end, value)
+        self._all = np.zeros((2, layout.n_groups))
+        if len(spreads) > 1:
+            for block in layout.blocks():
+                for end, value in zip(self._all, self._together(block), strict=True):
+                    block.add(end, value)
+
+    def _raw(self, k: int, block: Block) -> tuple[Floats, Floats]:
+        s = self._spreads[k]
+        reach = np.maximum(s.reach[block.part], block.each(self._tops[k]))
+        return s.deviation[block.part] + 1e-3 * reach, reach
+
+    def _one(self, k: int, block: Block) -> list[Floats]:
+        """Return the ends of one measure."""
+        pairs = zip(self._raw(k, block), self._totals[k], strict=True)
+        return [self._normal(value, block, total) for value, total in pairs]
+
+    def _together(self, block: Block) -> list[Floats]:
+        """Return the roots of the summed squares of all measures' ends."""
+        each = [self._one(k, block) for k in range(len(self._spreads))]
+        return [
+            np.sqrt(np.sum([end**2 for end in ends], axis=0)) for ends in zip(*each, strict=True)
+        ]
+
+    def at(self, block: Block) -> list[Floats]:
+        """Return both for the rows of a block."""
+        if len(self._spreads) == 1:  # the roots of their squares
+            return self._one(0, block)
+        pairs = zip(self._together(block), self._all, strict=True)
+        return [self._normal(value, block, total) for value, total in pairs]
+
+    def _normal(self, value: Floats, block: Block, total: Floats) -> Floats:
+        """Divide by a group's total; uniform where that is 0."""
+        totals = block.each(total)
+        if (total[block.groups] > 0).all():
+            return np.asarray(value / totals)
+        safe = np.where(totals > 0, totals, 1.0)
+        return np.where(totals > 0, value / safe, block.each(self._uniform))
 
 
-def _tops(value: Floats, group: Integers, n_groups: int) -> Floats:
-    if n_groups == 1:
-        return np.array([value.max(initial=0.0)])
-    out = np.zeros(n_groups)
-    np.maximum.at(out, group, value)
-    return out
-
-
-def of_group(value: npt.NDArray[np.generic], group: Integers) -> npt.NDArray[Any]:
-    """Return the value of each row's group, or that of the only group, which broadcasts."""
-    return value if len(value) == 1 else value[group]
-
-
-def _normal(value: Floats, group: Integers, n_groups: int) -> Floats:
-    """Scale values so that they add up to 1 in every group; uniform where all are 0."""
-    total = _sums(value, group, n_groups)
-    count = np.maximum(np.bincount(group, minlength=n_groups), 1)
-    safe = np.where(total > 0, total, 1.0)
-    return np.where(
-        of_group(total > 0, group), value / of_group(safe, group), 1 / of_group(count, group)
-    )
-
-
-def plan_draws(
-    spreads: list[Spread], group: Integers, n_groups: int, counts: Floats, level: float
-) -> DrawPlan:
+def plan_draws(spreads: list[Spread], layout: Layout, counts: Floats, level: float) -> DrawPlan:
     """Choose the weights with the least predicted width.
 
     Parameters
     ----------
     spreads : list of Spread
         One for each measure, for the rows that are not labelled.
-    group : ndarray of int64, shape (n,)
-        Group of each of those rows.
-    n_groups : int
+    layout : Layout
+        Those rows.
     counts : ndarray of float64, shape (n_groups,)
         Draws that each group is thought to get.
     level : float
@@ -121,38 +147,68 @@ def plan_draws(
     -------
     DrawPlan
     """
-    wanted, floor = np.zeros(len(group)), np.zeros(len(group))
-    for s in spreads:
-        top = _tops(s.reach, group, n_groups)
-        reach = np.maximum(s.reach, _LEAST_RANGE * of_group(top, group))
-        wanted += _normal(s.deviation + 1e-3 * reach, group, n_groups) ** 2
-        floor += _normal(reach, group, n_groups) ** 2
-    wanted = _normal(np.sqrt(wanted), group, n_groups)
-    floor = _normal(np.sqrt(floor), group, n_groups)
-    log = math.log(2 / level)
-    draws = np.maximum(counts, 1.0)
-    half = 0.5 * (wanted + floor)
-    units = [_unit(_cost(s, half, group, n_groups, log)) for s in spreads]
-    best = np.full(n_groups, np.inf)
-    weights = floor.copy()
-    for share in _SHARES:
-        tried = (1 - share) * wanted + share * floor
-        each = [_cost(s, tried, group, n_groups, log) for s in spreads]
-        total = _total(each, units)
+    ends = _Ends(spreads, layout)
+    log, draws = math.log(2 / level), np.maximum(counts, 1.0)
+    units = [1.0]  # what comes of it hangs on no unit, where there is one
+    if len(spreads) > 1:
+        units = [_unit(cost) for cost in _costs(spreads, ends, layout, (_HALF,), log)[0]]
+    best = np.full(layout.n_groups, np.inf)
+    chosen = np.ones(layout.n_groups)
+    each = [Costs(np.zeros(layout.n_groups), np.zeros(layout.n_groups)) for _ in spreads]
+    costs = _costs(spreads, ends, layout, _SHARES, log)
+    for share, tried in zip(_SHARES, costs, strict=True):
+        total = _total(tried, units)
         cost = (np.sqrt(total.a / draws) + np.sqrt(total.b) / draws) ** 2
         better = cost < best
-        best = np.where(better, cost, best)
-        weights = np.where(of_group(better, group), tried, weights)
-    each = [_cost(s, weights, group, n_groups, log) for s in spreads]
+        best[better], chosen[better] = cost[better], share
+        _take(each, tried, better)
+    if np.isinf(best).any():  # no share is better than the range alone
+        _take(each, _costs(spreads, ends, layout, (1.0,), log)[0], np.isinf(best))
+    weights = np.empty(layout.n_rows)
+    for block in layout.blocks():
+        (wanted, floor), part = ends.at(block), block.each(chosen)
+        weights[block.part] = (1 - part) * wanted + part * floor
     return DrawPlan(weights, _total(each, units), tuple(each))
 
 
-def _cost(s: Spread, weights: Floats, group: Integers, n_groups: int, log: float) -> Costs:
-    """Predict the squared half width: a variance term, and one for the reach of a single row."""
-    slope = np.maximum(s.slope, 1e-9) ** 2
-    variance = _sums(s.deviation**2 / weights, group, n_groups)
-    edge = _tops(s.reach / weights, group, n_groups)
-    return Costs(2 * log * variance / slope, (log * _RANGE_TERM * edge) ** 2 / slope)
+def _take(costs: list[Costs], others: list[Costs], groups: npt.NDArray[np.bool_]) -> None:
+    """Replace the costs of some groups."""
+    for cost, other in zip(costs, others, strict=True):
+        cost.a[groups], cost.b[groups] = other.a[groups], other.b[groups]
+
+
+def _costs(
+    spreads: list[Spread],
+    ends: _Ends,
+    layout: Layout,
+    shares: tuple[float, ...],
+    log: float,
+) -> list[list[Costs]]:
+    """Predict the squared half widths for each share of the range, of each measure.
+
+    A variance term, and one for the reach of a single row.
+    """
+    variance = np.zeros((len(shares), len(spreads), layout.n_groups))
+    edge = np.zeros_like(variance)
+    for block in layout.blocks():
+        squares = [s.deviation[block.part] ** 2 for s in spreads]
+        first, floor = ends.at(block)
+        more = floor - first
+        for i, share in enumerate(shares):
+            inverse = share * more
+            inverse += first
+            np.divide(1.0, inverse, out=inverse)
+            for k, s in enumerate(spreads):
+                block.add(variance[i, k], squares[k] * inverse)
+                block.raise_to(edge[i, k], s.reach[block.part] * inverse)
+    slopes = [np.maximum(s.slope, 1e-9) ** 2 for s in spreads]
+    return [
+        [
+            Costs(2 * log * a / slope, (log * _RANGE_TERM * b) ** 2 / slope)
+            for a, b, slope in zip(variance[i], edge[i], slopes, strict=True)
+        ]
+        for i in range(len(shares))
+    ]
 
 
 def _unit(cost: Costs) -> float:

@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from thresher.sampling.draw_plan import Spread
 from thresher.sampling.draws import Batch, GroupDraws
-from thresher.sampling.lines import LinearMeasure, LinearTest
+from thresher.sampling.layout import Layout
+from thresher.sampling.line_bets import LinearTest
+from thresher.sampling.lines import LinearMeasure
 from thresher.sampling.measures import ExtremeTest, Measure
 from thresher.sampling.value_forecasts import Forecast
 from thresher.sampling.values import ValueLedger
@@ -129,9 +131,9 @@ class ExtremeTarget:
         self._labelled = self.sign * values[:, self.measure.column], group
         return self.count.known(values, group, n_groups)
 
-    def spread(self, rows: Integers, group: Integers, known: tuple[Floats, Floats]) -> Spread:
+    def spread(self, rows: Integers, layout: Layout, known: tuple[Floats, Floats]) -> Spread:
         """Return what the measure would like of the draws: no row may be overlooked."""
-        spread = self.count.spread(rows, group, known)
+        spread = self.count.spread(rows, layout, known)
         return Spread(spread.centre, spread.slope, np.zeros(len(rows)), np.ones(len(rows)))
 
     def start(
@@ -173,6 +175,10 @@ class ExtremeBets:
         """Prepare for draws with new weights and the present forecasts."""
         self._draws, self._planned = draws, False
         self.count.begin(draws)
+
+    def follow(self, draws: GroupDraws) -> None:
+        """Go on with the same draws, of which more are in order now."""
+        self.count.follow(draws)
 
     def absorb(self, batch: Batch, start: int, n_left: float) -> None:
         """Note what was drawn; before the first draws, fix how many rows they may overlook."""

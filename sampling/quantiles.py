@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from thresher.sampling.draw_plan import Spread
 from thresher.sampling.draws import Batch, GroupDraws
+from thresher.sampling.layout import Layout
 from thresher.sampling.measures import Measure, QuantileTest
+from thresher.sampling.ranking import blocks
 from thresher.sampling.value_forecasts import Forecast
 
 __all__ = ["QuantileBets", "QuantileTarget"]
@@ -22,6 +24,7 @@ _SLACK = 1e-7
 _PRIOR = 5.0
 _CHUNK = 500
 _FIRST = 200
+_TOGETHER = 1 << 14  # rows worked on at once: what they need stays in the cache
 
 
 class QuantileTarget:
@@ -55,21 +58,21 @@ class QuantileTarget:
         number = np.bincount(group[counted], minlength=n_groups).astype(np.float64)
         return number, number
 
-    def spread(self, rows: Integers, group: Integers, known: tuple[Floats, Floats]) -> Spread:
-        """Return what the measure would like of the draws among `rows`, which are in `group`."""
-        n_groups, q = len(known[0]), self.share
+    def spread(self, rows: Integers, layout: Layout, known: tuple[Floats, Floats]) -> Spread:  # noqa: ARG002 - the values themselves are needed
+        """Return what the measure would like of the draws among `rows`, laid out by group."""
+        n_groups, q = layout.n_groups, self.share
         g, x = self.now.chance[rows], self.now.mean[rows]
         centre, slope = np.zeros(n_groups), np.ones(n_groups)
-        order = np.lexsort((x, group))
-        ends = np.cumsum(np.bincount(group, minlength=n_groups))
-        for k in np.flatnonzero(np.diff(ends, prepend=0)):
-            mine = order[ends[k - 1] if k else 0 : ends[k]]
-            mass = np.cumsum(g[mine])
+        side = np.empty(len(rows))
+        for k in np.flatnonzero(layout.counts):
+            mine = layout.of(int(k))
+            order = np.argsort(x[mine], kind="stable")
+            mass = np.cumsum(g[mine][order])
             places = np.searchsorted(mass, mass[-1] * np.clip([q, q - 0.05, q + 0.05], 0, 1))
-            at = x[mine][np.minimum(places, len(mine) - 1)]
+            at = x[mine][order[np.minimum(places, len(order) - 1)]]
             centre[k] = at[0]
             slope[k] = mass[-1] * 0.1 / max(at[2] - at[1], 1e-9 * (1 + abs(at[0])))
-        side = np.where(x <= centre[group], 1 - q, -q)
+            side[mine] = np.where(x[mine] <= centre[k], 1 - q, -q)
         square = g * (1 - g) * side**2 + (0.0 if self.plain else 0.5) * g * q * (1 - q)
         reach = np.where(g > 0, max(q, 1 - q), 0.0)
         return Spread(centre, slope, np.sqrt(square), reach)
@@ -155,34 +158,52 @@ class QuantileBets:
 
     def begin(self, draws: GroupDraws) -> None:
         """Prepare for draws with new weights and the present forecasts."""
-        self._draws = draws
-        self._g = self.target.now.chance[draws.rows]
-        self._x = self.target.now.mean[draws.rows]
+        self.follow(draws)
         if self._waiting or not len(draws.rows):
             return
         q, g, w = self.target.share, self._g, draws.weights
-        if self.target.plain:
-            sides = [((1 - q) * (1 - g), -(1 - q) * g), (q * g, -q * (1 - g))]
-        else:
-            sides = [((1 - q) * (1 - g), -q - (1 - q) * g), (1 - q + q * g, -q + q * g)]
-        order = np.argsort(self._x, kind="stable")
-        self._rest = np.zeros((2, len(self.nodes)))
-        self._ends = np.zeros((2, 2, len(self.nodes)))
-        mass = np.append(0.0, np.cumsum(g[order]))
-        for k, side in enumerate(("right", "left")):
-            at = np.searchsorted(self._x[order], self.nodes, side)  # type: ignore[call-overload]
-            self._rest[k] = mass[at] - q * mass[-1]
-            for end in (0, 1):
-                below, above = ((s[end] / w)[order] * (1 - 2 * end) for s in sides)
-                first = np.append(0.0, np.maximum.accumulate(below))[at]
-                last = np.append(np.maximum.accumulate(above[::-1])[::-1], 0.0)[at]
-                self._ends[k, end] = np.maximum(np.maximum(first, last), 0.0)
+        self._look_at_rows(g, w)
         spread = g * (1 - g) if self.target.plain else g
         total = float(draws.totals[0])
         binary = max(q * (1 - q), 1e-3)
         self._squares[:] = _PRIOR * max(binary * float((spread / w).sum()) / total, 1e-12)
         self._count = _PRIOR
         self._restart()
+
+    def _look_at_rows(self, g: Floats, w: Floats) -> None:
+        """Note what the rows weigh below every node, and how far payoffs of either side reach."""
+        q, n_nodes = self.target.share, len(self.nodes)
+        mass, tops = np.zeros((2, n_nodes + 1)), np.zeros((2, 2, 2, n_nodes + 1))
+        for part in blocks(len(g), _TOGETHER):
+            chance, x = g[part], self._x[part]
+            # A row is at most the nodes from `first` on, and below those from `after` on.
+            first = np.searchsorted(self.nodes, x)
+            after = first + (np.append(self.nodes, np.nan)[first] == x)
+            for end, sign in enumerate((1.0, -1.0)):
+                sides = [side[end] / w[part] * sign for side in self._sides(chance)]
+                for k, place in enumerate((first, after)):
+                    for top, side in zip(tops[k, end], sides, strict=True):
+                        np.maximum.at(top, place, side)
+            for k, place in enumerate((first, after)):
+                mass[k] += np.bincount(place, weights=chance, minlength=n_nodes + 1)
+        below = np.cumsum(mass, axis=1)
+        self._rest = below[:, :-1] - q * below[:, -1:]
+        near = np.maximum.accumulate(tops[:, :, 0], axis=2)[..., :-1]
+        far = np.maximum.accumulate(tops[:, :, 1, ::-1], axis=2)[..., ::-1][..., 1:]
+        self._ends = np.maximum(near, far)
+
+    def _sides(self, g: Floats) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
+        """Return the largest and the least payoff of rows below a node, and of those above it."""
+        q = self.target.share
+        if self.target.plain:
+            return ((1 - q) * (1 - g), -(1 - q) * g), (q * g, -q * (1 - g))
+        return ((1 - q) * (1 - g), -q - (1 - q) * g), (1 - q + q * g, -q + q * g)
+
+    def follow(self, draws: GroupDraws) -> None:
+        """Go on with the same draws, of which more are in order now."""
+        self._draws = draws
+        self._g = self.target.now.chance[draws.rows]
+        self._x = self.target.now.mean[draws.rows]
 
     def absorb(self, batch: Batch, start: int, n_left: float) -> None:
         """Bet on draws that began at place `start` of the order; `n_left` are planned in all."""
@@ -222,9 +243,7 @@ class QuantileBets:
         before = self._squares[k][:, None] + np.cumsum(squares, axis=1) - squares
         variance = before / (self._count + np.arange(len(value))) / relative
         variance = np.maximum(variance, 1e-200)
-        end = draws.totals[start] / (1 + len(draws.rows) - start)
-        rest_w = draws.weights[start:]
-        end = max(end, draws.totals[start] - n_left * float(rest_w @ rest_w) / draws.totals[start])
+        end = draws.scale_from(start, n_left)
         now = variance[:, 0]
         ahead = n_left / (now * end / scale[0])
         edge = np.sqrt(2 * math.log(2 / self.level) / (self._precision[k] + ahead))

@@ -14,7 +14,9 @@ import numpy.typing as npt
 from thresher.sampling.draw_plan import DrawPlan, Spread, allocate, plan_draws
 from thresher.sampling.draws import Batch, GroupDraws
 from thresher.sampling.labels import OutOfLabelsError
+from thresher.sampling.layout import Layout
 from thresher.sampling.measures import BettingTest, ExtremeTest, QuantileTest
+from thresher.sampling.tally import count_by_group
 from thresher.sampling.value_forecasts import Forecast, doubted, refit
 from thresher.sampling.values import ValueLedger
 
@@ -24,6 +26,7 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Watch = Callable[[Floats], object]
 Missing = Callable[[int, int, float, float, float], float]
+_FIRST_ORDERED = 1000  # draws that are put in order at the least
 _PILOT = 0.15
 _LEAST_PILOT = 40  # fewer labels would teach nothing
 _FEW = 4  # labels that every group gets first, as far as they go
@@ -40,6 +43,9 @@ class Bets(Protocol):
 
     def begin(self, draws: GroupDraws) -> None:
         """Prepare for draws with new weights and the present forecasts."""
+
+    def follow(self, draws: GroupDraws) -> None:
+        """Go on with the same draws, of which more are in order now."""
 
     def absorb(self, batch: Batch, start: int, n_left: float) -> None:
         """Bet on draws that began at place `start` of the order; `n_left` are planned in all."""
@@ -63,7 +69,7 @@ class Target(Protocol):
     def known(self, values: Floats, group: Integers, n_groups: int) -> tuple[Floats, Floats]:
         """Return what labelled rows contribute to the two sums of the measure, by group."""
 
-    def spread(self, rows: Integers, group: Integers, known: tuple[Floats, Floats]) -> Spread:
+    def spread(self, rows: Integers, layout: Layout, known: tuple[Floats, Floats]) -> Spread:
         """Return what the measure would like of the draws."""
 
     def start(
@@ -144,7 +150,7 @@ class SequentialRun:
 
     def _left(self) -> Integers:
         """Return how many rows of each group are not known."""
-        return np.bincount(self.by_group[self.ledger.unknown()], minlength=self.n_groups)
+        return count_by_group(~self.ledger.known, self.by_group, self.n_groups)
 
     def spend(self) -> None:
         """Draw until the budget is spent."""
@@ -235,25 +241,23 @@ class SequentialRun:
     def _phase(self, counts: Floats) -> DrawPlan:
         """Plan new draws with the present forecasts, and start the bets if there are none."""
         ledger, n_groups = self.ledger, self.n_groups
-        rows = ledger.unknown()
-        group = self.by_group[rows]
+        rows, layout = self._laid_out()
         labelled = np.flatnonzero(ledger.known)
         values, of = ledger.values[:, labelled].T, self.by_group[labelled]
         known, spreads = [], []
         for target in self.targets:
             target.prepare(self.forecasts)
             known.append(target.known(values, of, n_groups))
-            spreads.append(target.spread(rows, group, known[-1]))
-        plan = plan_draws(spreads, group, n_groups, counts, self.level)
-        order = np.argsort(group, kind="stable")
-        ends = np.cumsum(np.bincount(group, minlength=n_groups))
+            spreads.append(target.spread(rows, layout, known[-1]))
+        plan = plan_draws(spreads, layout, counts, self.level)
         if not self.groups:
             self.groups = [Group(int(g), []) for g in self._active]
         halves = [plan.half_width(k, counts) for k in range(len(self.targets))]
         for item in self.groups:
             g = item.place
-            mine = order[ends[g - 1] if g else 0 : ends[g]]
-            item.draws = GroupDraws(rows[mine], plan.weights[mine], self.rng)
+            mine = layout.of(g)
+            first = _FIRST_ORDERED + 2 * int(counts[g])
+            item.draws = GroupDraws(rows[mine], plan.weights[mine], self.rng, first)
             if not item.bets:
                 for k, target in enumerate(self.targets):
                     sums = (float(known[k][0][g]), float(known[k][1][g]))
@@ -263,12 +267,25 @@ class SequentialRun:
                 bets.begin(item.draws)
         return plan
 
+    def _laid_out(self) -> tuple[Integers, Layout]:
+        """Return the rows that are not known, group by group."""
+        rows, n_groups = self.ledger.unknown(), self.n_groups
+        if n_groups == 1:
+            return rows, Layout(np.broadcast_to(np.int64(0), len(rows)), 1)
+        group = self.by_group[rows]
+        small = group.astype(np.uint16) if n_groups <= 1 << 16 else group  # sorted by its digits
+        order = np.argsort(small, kind="stable")
+        return rows[order], Layout(group[order], n_groups)
+
     def _buy(self, counts: Integers, stage: str, n_left: Floats) -> None:
         """Draw so many rows of each group, in one call of the source, and bet on them."""
         places, rows = [], []
         for item in self.groups:
             if item.draws is None:
                 continue
+            if item.draws.reserve(int(counts[item.place])):
+                for bets in item.bets:
+                    bets.follow(item.draws)
             part = item.draws.take(int(counts[item.place]))
             if part.stop > part.start:
                 places.append((item, item.draws, part))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 from scipy.special import expit, logit
 
 from thresher.sampling.measures import Column
+from thresher.sampling.ranking import blocks
 from thresher.sampling.strata import forecast
 
 __all__ = ["Forecast", "doubted", "first_forecast", "refit"]
@@ -16,6 +18,7 @@ __all__ = ["Forecast", "doubted", "first_forecast", "refit"]
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 _CLIP = 1e-6
+_TOGETHER = 1 << 14  # rows worked on at once: what they need stays in the cache
 _RIDGE = np.array([0.4, 2.0])  # pull of the fitted intercept to 0 and of the slope to 1
 _SURE = 50.0  # labels that the scores count for, when a chance near 0 or 1 is doubted
 _FEW = 6.0  # labels that the forecast of a mean and of a residual counts for
@@ -58,17 +61,23 @@ def first_forecast(
     -------
     Forecast
     """
-    possible = ~np.isnan(low)
-    chance = np.where(possible, np.clip(forecast(scores), _CLIP, 1 - _CLIP), 0.0)
-    bounded = possible & np.isfinite(low) & np.isfinite(high)
-    middle = np.where(bounded, 0.5 * (np.where(bounded, low, 0) + np.where(bounded, high, 0)), 0.0)
-    width = np.where(bounded, np.where(bounded, high, 0) - np.where(bounded, low, 0), 0.0)
-    if column.prediction is not None:
-        given = np.asarray(column.prediction, dtype=np.float64)
-        middle = np.where(possible & ~np.isnan(given), given, middle)
-    middle = _within(middle, low, high)
-    spread = float(np.sqrt(np.mean(width[possible] ** 2))) / 4 if possible.any() else 0.0
-    return Forecast(chance, middle, spread**2)
+    chance, mean = forecast(scores), np.empty(len(low))
+    given = None if column.prediction is None else np.asarray(column.prediction, dtype=np.float64)
+    square, n_possible = 0.0, 0
+    for part in blocks(len(low), _TOGETHER):
+        least, most = low[part], high[part]
+        possible = ~np.isnan(least)
+        bounded = np.isfinite(least) & np.isfinite(most)
+        first, last = np.where(bounded, least, 0), np.where(bounded, most, 0)
+        middle = 0.5 * (first + last)
+        if given is not None:
+            middle = np.where(possible & ~np.isnan(given[part]), given[part], middle)
+        mean[part] = _within(middle, least, most)
+        chance[part] = np.where(possible, np.clip(chance[part], _CLIP, 1 - _CLIP), 0.0)
+        square += float(((last - first) ** 2).sum())
+        n_possible += int(np.count_nonzero(possible))
+    spread = math.sqrt(square / n_possible) / 4 if n_possible else 0.0
+    return Forecast(chance, mean, spread**2)
 
 
 def doubted(forecast: Forecast, n_labels: int) -> Forecast:
@@ -93,12 +102,16 @@ def doubted(forecast: Forecast, n_labels: int) -> Forecast:
     >>> doubted(sure, 50).chance.round(4).tolist()
     [0.9965, 0.0085, 0.9965, 0.9965]
     """
-    inside = forecast.chance > 0
-    if not inside.any():
+    given = forecast.chance
+    n_inside = int(np.count_nonzero(given > 0))
+    if not n_inside:
         return forecast
     weight = 1 / (_SURE + n_labels)
-    mean = float(np.clip(forecast.chance[inside].mean(), weight, 1 - weight))
-    chance = np.where(inside, forecast.chance + weight * (mean - forecast.chance), 0.0)
+    mean = float(np.clip(given.sum() / n_inside, weight, 1 - weight))  # the others are 0
+    chance = np.empty(len(given))
+    for part in blocks(len(given), _TOGETHER):
+        mine = given[part]
+        chance[part] = np.where(mine > 0, mine + weight * (mean - mine), 0.0)
     return replace(forecast, chance=chance)
 
 
@@ -136,10 +149,13 @@ def refit(
         return first
     weights = weights * (len(weights) / weights.sum())
     counted = ~np.isnan(values)
-    inside = first.chance > 0
-    log_odds = logit(np.where(inside, first.chance, 0.5))
-    shift, slope = _logistic(log_odds[rows], counted.astype(np.float64), weights)
-    chance = np.where(inside, np.clip(expit(shift + slope * log_odds), _CLIP, 1 - _CLIP), 0.0)
+    shift, slope = _logistic(logit(first.chance[rows]), counted.astype(np.float64), weights)
+    chance = np.empty(len(first.chance))
+    for part in blocks(len(chance), _TOGETHER):
+        given = first.chance[part]
+        inside = given > 0
+        fitted = expit(shift + slope * logit(np.where(inside, given, 0.5)))
+        chance[part] = np.where(inside, np.clip(fitted, _CLIP, 1 - _CLIP), 0.0)
     mean, variance = first.mean, first.variance
     if variance > 0 and counted.any():
         x, y, w = mean[rows[counted]], values[counted], weights[counted]

@@ -42,8 +42,8 @@ class FixedDraws(GroupDraws):
 
     def __init__(self, order: np.ndarray) -> None:
         self.rows, self.weights = order, WEIGHTS[order]
-        self.totals = np.cumsum(self.weights[::-1])[::-1]
-        self.taken = 0
+        self.totals = np.append(np.cumsum(self.weights[::-1])[::-1], 0.0)
+        self.taken, self.n_ordered, self._squares = 0, len(order), 0.0
 
 
 def orders(count: int) -> Iterator[tuple[np.ndarray, float]]:

@@ -7,6 +7,7 @@ import pytest
 
 from thresher.sampling.draw_plan import Spread, plan_draws
 from thresher.sampling.draws import _ascending
+from thresher.sampling.layout import Layout
 
 
 @pytest.mark.parametrize("n_values", [1, 5, 10**6])
@@ -26,8 +27,8 @@ def test_one_group_is_planned_as_one_of_several(deviation: float) -> None:
     rows = deviation * rng.random(n), rng.random(n) ** 4
     alone = [Spread(np.array([0.4]), np.array([2.0]), *rows)]
     beside = [Spread(np.array([0.4, 0.0]), np.array([2.0, 1.0]), *rows)]
-    one = plan_draws(alone, group, 1, np.array([50.0]), 0.05)
-    two = plan_draws(beside, group, 2, np.array([50.0, 0.0]), 0.05)
+    one = plan_draws(alone, Layout(group, 1), np.array([50.0]), 0.05)
+    two = plan_draws(beside, Layout(group, 2), np.array([50.0, 0.0]), 0.05)
     assert np.array_equal(one.weights, two.weights)
     assert one.each[0].a[0] == two.each[0].a[0]
     assert one.each[0].b[0] == two.each[0].b[0]

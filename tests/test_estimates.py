@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 import thresher
+from thresher.estimands import group_codes
 
 N = 4000
 
@@ -667,3 +668,20 @@ def test_an_error_target_over_groups_with_hardly_a_label(world: World) -> None:
     assert 0 < len(rows) <= 40
     for _, _, low, high in rows:
         assert low is None or low <= high
+
+
+@pytest.mark.parametrize("n_values", [1, 4, 10**6])
+@pytest.mark.parametrize("n_columns", [0, 1, 3])
+def test_groups_are_numbered_by_the_first_rows_of_their_values(
+    n_values: int, n_columns: int
+) -> None:
+    values = np.random.default_rng(n_values).integers(0, n_values, (n_columns, 500)).tolist()
+    columns = {f"c{i}": [v or None for v in column] for i, column in enumerate(values)}
+    codes, first = group_codes(pa.table(columns), 500)
+    rows = list(zip(*columns.values(), strict=True)) or [()] * 500
+    places = [list(dict.fromkeys(column)) for column in columns.values()]
+    wanted = sorted(
+        set(rows), key=lambda row: [p.index(v) for p, v in zip(places, row, strict=True)]
+    )
+    assert [wanted[code] for code in codes] == rows
+    assert first.tolist() == [rows.index(row) for row in wanted]
