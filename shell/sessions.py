@@ -24,6 +24,7 @@ from thresher.errors import ProgrammingError
 from thresher.fed_rows import FedRows, fed_rows
 from thresher.labels import LabelStore
 from thresher.progress import ProgressEvent
+from thresher.run import Answered  # scipy loads as a worker starts, not while its first query runs
 from thresher.run_identity import VERSION
 from thresher.session import Session
 from thresher.settings import Settings
@@ -35,7 +36,6 @@ from thresher.verdicts import as_table
 
 if TYPE_CHECKING:
     from thresher.explain import Explanation
-    from thresher.run import Answered
 
 __all__ = ["Fed", "Hello", "ShellSession", "Texts"]
 
