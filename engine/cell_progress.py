@@ -27,7 +27,7 @@ AFTER_S = 0.5
 EVERY_S = 0.25
 """Least seconds between two updates."""
 _TICK_S = 1.0  # the clock goes on between events
-_STOP = "Stop: the square in the toolbar, or press I twice. Labels are kept."
+_STOP = "Stop: the square in the toolbar, or Esc and I twice. Labels are kept."
 
 
 class CellDisplay(Protocol):
@@ -156,7 +156,7 @@ class Cell:
             line = f"done: {said}"
         else:
             line = f"{'stopped' if _is_stop(failure) else 'failed'} after {said}"
-            line += ". What was bought is kept: run it again to go on from there." * bool(n_labels)
+            line += "; what was bought is kept" * bool(n_labels)
         return line, _boxed(element("small", line))
 
 
@@ -169,7 +169,10 @@ def _is_stop(failure: BaseException) -> bool:
 def _boxed(*parts: Markup) -> Markup:
     """Put parts into a box that has the colours of the page."""
     return element(
-        "div", *parts, class_="thresher-progress", style="font-variant-numeric:tabular-nums"
+        "div",
+        *parts,
+        class_="thresher-progress",
+        style="font-variant-numeric:tabular-nums;padding:0 8px",
     )
 
 

@@ -9,7 +9,7 @@ from itertools import takewhile
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
-from thresher.errors import Error, InternalError
+from thresher.errors import Error, InternalError, UnansweredError
 from thresher.progress import ProgressEvent
 from thresher.shortfalls import left_of, stopped
 
@@ -66,7 +66,7 @@ def shortened(bought: Bought) -> Iterator[None]:
     try:
         yield
     except Error as error:
-        lines = [f"{type(error).__name__}: {error}", *_cause(error), *_left_of(bought.n_labels)]
+        lines = [f"{type(error).__name__}: {error}", *_further(error, bought.n_labels)]
         _render(error, lines)
         raise
     except KeyboardInterrupt as stop:
@@ -78,8 +78,12 @@ def _render(error: BaseException, lines: list[str]) -> None:
     error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
 
 
-def _left_of(n_labels: int) -> list[str]:
-    return [left_of(n_labels)] if n_labels else []
+def _further(error: Error, n_labels: int) -> list[str]:
+    """Return what is said below the error's own text."""
+    about = _cause(error)
+    if isinstance(error, UnansweredError):
+        about = ["", "In this notebook: %thresher label"]
+    return [*about, *([left_of(n_labels)] if n_labels else [])]
 
 
 def _cause(error: Error) -> list[str]:
@@ -125,7 +129,7 @@ def _show(
     if ours and not hasattr(error, "_render_traceback_") and not isinstance(error, InternalError):
         lines = _told(shell, error, _outside(trace), tb_offset)
         if isinstance(error, Error):
-            lines += [*_cause(error), *_left_of(error.spent)]
+            lines += _further(error, error.spent)
         _render(error, lines)
     shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
 

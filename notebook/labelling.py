@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import base64
+import uuid
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets
+from IPython.core.getipython import get_ipython
+from IPython.display import publish_display_data
 
 from thresher.dbapi import Connection
 from thresher.errors import Error, ProgrammingError, nearest
 from thresher.oracles.human import HumanOracle
 from thresher.oracles.human_desk import Desk, choices_of
 from thresher.oracles.human_queue import Item, Queue
-from thresher.pages.markup import plain
+from thresher.pages.markup import element, plain
 from thresher.pages.media import kind_of
 from thresher.pages.style import sheet
 
 __all__ = ["LabelWidget", "label"]
 
+_VIEW = "application/vnd.jupyter.widget-view+json"
+_BEFORE = "pre_run_cell"
+_KEPT = "A box to label items was here: run the cell to go on."  # where no widget can be shown
 _MOST_BYTES = 16 << 20  # of a file that is shown
 _SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".gif", ".webp", ".mp3", ".wav", ".ogg", ".flac")
@@ -38,8 +44,10 @@ _RULES = """
 background:var(--th-soft);border:1px solid var(--th-muted);border-radius:4px;padding:4px 12px}
 .thresher .th-keys button{cursor:pointer}
 .thresher .th-keys button:disabled{cursor:default;opacity:.5}
-.thresher .th-keys :focus-visible,.thresher.th-label:focus-visible{\
-outline:2px solid var(--th-accent);outline-offset:2px}
+.thresher .th-keys :focus-visible{outline:2px solid var(--th-accent);outline-offset:2px}
+.thresher.th-label:focus-visible{outline:2px solid var(--th-accent);outline-offset:-2px}
+.thresher .th-hint{align-self:center;color:var(--th-muted)}
+.thresher.th-label:focus-within .th-hint{visibility:hidden}
 .thresher kbd{font:12px ui-monospace,Menlo,Consolas,monospace;color:var(--th-accent)}
 """
 
@@ -64,9 +72,11 @@ class LabelWidget(anywidget.AnyWidget):
     Notes
     -----
     The page sends what a person did as ``{"do": "answer", "number": 3, "said": "y"}``, ``later``,
-    ``undo`` or ``look``. An answer to another item than the one that waits is dropped, so that a
-    key that is pressed twice answers once. All texts reach the page as texts, never as HTML; no
-    resource is loaded from anywhere.
+    ``undo``, ``done`` or ``look``. An answer to another item than the one that waits is dropped, so
+    that a key that is pressed twice answers once. Each but ``look`` is acknowledged by a new
+    ``n_heard``. All texts reach the page as texts, never as HTML; no resource is loaded from
+    anywhere. A notebook keeps the text of a widget, not its state: ``done`` folds it to a line, and
+    so does the next cell that runs when all is answered.
     """
 
     _esm = (files("thresher.notebook") / "label.js").read_text(encoding="utf-8")
@@ -77,15 +87,47 @@ class LabelWidget(anywidget.AnyWidget):
         super().__init__()
         self._desk = desk
         self._item: Item | None = None
+        self._display_id, self._n_heard = uuid.uuid4().hex, 0
         self.on_msg(self._on_message)
         self._look("")
 
     def take(self, done: dict[str, Any]) -> None:
         """Do what a person did on the page."""
+        self._n_heard += done.get("do") != "look"
         try:
             self._look(self._did(done))
+            if done.get("do") == "done":
+                self._fold()
         except Error as error:
-            self.shown = {**self.shown, "said": str(error)}
+            self.shown = {**self.shown, "said": str(error), "n_heard": self._n_heard}
+
+    def _ipython_display_(self, **_: object) -> None:
+        """Show it in a way that `done` can replace."""
+        bundle, _metadata = self._repr_mimebundle_() or ({}, {})
+        self._show(_KEPT, {_VIEW: bundle[_VIEW]})
+        if (shell := get_ipython()) is not None:
+            shell.events.register(_BEFORE, self._on_cell)
+
+    def _on_cell(self, *_: object) -> None:
+        """Fold it where the person has answered all and goes on with another cell."""
+        if self._desk.can_undo and self.shown["item"] is None:
+            self._fold()
+
+    def _fold(self) -> None:
+        """Replace it by a line."""
+        n_answered, n_items = self._desk.counts()
+        line = f"labels: {n_answered:,} of {n_items:,} answered"
+        self._show(line + "; run the cell again to go on" * (n_answered < n_items), update=True)
+        shell = get_ipython()
+        if shell is not None and self._on_cell in shell.events.callbacks[_BEFORE]:
+            shell.events.unregister(_BEFORE, self._on_cell)
+
+    def _show(self, text: str, more: dict[str, Any] | None = None, update: bool = False) -> None:
+        publish_display_data(  # type: ignore[no-untyped-call]
+            {"text/plain": text, "text/html": element("p", element("small", text)), **(more or {})},
+            transient={"display_id": self._display_id},
+            update=update,
+        )
 
     def _on_message(self, _widget: object, content: object, _buffers: object) -> None:
         if isinstance(content, dict):
@@ -118,6 +160,7 @@ class LabelWidget(anywidget.AnyWidget):
             "n_items": n_items,
             "can_undo": self._desk.can_undo,
             "said": said,
+            "n_heard": self._n_heard,
         }
 
     def _described(self, item: Item) -> dict[str, object]:

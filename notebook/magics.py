@@ -113,10 +113,11 @@ class Magics:
                 cursor.execute(fragment.text, parameters, on_progress=bought.take, frames=namespace)
             except Error as error:
                 raise error.within(asked.sql, fragment.text, fragment.offset) from error.__cause__
+            is_last = fragment is fragments[-1]
+            if not is_last or (cursor.description is None and not asked.into):
+                sys.stdout.write(f"{_done(fragment.text, cursor)}\n")
         if not fragments:
             raise UsageError("there is no SQL to run")
-        if cursor.description is None and not asked.into:
-            sys.stdout.write(f"{_done(fragments[-1].text, cursor.rowcount)}\n")
         return cursor
 
 
@@ -136,7 +137,10 @@ def _labelling(connection: Connection, line: str) -> LabelWidget:
     return label(connection, *words)
 
 
-def _done(sql: str, n_rows: int) -> str:
-    """Say what became of a statement without a result."""
+def _done(sql: str, cursor: Cursor) -> str:
+    """Say what became of a statement whose result is not shown."""
+    n_rows = cursor.rowcount
     said = "done" if n_rows < 0 else f"{n_rows:,} row{'s' * (n_rows != 1)}"
+    if cursor.description is not None:
+        said = "not shown; the last result of a cell is"
     return f"{textwrap.shorten(sql, _WIDTH, placeholder=' ...')}: {said}"

@@ -30,7 +30,6 @@ __all__ = ["matcher_of"]
 
 _LINE = re.compile(r"\s*(?:[^\W\d]\w*\s*=\s*)?%thresher[ \t]")
 _CELL = re.compile(r"\s*%%thresher(?=[ \t]|\Z)")
-_TYPES = {"oracle": "function", "column": "instance", "table": "class", "setting": "property"}
 _IDENTIFIER = "thresher.sql"
 
 
@@ -84,9 +83,7 @@ def _offered(
     text = line if cell is None else f"{line}\n{cell}"
     known = Known(_connection(asked, namespace, connections), namespace)
     fragment, candidates = complete(text[start:], cursor - start, known)
-    completions = [
-        SimpleCompletion(one.text, type=_TYPES.get(one.kind, one.kind)) for one in candidates
-    ]
+    completions = [SimpleCompletion(one.text, type=one.kind) for one in candidates]
     return SimpleMatcherResult(
         completions=completions, matched_fragment=fragment, ordered=True, suppress=True
     )
@@ -106,7 +103,7 @@ def _options(before: str, start: int, namespace: dict[str, object]) -> SimpleMat
     begun = re.search(r"(?:\A|\s)--([\w-]*)\Z", before)
     if begun and begun.start(1) - 2 <= start:
         texts = [f"--{name}" for name in OPTIONS if name.startswith(begun[1])]
-        fragment, kind = f"--{begun[1]}", "keyword"
+        fragment, kind = f"--{begun[1]}", "option"
     elif value := re.search(r"--(connection|params)(?:=|\s+)([^\s'\"]*)\Z", before):
         takes: Callable[[object], bool] = _is_connection if value[1] == "connection" else _holds
         texts = [
@@ -114,7 +111,7 @@ def _options(before: str, start: int, namespace: dict[str, object]) -> SimpleMat
             for name, held in namespace.items()
             if name.startswith(value[2]) and name[0] != "_" and takes(held)
         ]
-        fragment, kind = value[2], "instance"
+        fragment, kind = value[2], "variable"
     else:
         return None
     return SimpleMatcherResult(

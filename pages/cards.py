@@ -27,7 +27,7 @@ border-radius:6px;padding:10px 14px;margin:8px 0;background:var(--th-bg);max-wid
 .thresher .th-promise{font-size:15px;font-weight:600;margin:0 0 6px}
 .thresher .th-chips{margin:0 0 6px;padding:0}
 .thresher .th-chip{display:inline-block;border:1px solid currentColor;border-radius:10px;\
-padding:0 8px;margin:0 6px 2px 0;font-size:12px}
+padding:0 8px;margin:0 2px 2px 0;font-size:12px}
 .thresher .th-good{color:var(--th-good)}
 .thresher .th-bad{color:var(--th-bad)}
 .thresher .th-warn{color:var(--th-warn)}
@@ -104,7 +104,8 @@ def _chips(certificate: Certificate) -> Markup:
         colour = "th-muted" if certificate.assumption is None else "th-warn"
         chips.append(element("span", certificate.grade, class_=f"th-chip {colour}"))
     chips.append(element("span", f"asked for {certificate.targets}", class_="th-chip th-muted"))
-    return element("p", *chips, class_="th-chips")
+    spaced = [part for chip in chips for part in (chip, " ")]  # where styles are taken out
+    return element("p", *spaced, class_="th-chips")
 
 
 def _notices(certificate: Certificate) -> list[Markup]:

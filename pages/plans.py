@@ -20,7 +20,7 @@ _RULES = """
 .thresher .th-tree{padding-left:2px}
 .thresher .th-tree ul{border-left:1px solid var(--th-line)}
 .thresher .th-tree li{margin:3px 0;overflow-wrap:anywhere;max-width:70em}
-.thresher .th-step{font-weight:600;margin-right:.5em}
+.thresher .th-step{font-weight:600;margin-right:.25em}
 .thresher .th-plan{margin:8px 0}
 .thresher .th-plan>summary{font-weight:600}
 """
@@ -88,12 +88,12 @@ def _part(part: PlanPart) -> Markup:
 
 
 def _line(name: str, text: str) -> Markup:
-    return element("p", element("span", name, class_="th-step"), text, class_="th-line")
+    return element("p", element("b", name, class_="th-step"), " ", text, class_="th-line")
 
 
 def _step(tree: Mapping[str, Any]) -> Markup:
     """Return a step; one that needs others folds."""
-    words = (element("span", str(tree["step"]), class_="th-step"), str(tree["text"]))
+    words = (element("b", str(tree["step"]), class_="th-step"), " ", str(tree["text"]))
     needs: Sequence[Mapping[str, Any]] = tree["needs"]
     if not needs:
         return element("li", *words)

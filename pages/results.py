@@ -133,7 +133,8 @@ def _table(table: pa.Table, types: Sequence[str]) -> Markup:
         element(
             "th",
             element("span", name),
-            element("span", _brief(kind), class_="th-type", title=kind),
+            element("br"),
+            element("small", _brief(kind), class_="th-type", title=kind),
             scope="col",
             class_="th-number" if number else None,
         )
@@ -161,8 +162,10 @@ def _brief(kind: str) -> str:
 
 
 def _folding(cell: Markup) -> str | None:
-    """Keep a short value, such as a time, in one line."""
-    return "th-short" if len(cell) <= _NARROW else None
+    """Keep a short value, such as a time, in one line, and a text from becoming a narrow pillar."""
+    if len(cell) <= _NARROW:
+        return "th-short"
+    return None if cell.startswith(("<img", "<audio", "<span")) else "th-text"
 
 
 def _columns(table: pa.Table, types: Sequence[str]) -> list[list[Markup]]:

@@ -78,6 +78,7 @@ font-variant-numeric:tabular-nums;white-space:nowrap}
 .thresher.thresher table th,.thresher.thresher table td{text-align:left}
 .thresher.thresher table .th-number{text-align:right}
 .thresher .th-rows td.th-short{white-space:pre}
+.thresher .th-rows td.th-text{min-width:18em}
 .thresher .th-type{display:block;font-weight:400;font-size:11px;color:var(--th-muted);\
 font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 .thresher .th-null{color:var(--th-muted);font-style:italic}
@@ -89,9 +90,10 @@ font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 .thresher summary:focus-visible{outline:2px solid var(--th-accent);outline-offset:2px}
 .thresher caption{text-align:left;font-weight:600;padding:6px 0 2px;caption-side:top;\
 color:var(--th-fg)}
-.thresher code,.thresher pre{font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;\
-font-size:12.5px;color:var(--th-fg);background:var(--th-soft)}
-.thresher pre{padding:10px 12px;border-radius:6px;overflow-x:auto;white-space:pre-wrap;\
+.thresher.thresher code,.thresher.thresher pre{\
+font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:12.5px;\
+color:var(--th-fg);background:var(--th-soft)}
+.thresher.thresher pre{padding:10px 12px;border-radius:6px;overflow-x:auto;white-space:pre-wrap;\
 overflow-wrap:anywhere;margin:6px 0}
 """
 

@@ -6,7 +6,8 @@ import re
 from html.parser import HTMLParser
 
 _HTML = """a abbr audio b body br caption code dd details div dl dt figure h1 h2 h3 head header hr
-html img li main meta p pre section span strong style summary table tbody td th thead title tr ul"""
+html img li main meta p pre section small span strong style summary table tbody td th thead title
+tr ul"""
 _SVG = "svg g path rect line circle defs use text tspan clippath title"
 EXPECTED = frozenset(f"{_HTML} {_SVG}".split())
 _VOID = frozenset({"br", "hr", "img", "meta"})

@@ -23,7 +23,9 @@ def executed(name: str) -> tuple[Any, Any]:
     for cell in fresh.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    client = nbclient.NotebookClient(fresh, timeout=600, resources={"metadata": {"path": FOLDER}})
+    client = nbclient.NotebookClient(
+        fresh, timeout=600, coalesce_streams=True, resources={"metadata": {"path": FOLDER}}
+    )
     client.execute()
     return kept, fresh
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tests_support_notebook import Shell
+from tests_support_notebook import Kernel, Shell
 
 import thresher
 from thresher.dbapi import Connection
@@ -146,6 +146,9 @@ def test_the_magic_finds_the_queue(con: Connection, shell: Shell, queue: Queue) 
     shell.ran("%thresher --connection con")
     for line in ("label", "label is_red", f"label '{queue.path}'"):
         assert isinstance(shell.ran(f"%thresher {line}").result, LabelWidget)
+    failed = shell.ip.run_cell("%thresher SELECT is_red('a'::BLOB)")
+    told = failed.error_in_exec._render_traceback_()
+    assert told[-1] == "In this notebook: %thresher label"
     for line, said in (
         ("label nobody", "there is no oracle nobody that people answer. People answer is_red."),
         ("label a b", "write %thresher label"),
@@ -161,6 +164,46 @@ def test_the_magic_finds_the_queue(con: Connection, shell: Shell, queue: Queue) 
         label("nowhere.queue")
 
 
+def test_what_a_notebook_keeps_of_it(kernel: Kernel, queue: Queue) -> None:
+    view = "application/vnd.jupyter.widget-view+json"
+    reply = kernel.ran(
+        f"from thresher.notebook import label\nbox = label({str(queue.path)!r})\nbox"
+    )
+    (shown,) = (one for one in reply.outputs if one["msg_type"] == "display_data")
+    assert shown["content"]["data"][view]["model_id"]
+    kept = "A box to label items was here: run the cell to go on."
+    assert shown["content"]["data"]["text/plain"] == kept
+    assert shown["content"]["data"]["text/html"] == f"<p><small>{kept}</small></p>"
+    answers = "".join(
+        f"box.take({{'do': 'answer', 'number': {n}, 'said': 'y'}}); " for n in (1, 2, 3)
+    )
+    done = "box.take({'do': 'done'})"
+    for code, line in (
+        (done, "labels: 0 of 3 answered; run the cell again to go on"),
+        (answers + done, "labels: 3 of 3 answered"),
+    ):
+        told = [
+            one
+            for one in kernel.ran(code).outputs
+            if "display_id" in one["content"].get("transient", {})
+        ]
+        assert [one["msg_type"] for one in told] == ["update_display_data"]
+        assert told[0]["content"]["transient"] == shown["content"]["transient"]
+        assert told[0]["content"]["data"]["text/plain"] == line
+        assert view not in told[0]["content"]["data"]
+    assert not kernel.ran("1").texts("update_display_data")
+
+
+def test_it_folds_when_all_is_answered_and_another_cell_runs(kernel: Kernel, queue: Queue) -> None:
+    kernel.ran(f"from thresher.notebook import label\nbox = label({str(queue.path)!r})\nbox")
+    for n in (1, 2, 3):
+        assert not kernel.ran(f"box.take({{'do': 'answer', 'number': {n}, 'said': 'y'}})").texts(
+            "update_display_data"
+        )
+    assert kernel.ran("1").texts("update_display_data") == ["labels: 3 of 3 answered"]
+    assert not kernel.ran("1").texts("update_display_data")
+
+
 PAGE = """<!doctype html><meta charset="utf-8"><body><div id="root"></div><pre id="out"></pre>
 <script type="module">
 const states = {states};
@@ -173,16 +216,31 @@ const model = {{
 const say = (text) => {{ document.getElementById("out").textContent = text; }};
 try {{
   const source = await import("data:text/javascript;base64,{source}");
-  const root = document.getElementById("root");
+  const root = document.getElementById("root"), cell = root.parentElement;
+  root.remove();
   const end = source.default.render({{ model, el: root }});
   const box = root.querySelector(".th-label");
+  await new Promise((done) => setTimeout(done, 100));
+  cell.append(root); // JupyterLab does so after it has rendered
+  await new Promise((done) => setTimeout(done, 100));
+  let windowed = null;
+  document.addEventListener("keydown", (event) => {{
+    windowed = event.target.closest("[data-lm-suppress-shortcuts]") === null;
+  }}, true); // as JupyterLab listens
   const press = (key, more = {{}}) => (document.activeElement || box).dispatchEvent(
     new KeyboardEvent("keydown", {{ key, bubbles: true, cancelable: true, ...more }}));
   const to = (i) => {{ shown = states[i]; changed(); }};
   const seen = {{ focused: document.activeElement === box, texts: [], images: 0 }};
   let leaked = 0;
   document.body.addEventListener("keydown", () => {{ leaked += 1; }});
-  press("q"); press("y", {{ ctrlKey: true }}); press("y"); press("y", {{ repeat: true }});
+  const ofPage = [];
+  const ctrl = {{ ctrlKey: true }}, shift = {{ shiftKey: true }};
+  for (const [key, more] of [["d"], ["y", ctrl], ["Enter", shift], ["x"]]) {{
+    press(key, more);
+    ofPage.push(windowed);
+  }}
+  seen.ofPage = ofPage;
+  press("y"); press("y", {{ repeat: true }});
   press("s"); press("u");
   seen.texts.push(box.querySelector(".th-question").textContent);
   seen.injected = box.querySelectorAll("b b, script, [onerror]").length;
@@ -191,6 +249,9 @@ try {{
   to(2);
   const field = box.querySelector("input");
   field.focus(); field.value = "2.5"; press("Enter");
+  field.focus(); press("q");
+  await new Promise((done) => setTimeout(done, 3500));
+  seen.deaf = box.querySelector("[role=status]").textContent;
   to(3);
   seen.texts.push(box.querySelector(".th-question").textContent);
   seen.names = [...box.querySelectorAll("progress, input, img")].every(
@@ -235,15 +296,18 @@ def test_keys_in_a_browser_answer_the_queue(tmp_path: Path, queue: Queue) -> Non
         {"do": "answer", "number": number, "said": "n"},
         {"do": "answer", "number": item(kind)["number"], "said": "2"},
         {"do": "answer", "number": item(size)["number"], "said": "2.5"},
+        {"do": "done", "number": item(size)["number"]},
     ]
     seen = told["seen"]
     assert seen["texts"] == ["Is <b>this</b> fine?", "Nothing waits now; items appear here."]
     assert (seen["injected"], seen["images"]) == (0, 1)
-    assert told["leaked"] == 1  # Ctrl-Y is not ours
+    assert told["leaked"] == 2  # Ctrl-Y and Shift-Enter are not ours
+    assert seen["ofPage"] == [False, True, True, False]
+    assert seen["deaf"].startswith("No answer from the kernel yet.")
     assert seen["focused"]
     assert seen["names"]
     assert seen["looks"]
-    for message, to in zip(told["sent"][-3:], (widget, kind, size), strict=True):
+    for message, to in zip(told["sent"][-4:-1], (widget, kind, size), strict=True):
         to.take(message)  # what the page sends is what the widget takes
     assert queue.answers("v", ["k0"]) == {"k0": False}
     assert queue.answers("w", ["k"]) == {"k": "bad"}

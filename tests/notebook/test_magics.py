@@ -58,7 +58,31 @@ def test_a_statement_that_returns_nothing_says_so_in_a_line(
     assert shell.ran(cell).result is None
     out = capsys.readouterr().out
     assert out.endswith(said)
-    assert out.count("\n") == 1
+    assert out.count("\n") == max(1, cell.count(";"))
+
+
+def test_each_statement_of_a_cell_says_what_became_of_it(
+    shell: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = (
+        "%%thresher{}\nCREATE OR REPLACE TABLE t AS SELECT range AS x FROM range(9);\n"
+        "SET thresher_seed = 3; FROM t; DELETE FROM t WHERE x < 2;{}"
+    )
+    lines = [
+        "CREATE OR REPLACE TABLE t AS SELECT range AS x FROM range(9): 9 rows",
+        "SET thresher_seed = 3: done",
+        "FROM t: not shown; the last result of a cell is",
+        "DELETE FROM t WHERE x < 2: 2 rows",
+    ]
+    assert shell.ran(cell.format("", "")).result is None
+    assert capsys.readouterr().out.splitlines() == lines
+    assert rows(shell.ran(cell.format("", "FROM t LIMIT 1")).result) == [(2,)]
+    assert capsys.readouterr().out.splitlines()[:4] == lines
+    shell.ran(cell.format(" found <<", ""))
+    assert capsys.readouterr().out.splitlines() == lines[:3]
+    failed = shell.ip.run_cell("%%thresher\nSET thresher_seed = 3;\nCREATE TABLE t(x INT)")
+    assert "already exists" in str(failed.error_in_exec)
+    assert capsys.readouterr().out.startswith("SET thresher_seed = 3: done\n")
 
 
 def test_a_result_goes_into_a_variable(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:

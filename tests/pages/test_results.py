@@ -59,6 +59,11 @@ def test_values_are_written_as_duckdb_writes_them() -> None:
     ]  # fmt: skip
 
 
+def test_names_and_types_stay_apart_where_styles_are_taken_out() -> None:
+    page = shown("SELECT 1 AS a")
+    assert '<span>a</span><br><small class="th-type" title="INTEGER">integer</small>' in page
+
+
 def test_numbers_stand_right() -> None:
     page = Cells(shown("SELECT 1::HUGEINT AS a, 1.5::DECIMAL(10, 2) AS b, 'x' AS c, 1::DOUBLE d"))
     right = [attrs.get("class") == "th-number" for tag, attrs in page.tags if tag == "td"]
@@ -70,6 +75,15 @@ def test_long_text_folds_and_is_cut() -> None:
     assert ("summary", {}) in page.tags
     assert "6,000 more characters" in page.cells[1]
     assert len(page.cells[1]) < 5000
+
+
+def test_what_a_wide_table_must_not_squeeze() -> None:
+    page = Cells(shown("SELECT 'a text of more than a few words' AS a, 'short' AS b, NULL, 1"))
+    kinds = [attrs.get("class") for tag, attrs in page.tags if tag == "td"]
+    assert kinds == ["th-text", "th-short", "th-number", "th-number"]
+    cursor = thresher.connect().execute("SELECT ?::BLOB AS c", [PNG])
+    page = Cells(results.html(cursor.fetch_arrow_table(), False, ["BLOB"]))
+    assert [attrs.get("class") for tag, attrs in page.tags if tag == "td"] == [None]
 
 
 @pytest.mark.parametrize(
