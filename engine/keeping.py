@@ -53,10 +53,12 @@ def kept_candidates(
     until : int
         Last sequence number of a trained proxy that counts.
     """
-    found = []
+    found: list[Kept] = []
     conditions = conditions_of(query)
+    if not conditions or not population.n_rows:
+        return found
     for one in candidates:
-        if not isinstance(one, Trainable) or not conditions:
+        if not isinstance(one, Trainable):
             continue
         question, arguments = _question(env, query, one), _arguments(query)
         stored = find_trained(env.store.file, question, arguments, until)
@@ -72,7 +74,7 @@ def kept_candidates(
 
 def _applies(kept: Kept, population: Population) -> bool:
     """Whether the inputs have the shape of those it was trained on, by the first of them."""
-    first = population.inputs(np.arange(min(1, population.n_rows)))
+    first = population.inputs(np.arange(1))
     try:
         kept.proxy.apply(kept.trained.learnt, inputs_of(first, kept.inputs))
     except InterfaceError:

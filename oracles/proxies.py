@@ -141,7 +141,7 @@ class TfidfProxy:
         """
         inputs = split_inputs(batch, trained["scale"])
         logits = inputs.numbers @ trained["numbers"].astype(np.float64) + trained["intercept"][0]
-        if inputs.texts is not None and len(trained["words"]):
+        if inputs.texts and len(trained["words"]):  # the hasher takes no empty sequence
             logits += _word_logits(inputs.texts, trained)
         return np.asarray(special.expit(logits), dtype=np.float64)
 

@@ -203,6 +203,26 @@ def test_labels_and_counts_begin_with_it_too(store_path: Path, query: str) -> No
         assert cursor.certificate.verify().ok
 
 
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("SELECT i FROM notes WHERE i < 0 AND good(text) LIMIT 3", []),
+        (f"SELECT i FROM notes WHERE i < 0 AND good(text) {BOTH}", []),
+        ("SELECT i, good(text) FROM notes WHERE i < 0 ACCURACY TARGET 90%", []),
+        ("SELECT count(*) FROM notes WHERE i < 0 AND good(text) ERROR WITHIN 10%", [(0, 0, 0)]),
+    ],
+)
+def test_of_no_rows_there_is_nothing_to_score(
+    store_path: Path, query: str, found: list[object]
+) -> None:
+    with opened(store_path, texts(50, 2)) as con:
+        cursor = con.execute(query)
+        assert cursor.fetchall() == found
+        assert cursor.certificate is not None
+        assert cursor.certificate.n_labels == 0
+        assert cursor.certificate.met
+
+
 def test_a_query_that_is_repeated_begins_with_what_was_there_at_first(tmp_path: Path) -> None:
     path = tmp_path / "notes.labels"
     rows = texts(900, 7)

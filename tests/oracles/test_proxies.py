@@ -319,6 +319,7 @@ def test_what_tfidf_has_learnt_scores_other_rows_as_it_scored_its_own(
     np.testing.assert_allclose(again[200:], fitted.scores[200:], atol=1e-3)
     np.testing.assert_allclose(proxy.apply(learnt, batch.slice(300, 5)), again[300:305])
     assert proxy.apply(learnt, pa.table({"text": ["", "qqq"], "n": [0.0, 1.0]})).shape == (2,)
+    assert proxy.apply(learnt, batch.slice(0, 0)).shape == (0,)
     with pytest.raises(InterfaceError, match="trained on 1 numbers"):
         proxy.apply(learnt, pa.table({"text": ["a"]}))
     one_sided = proxy.fit(features, rows, np.ones(200, dtype=bool), np.random.default_rng(0))
