@@ -245,7 +245,7 @@ PRECISION = [
     ((6, 3), 0.7, 0.3, 6, 3, 0.1),
     ((6, 3), 0.6, 0.3, 6, 3, 0.4),
     ((5, 3), 0.8, 0.2, 6, 3, 0.1),
-    ((5, 2), 0.5, 0.4, 5, 3, 0.3),
+    pytest.param((5, 2), 0.5, 0.4, 5, 3, 0.3, marks=pytest.mark.full),
 ]
 
 
@@ -319,7 +319,10 @@ def test_two_looks_at_a_head_by_enumeration() -> None:
     assert informative > 100
 
 
-@pytest.mark.parametrize("limit", WRONG)
+@pytest.mark.parametrize(
+    "limit",
+    ["T - 1", *(pytest.param(name, marks=pytest.mark.full) for name in list(WRONG)[1:])],
+)
 def test_a_wrong_limit_of_a_head_would_be_found(
     monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
@@ -371,7 +374,9 @@ def begin_again(monkeypatch: pytest.MonkeyPatch, size: int, test: RecallTest) ->
     monkeypatch.setattr(module + "plan_second_sample", lambda *_: second)
 
 
-@pytest.mark.parametrize(("size", "recall"), [(1, 0.4), (2, 0.6)])
+@pytest.mark.parametrize(
+    ("size", "recall"), [pytest.param(1, 0.4, marks=pytest.mark.full), (2, 0.6)]
+)
 def test_both_begun_again_of_every_population_of_five(
     monkeypatch: pytest.MonkeyPatch, size: int, recall: float
 ) -> None:

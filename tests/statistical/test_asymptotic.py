@@ -81,7 +81,7 @@ def misses(data: Callable[..., Data], n: int, budget: int, trials: int, n_groups
     assert (np.median(widths, axis=0) < WIDEST).all()
 
 
-@pytest.mark.parametrize("data", [common, rare, useless, clumped])
+@pytest.mark.parametrize("data", [rare, useless])
 def test_coverage(data: Callable[..., Data]) -> None:
     misses(data, 1500, 300, 60, 1)
 
