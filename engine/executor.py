@@ -193,7 +193,7 @@ class Executor:
             return self.explained(query, among)
 
     def _reader(self, sent: Shipped, rows: FedRows) -> Reader:
-        from thresher.fed_rows import FedPopulation
+        from thresher.fed_population import FedPopulation
 
         return lambda asked: FedPopulation(self.connection, sent, asked, rows)
 

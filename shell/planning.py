@@ -17,7 +17,7 @@ import pyarrow as pa
 from thresher import plan
 from thresher.catalog import Catalog, OracleEntry, ProxyEntry
 from thresher.errors import NotSupportedError, ProgrammingError
-from thresher.fed_rows import unknown_functions
+from thresher.fed_population import unknown_functions
 from thresher.session import Session
 from thresher.sql import feeding, parse, split
 from thresher.sql.nesting import BLOCK_PREFIX

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thresher import fed_rows as module
-from thresher.fed_rows import FedPopulation, fed_rows
+from thresher.fed_population import FedPopulation
+from thresher.fed_rows import fed_rows
 from thresher.labels import LabelStore
 from thresher.population import Population
 from thresher.session import Session
