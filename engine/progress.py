@@ -206,6 +206,8 @@ class ProgressSink(Protocol):
 class Silent:
     """A sink that shows nothing."""
 
+    indicates = False
+
     def update(self, event: ProgressEvent) -> None:
         """Drop the event."""
 
@@ -245,6 +247,8 @@ class Terminal:
     stream : text stream
         Usually standard error.
     """
+
+    indicates = False  # the line has no room for it
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TextIO, cast
 
 from thresher.endings import INTERRUPTED, TERMINATED, report, write_error
 from thresher.errors import Error
@@ -35,6 +35,7 @@ class _Meter:
     sink: ProgressSink
     before: int = 0  # in the statements that are done
     current: int = 0
+    indicates: ClassVar[bool] = False
 
     def update(self, event: ProgressEvent) -> None:
         """Pass the event on."""

@@ -123,6 +123,18 @@ def test_a_listener_may_cancel(made: tuple[Connection, CountingOracle]) -> None:
     assert cursor.execute("SELECT 1", on_progress=print).fetchall() == [(1,)]
 
 
+def test_what_nobody_is_shown_is_not_worked_out(
+    made: tuple[Connection, CountingOracle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    con, _ = made
+    asked = []
+    monkeypatch.setattr(Indicator, "of", lambda *given: asked.append(given))
+    con.execute(RECALL)
+    assert not asked
+    con.execute(f"{RECALL} SEED 2", on_progress=lambda event: None)
+    assert asked
+
+
 @pytest.mark.parametrize(
     ("tail", "select"),
     [
