@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from thresher import errors
+from thresher.error_places import found_place, named, without_excerpt
 from thresher.sql.names import Names
 
 __all__ = ["stream_errors", "translated"]
@@ -24,7 +25,6 @@ _KINDS: tuple[tuple[type[Exception], type[errors.Error]], ...] = (
     (duckdb.OperationalError, errors.OperationalError),
 )
 _OURS = re.compile(r'(, )?"__thresher_\w+"')  # columns that the user does not know
-_EXCERPT = re.compile(r"\n+LINE \d+:.*", re.DOTALL)
 _NO_FUNCTION = re.compile(r'Function with name "?(\w+)"? does not exist')
 _NO_COLUMN = re.compile(r'Referenced column "([^"]+)" not found in FROM clause')
 _NO_SETTING = re.compile(r'unrecognized configuration parameter "([^"]+)"')
@@ -73,35 +73,60 @@ def translated(
     names : Names, optional
         What is declared: a function or column that DuckDB does not know may be meant for one.
     rewritten : bool
-        Whether DuckDB was given a rewritten one: its excerpt of that text is then left out, and the
-        name it complains of is shown in the user's.
+        Whether DuckDB was given a rewritten one: its excerpt is then of that text, and the name or
+        the value that it complains of is shown in the user's.
     """
     try:
         yield
     except duckdb.InterruptException as error:
         raise errors.OperationalError(_UNTOLD) from error
     except duckdb.Error as error:
-        kind = next((ours for theirs, ours in _KINDS if isinstance(error, theirs)), None)
-        kind = kind or errors.DatabaseError
-        text = _found_inside(str(error))
-        meant = _meant(text, sql, names) if sql is not None and names is not None else None
-        if meant is not None:
-            raise meant from error
-        if sql is None or not rewritten:
-            raise kind(text) from error
-        if (wrong := _NOT_A_NUMBER.search(text)) is not None:
-            offset, length = _named(wrong[2], sql) or (None, 1)
-            raise errors.ProgrammingError(
-                wrong[1].replace(f'"{wrong[2]}"', wrong[2], 1) + ".",
-                sql=sql, offset=offset, length=length,
-            ) from error  # fmt: skip
-        if _UNGROUPED.search(text):
-            raise kind(_GROUPED, sql=sql) from error
-        message = _OURS.sub("", _EXCERPT.sub("", text)).strip()
-        message = message.replace("Candidate bindings: , ", "Candidate bindings: ")
-        message = message.removesuffix("Candidate bindings:").strip()
-        offset, length = _place(message, sql)
-        raise kind(message, sql=sql, offset=offset, length=length) from error
+        raise _told(error, sql, names, rewritten) from error
+    except errors.DatabaseError as error:
+        theirs = error.__cause__  # of a stream, which does not know its statement
+        if sql is None or error.offset is not None or not isinstance(theirs, duckdb.Error):
+            raise
+        raise _told(theirs, sql, names, rewritten) from theirs
+
+
+def _told(
+    error: duckdb.Error, sql: str | None, names: Names | None, rewritten: bool
+) -> errors.Error:
+    """Return what says the same as an error of DuckDB's, at its place in the statement."""
+    kind = next((ours for theirs, ours in _KINDS if isinstance(error, theirs)), None)
+    kind = kind or errors.DatabaseError
+    text = _found_inside(str(error))
+    if sql is None:
+        return kind(text)
+    if names is not None and (meant := _meant(text, sql, names)) is not None:
+        return meant
+    if not rewritten:
+        return _at(kind, without_excerpt(text), text, sql)
+    if (wrong := _NOT_A_NUMBER.search(text)) is not None:
+        message = wrong[1].replace(f'"{wrong[2]}"', wrong[2], 1) + "."
+        return _at_name(message, wrong[2], sql)
+    if _UNGROUPED.search(text):
+        return kind(_GROUPED, sql=sql)
+    message = _OURS.sub("", without_excerpt(text)).strip()
+    message = message.replace("Candidate bindings: , ", "Candidate bindings: ")
+    message = message.removesuffix("Candidate bindings:").strip()
+    return _at(kind, message, message, sql)
+
+
+def _at(kind: type[errors.Error], message: str, text: str, sql: str) -> errors.Error:
+    """Make an error at the place that DuckDB's text tells."""
+    place = found_place(text, sql)
+    if place is None:
+        return kind(message, sql=sql)
+    return kind(message, sql=sql, offset=place.offset, length=place.length)
+
+
+def _at_name(message: str, name: str, sql: str) -> errors.ProgrammingError:
+    """Make an error at the first place of a name."""
+    place = named(name, sql)
+    if place is None:
+        return errors.ProgrammingError(message, sql=sql)
+    return errors.ProgrammingError(message, sql=sql, offset=place.offset, length=place.length)
 
 
 def _found_inside(text: str) -> str:
@@ -119,10 +144,7 @@ def _meant(text: str, sql: str, names: Names) -> errors.ProgrammingError | None:
     )
     column = _NO_COLUMN.search(text)
     if column is not None and column[1].lower() in names.oracle_names():
-        offset, length = _named(column[1], sql) or (None, 1)
-        return errors.ProgrammingError(
-            _uncalled(column[1], names), sql=sql, offset=offset, length=length
-        )
+        return _at_name(_uncalled(column[1], names), column[1], sql)
     for pattern, known, message in patterns:
         found = pattern.search(text)
         if found is None:
@@ -131,9 +153,7 @@ def _meant(text: str, sql: str, names: Names) -> errors.ProgrammingError | None:
         alike = difflib.get_close_matches(found[1].lower(), [*known, *others], 1, _ALIKE)
         if not alike or alike[0] not in known:
             return None
-        offset, length = _named(found[1], sql) or (None, 1)
-        told = message(found[1], alike[0])
-        return errors.ProgrammingError(told, sql=sql, offset=offset, length=length)
+        return _at_name(message(found[1], alike[0]), found[1], sql)
     return None
 
 
@@ -156,19 +176,3 @@ def _no_function(written: str, name: str) -> str:
     if written.lower() == name:
         return f"{written} is an oracle, no function of DuckDB, and cannot be called here. {where}."
     return f"there is no function {written}. Did you mean the oracle {name}? {where}."
-
-
-def _place(message: str, sql: str) -> tuple[int | None, int]:
-    """Find the first quoted name of a message in the statement."""
-    quoted = re.findall(r'"([^"]+)"', message)
-    functions = re.findall(r"(?:[Ff]unction (?:with name )?|name )(\w+)", message)
-    for word in [*quoted, *functions]:
-        if (found := _named(word, sql)) is not None:
-            return found
-    return None, 1
-
-
-def _named(word: str, sql: str) -> tuple[int, int] | None:
-    """Find a name in a statement: its offset and length."""
-    found = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", sql, re.IGNORECASE)
-    return None if found is None else (found.start(), len(word))

@@ -42,6 +42,7 @@ __all__ = [
     "ShortfallError",
     "UnansweredError",
     "Warning",
+    "columns",
     "nearest",
     "snippet",
 ]
@@ -79,13 +80,13 @@ def snippet(sql: str, offset: int, length: int = 1) -> tuple[str, int, int]:
     first, last = _shown(sql, start, end, offset)
     before, after = "..." if first > start else "", "..." if last < end else ""
     head = f"LINE {line}: {before}"
-    pad = "".join("\t" if c == "\t" else " " * _columns(c) for c in sql[first:offset])
-    carets = "^" * max(1, _columns(sql[offset : min(offset + length, last)]))
+    pad = "".join("\t" if c == "\t" else " " * columns(c) for c in sql[first:offset])
+    carets = "^" * max(1, columns(sql[offset : min(offset + length, last)]))
     text = f"{head}{sql[first:last]}{after}\n{' ' * len(head)}{pad}{carets}"
     return text, line, column
 
 
-def _columns(text: str) -> int:
+def columns(text: str) -> int:
     """Return how many columns of a terminal a text takes."""
     if text.isascii():
         return len(text)
@@ -95,16 +96,16 @@ def _columns(text: str) -> int:
 
 def _shown(sql: str, start: int, end: int, offset: int) -> tuple[int, int]:
     """Return which part of a line is shown: all of it, or what surrounds an offset."""
-    if end - start <= _WHOLE and _columns(sql[start:end]) <= _WHOLE:
+    if end - start <= _WHOLE and columns(sql[start:end]) <= _WHOLE:
         return start, end
     first = last = offset
     room = _AROUND
     while room > _AROUND // 2 and first > start:
-        first, room = first - 1, room - _columns(sql[first - 1])
+        first, room = first - 1, room - columns(sql[first - 1])
     while room > 0 and last < end:
-        last, room = last + 1, room - _columns(sql[last])
+        last, room = last + 1, room - columns(sql[last])
     while room > 0 and first > start:
-        first, room = first - 1, room - _columns(sql[first - 1])
+        first, room = first - 1, room - columns(sql[first - 1])
     return first, last
 
 

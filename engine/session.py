@@ -18,6 +18,7 @@ from thresher.certificate import Certificate
 from thresher.declared_beside import declared_beside, take_beside
 from thresher.duckdb_errors import translated
 from thresher.duckdb_versions import HOLDS_ROWS, materialised
+from thresher.error_places import told_where
 from thresher.errors import InterfaceError, ProgrammingError
 from thresher.executor import Executor
 from thresher.interrupts import Interrupts
@@ -347,7 +348,7 @@ class Session:
             return Outcome(self._executed(sql, parameters))
         gives_rows = kinds == {duckdb.ExpectedResultType.QUERY_RESULT} or last.type.name == "MULTI"
         if gives_rows or _returning(sql):
-            relation = self.connection.sql(sql, params=parameters)
+            relation = self._relation(sql, parameters, again=len(statements) == 1)
             return Outcome(relation if relation is None or lazy else materialised(relation))
         if last.type == duckdb.StatementType.TRANSACTION:
             self._transact(sql)
@@ -359,6 +360,18 @@ class Session:
         if duckdb.ExpectedResultType.CHANGED_ROWS in kinds and rows:
             return Outcome(None, rowcount=int(rows[0][0]))
         return Outcome(None)
+
+    def _relation(
+        self, sql: str, parameters: Parameters, *, again: bool
+    ) -> duckdb.DuckDBPyRelation | None:
+        """Make a relation; what is wrong with a statement that can be planned again has a place."""
+        try:
+            return self.connection.sql(sql, params=parameters)
+        except duckdb.InterruptException:
+            raise
+        except duckdb.Error as error:
+            told = told_where(self.connection, sql, parameters, error) if again else error
+            raise told from None
 
     def _executed(self, sql: str, parameters: Parameters) -> duckdb.DuckDBPyRelation | None:
         """Run EXECUTE, of which DuckDB 1 would write a relation with its rows as constants."""
