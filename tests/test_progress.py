@@ -15,7 +15,7 @@ import thresher
 from tests_support import CountingOracle, make_table
 from thresher import progress
 from thresher.dbapi import Connection
-from thresher.indicating import Indicator
+from thresher.indicating import Indicating, Indicator
 from thresher.progress import Found, ProgressEvent
 from thresher.targets import Targets
 
@@ -128,7 +128,7 @@ def test_what_nobody_is_shown_is_not_worked_out(
 ) -> None:
     con, _ = made
     asked = []
-    monkeypatch.setattr(Indicator, "of", lambda *given: asked.append(given))
+    monkeypatch.setattr(Indicating, "of", lambda *given: asked.append(given))
     con.execute(RECALL)
     assert not asked
     con.execute(f"{RECALL} SEED 2", on_progress=lambda event: None)
