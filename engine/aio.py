@@ -127,6 +127,10 @@ class _Worker:
                     await _outlasted(self._pool.submit(undo, done.result()))
                 raise
 
+    def at_once(self, job: Callable[[], T]) -> T | None:
+        """Run a function in the thread while the event loop waits; None where the thread works."""
+        return self._pool.submit(job).result() if self.idle else None
+
     def _stop(self) -> None:
         if self.driver is not None:
             self.driver._session.interrupts.cancel()
@@ -285,6 +289,18 @@ class Cursor:
     def certificates(self) -> tuple[Certificate, ...]:
         """What the last answer promises."""
         return self.driver.certificates
+
+    def __repr__(self) -> str:
+        return self._shown(repr).replace("<thresher.Cursor", "<thresher.aio.Cursor", 1)
+
+    def _repr_html_(self) -> str:
+        return self._shown(drivers.Cursor._repr_html_)
+
+    def _shown(self, how: Callable[[drivers.Cursor], str]) -> str:
+        """Show what the driver's cursor does, in the thread of the connection unless it works."""
+        if self._worker.ended:
+            return how(self.driver)
+        return self._worker.at_once(lambda: how(self.driver)) or "<thresher.Cursor: at work>"
 
     async def __aenter__(self) -> Cursor:
         return self

@@ -170,9 +170,7 @@ class Cursor:
         on_progress: Callable[[ProgressEvent], object] | None,
         scope: Scope,
     ) -> Cursor:
-        self._check()
-        self._rows, self.certificates, self.rowcount, self.plan = None, (), -1, None
-        self._last, self._failed = textwrap.shorten(str(sql), 40, placeholder=" ..."), False
+        self._begin(sql)
         try:
             outcome = self._connection._run(sql, parameters, on_progress, scope)
         except BaseException:
@@ -181,6 +179,12 @@ class Cursor:
         self._rows, self.certificates = outcome.rows, outcome.certificates
         self._fetched, self.rowcount, self.plan = False, outcome.rowcount, outcome.plan
         return self
+
+    def _begin(self, sql: str) -> None:
+        """Forget the last result, for another statement."""
+        self._check()
+        self._rows, self.certificates, self.rowcount, self.plan = None, (), -1, None
+        self._last, self._failed = textwrap.shorten(str(sql), 40, placeholder=" ..."), False
 
     def cancel(self) -> None:
         """Stop the statement that runs; to be called from another thread.
@@ -196,16 +200,18 @@ class Cursor:
     def executemany(self, sql: str, parameters: Iterable[Parameters]) -> Cursor:
         """Run one statement once per set of parameters; `rowcount` is of all of them.
 
-        Each is committed by itself unless a transaction was begun, in which many rows are inserted
-        faster too. For very many, insert from a frame: ``INSERT INTO t SELECT * FROM frame``.
+        Where there is none nothing is run, and it is 0. Each is committed by itself unless a
+        transaction was begun, in which many rows are inserted faster too. For very many, insert
+        from a frame: ``INSERT INTO t SELECT * FROM frame``.
         """
         from thresher.scope import frames_of
 
         return self._executemany(sql, parameters, frames_of())
 
     def _executemany(self, sql: str, parameters: Iterable[Parameters], scope: Scope) -> Cursor:
+        self._begin(sql)
         counts = [self._execute(sql, values, None, scope).rowcount for values in parameters]
-        self.rowcount = -1 if not counts or min(counts) < 0 else sum(counts)
+        self.rowcount = -1 if min(counts, default=0) < 0 else sum(counts)
         return self
 
     def fetchone(self) -> Row | None:

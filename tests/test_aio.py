@@ -419,3 +419,27 @@ def test_executemany_reads_frames_of_its_caller() -> None:
             assert await found.fetchall() == [(3 + 23 + 43,)]
 
     run(main())
+
+
+def test_a_cursor_is_shown_as_the_driver_s() -> None:
+    async def main() -> None:
+        async with aio.connect() as con:
+            cursor = con.cursor()
+            assert repr(cursor) == (
+                "<thresher.aio.Cursor: there are no rows: execute() a statement first>"
+            )
+            await cursor.execute("SELECT 42 AS answer")
+            assert repr(cursor) == repr(cursor.driver)
+            assert "42" in repr(cursor)
+            assert "<table" in cursor._repr_html_()
+            assert await cursor.fetchall() == [(42,)]
+            busy = asyncio.create_task(con.run(lambda driver: time.sleep(0.2)))
+            await asyncio.sleep(0.05)
+            assert repr(cursor) == "<thresher.aio.Cursor: at work>"
+            await busy
+            assert repr(cursor) == (
+                "<thresher.aio.Cursor: SELECT 42 AS answer: all rows have been fetched>"
+            )
+        assert "closed" in repr(cursor)
+
+    asyncio.run(main())

@@ -495,7 +495,13 @@ def test_executemany_counts_all(con: Connection) -> None:
     assert con.executemany("INSERT INTO t VALUES (?, ?)", rows).rowcount == 100
     con.commit()
     assert con.executemany("DELETE FROM t WHERE i = $i", [{"i": 1}, {"i": 2}]).rowcount == 2
-    assert con.cursor().executemany("DELETE FROM t", []).rowcount == -1
+    assert con.cursor().executemany("DELETE FROM t", []).rowcount == 0
+    cursor = con.execute("FROM t")
+    assert cursor.executemany("INSERT INTO t VALUES (?, ?)", iter(())).rowcount == 0
+    assert cursor.description is None
+    cursor.close()
+    with pytest.raises(thresher.InterfaceError, match="the cursor is closed"):
+        cursor.executemany("DELETE FROM t", [])
     assert con.cursor().lastrowid is None
 
 
