@@ -200,6 +200,7 @@ class ThresherDialect(duckdb_sqlalchemy.Dialect):
 
     def create_connect_args(self, url: URL) -> tuple[tuple[()], dict[str, Any]]:
         """Return the arguments of `connect` that a URL asks for."""
+        _refuse_host(url)
         given = {name: value for name, value in url.query.items() if name not in _OF_THE_POOL}
         found: dict[str, Any] = {"database": url.database or ":memory:"}
         if (labels := given.pop("labels", None)) is not None:
@@ -247,6 +248,17 @@ class ThresherDialect(duckdb_sqlalchemy.Dialect):
         """Return the pool of a URL: one connection a thread in memory, a queue for files."""
         found: type[pool.Pool] = super().get_pool_class(url)
         return found
+
+
+def _refuse_host(url: URL) -> None:
+    """Refuse a file that stands where URLs have a host, as after two slashes."""
+    known = (url.username, url.password, url.host, url.port)
+    if any(part is not None for part in known):
+        file = "/".join(part for part in (url.host, url.database) if part) or "films.duckdb"
+        raise errors.InterfaceError(
+            f"{url.drivername}:// names no server, and {file} stands where its name would: write "
+            f"{url.drivername}:///{file} (three slashes), or four for an absolute path."
+        )
 
 
 def _flag(name: str, value: object) -> bool:

@@ -528,6 +528,22 @@ def test_results_do_not_disturb_one_another(engine: sa.Engine) -> None:
         assert sum(len(part) for part in streamed.partitions()) == 2000
 
 
+@pytest.mark.parametrize(
+    ("url", "right"),
+    [
+        ("thresher://films.duckdb", "thresher:///films.duckdb"),
+        ("duckdb+thresher://films.duckdb", "duckdb+thresher:///films.duckdb"),
+        ("thresher://data/films.duckdb?labels=none", "thresher:///data/films.duckdb"),
+        ("thresher://me@/films.duckdb", "thresher:///films.duckdb"),
+        ("thresher://localhost:5432/films", "thresher:///localhost/films"),
+    ],
+)
+def test_a_file_where_a_server_would_stand(url: str, right: str) -> None:
+    with pytest.raises(thresher.InterfaceError, match="names no server") as caught:
+        sa.create_engine(url).connect()
+    assert f"write {right} (three slashes), or four" in str(caught.value)
+
+
 @pytest.mark.full
 def test_jupysql_by_url(path: Path) -> None:
     script = f"""
