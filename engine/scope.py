@@ -18,8 +18,9 @@ from thresher.sql.tokens import identifier
 
 __all__ = ["Lent", "Scope", "frames_of"]
 
-Scope = Callable[[str], tuple[dict[str, object], dict[str, object]]]
-"""Returns variables that a statement may mean, by name: those at hand, and those further out."""
+Found = dict[str, object]
+Scope = Callable[[str], tuple[Found, Found, Found]]
+"""Returns what a statement may mean, by name: frames given to it, variables, those further out."""
 
 _FRAMES = {
     "duckdb": ("DuckDBPyRelation",),
@@ -45,16 +46,16 @@ def frames_of(given: Mapping[str, object] | None = None) -> Scope:
     while caller is not None and _is_ours(caller):
         caller = caller.f_back
 
-    def found(sql: str) -> tuple[dict[str, object], dict[str, object]]:
+    def found(sql: str) -> tuple[Found, Found, Found]:
         names = names_read(sql)
-        near, far = _taken(names, given or {}), dict[str, object]()
+        handed, near, far = _taken(names, given or {}), Found(), Found()
         if caller is not None and names:
-            near |= _taken(names - near.keys(), caller.f_locals, caller.f_globals)
-            outer, left = caller.f_back, names - near.keys()
+            near = _taken(names - handed.keys(), caller.f_locals, caller.f_globals)
+            outer, left = caller.f_back, names - handed.keys() - near.keys()
             while outer is not None and left:
                 far |= _taken(left, outer.f_locals, outer.f_globals)
                 outer, left = outer.f_back, left - far.keys()
-        return near, far
+        return handed, near, far
 
     return found
 
@@ -94,15 +95,18 @@ class Lent:
         self._connection = connection
         self._names: list[str] = []
         self._readers: dict[str, pa.RecordBatchReader] = {}
-        self._unfit: dict[str, str] = {}
+        self._unfit: dict[str, tuple[str, str]] = {}
 
     def lend(self, sql: str, scope: Scope | None) -> None:
         """Register the frames that a statement means, unless the database has tables so called."""
-        near, far = ({}, {}) if scope is None else scope(sql)
+        handed, near, far = ({}, {}, {}) if scope is None else scope(sql)
         self._unfit = {
-            name: type(value).__name__ for name, value in near.items() if not _is_frame(value)
+            name: (what, type(value).__name__)
+            for what, found in (("frame", handed), ("variable", near))
+            for name, value in found.items()
+            if not _is_frame(value)
         }
-        frames = {name: value for name, value in near.items() if name not in self._unfit}
+        frames = {name: one for name, one in (handed | near).items() if name not in self._unfit}
         outer = {name: value for name, value in far.items() if _is_frame(value)}
         if outer and self._is_set("python_scan_all_frames"):
             frames |= outer
@@ -110,7 +114,7 @@ class Lent:
             frames = {name: one for name, one in frames.items() if not self._is_table(name)}
             _check_made(sql, frames)
             for name, value in frames.items():
-                with _named(name, value):
+                with _named("frame" if name in handed else "variable", name, value):
                     self._register(name, value)
 
     def keep_still(self) -> None:
@@ -130,9 +134,9 @@ class Lent:
         found = re.search(r'Table with name "?([^"\s]+)"? does not exist', error.message)
         if found is None or found[1] not in self._unfit:
             return error
-        name, kind = found[1], self._unfit[found[1]]
+        name, (what, kind) = found[1], self._unfit[found[1]]
         return ProgrammingError(
-            f"there is no table {name}, and the variable {name} is a {kind}: a statement can read "
+            f"there is no table {name}, and the {what} {name} is {_an(kind)}: a statement can read "
             "frames of pandas and polars, Arrow data and relations of DuckDB",
             sql=error.sql,
             offset=error.offset,
@@ -183,8 +187,8 @@ def _check_made(sql: str, frames: Mapping[str, object]) -> None:
 
 
 @contextmanager
-def _named(name: str, value: object) -> Iterator[None]:
-    """Say which variable it is that cannot be read."""
+def _named(what: str, name: str, value: object) -> Iterator[None]:
+    """Say which frame or variable it is that cannot be read."""
     try:
         yield
     except (Error, duckdb.InterruptException):
@@ -193,8 +197,12 @@ def _named(name: str, value: object) -> Iterator[None]:
         if isinstance(error, RuntimeError) and str(error) == "Query interrupted":
             raise
         kind = OperationalError if isinstance(error, OSError) else ProgrammingError
-        what = f"the variable {name}, a {type(value).__name__}, cannot be read as a table"
-        raise kind(f"{what}: {error}") from error
+        said = f"the {what} {name}, {_an(type(value).__name__)}, cannot be read as a table"
+        raise kind(f"{said}: {error}") from error
+
+
+def _an(kind: str) -> str:
+    return f"an {kind}" if kind[:1].lower() in "aeio" else f"a {kind}"
 
 
 def _is_stream(value: object) -> bool:

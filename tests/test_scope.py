@@ -220,6 +220,16 @@ def test_what_is_no_frame_is_named(con: Connection) -> None:
     assert len(series) == 1
 
 
+def test_what_is_given_and_no_frame_is_no_variable(con: Connection) -> None:
+    zz, number = "a variable", 3
+    for name, kind in (("zz", "a list"), ("one", "an int"), ("text", "a str")):
+        with pytest.raises(thresher.ProgrammingError) as caught:
+            con.execute(f"FROM {name}", frames={"zz": [1, 2], "one": 1, "text": "x"})
+        assert f"there is no table {name}, and the frame {name} is {kind}:" in str(caught.value)
+    with pytest.raises(thresher.ProgrammingError, match="the variable number is an int:"):
+        con.execute("FROM number", frames={"zz": [1, 2]})
+
+
 def test_settings_of_duckdb_are_respected(con: Connection) -> None:
     df = pd.DataFrame({"x": [1]})
 
