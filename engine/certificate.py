@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from thresher import certificate_texts
+from thresher.errors import InterfaceError
 from thresher.reports import (
     COSTS,
     Bounds,
@@ -31,7 +32,15 @@ if TYPE_CHECKING:
 
     from thresher.verify import Verification
 
-__all__ = ["Bounds", "Certificate", "Interval", "OutputReport", "ProxyReport", "StageReport"]
+__all__ = [
+    "Bounds",
+    "Certificate",
+    "Interval",
+    "OutputReport",
+    "ProxyReport",
+    "StageReport",
+    "no_report",
+]
 
 # Left out where they say nothing.
 _SPARED = (
@@ -297,6 +306,8 @@ class Certificate:
 
         Raises
         ------
+        InterfaceError
+            If its name does not end in ``.html`` or ``.htm``.
         OSError
             If the path is a folder, or one in no folder; nothing is drawn before.
 
@@ -308,6 +319,8 @@ class Certificate:
         from thresher.pages import report
 
         path = Path(path)
+        if (wrong := no_report(path)) is not None:
+            raise InterfaceError(wrong)
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "that is a folder: name a file", str(path))
         if not path.parent.is_dir():
@@ -324,6 +337,19 @@ class Certificate:
         from thresher.pages import cards  # what shows things is loaded when they are shown
 
         return cards.html(self)
+
+
+def no_report(path: Path) -> str | None:
+    """Say why a file cannot be a report by its name, or return None.
+
+    Examples
+    --------
+    >>> no_report(Path("report.pdf"))
+    'a report is HTML: report.pdf must end in .html'
+    """
+    if path.suffix.lower() in (".html", ".htm"):
+        return None
+    return f"a report is HTML: {path} must end in .html"
 
 
 def _targets(found: Mapping[str, Any]) -> Targets:

@@ -224,8 +224,10 @@ def _plain(value: object) -> object:
 def _report(args: argparse.Namespace) -> None:
     """Run the ``report`` command."""
     _check_identity(args, [args.id])
-    if args.output.suffix.lower() not in (".html", ".htm"):
-        args.parser.error(f"a report is HTML: {args.output} must end in .html")
+    from thresher.certificate import no_report
+
+    if (wrong := no_report(args.output)) is not None:
+        args.parser.error(wrong)
     with open_store(args) as store:
         certificate = _restored(store, _identity(store, args.id))
     try:

@@ -324,6 +324,10 @@ def test_report(db: Path, tmp_path: Path) -> None:
         assert certificate is not None
         with pytest.raises(IsADirectoryError, match="that is a folder"):
             certificate.save(tmp_path / "folder.html")
+        for name in ("x.pdf", "html", "x.html.gz"):
+            with pytest.raises(driver.InterfaceError, match=f"is HTML: .*{name} must end in .html"):
+                certificate.save(tmp_path / name)
+            assert not (tmp_path / name).exists()
         with pytest.raises(FileNotFoundError, match="no such folder"):
             certificate.save(tmp_path / "absent" / "x.html")
 
