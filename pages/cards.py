@@ -146,9 +146,12 @@ def _measure(
     name: str, bound: float | None, estimate: float | None, target: float | None
 ) -> Markup:
     certified = "not certified" if bound is None else f"≥ {certificate_texts.floored(bound)}"
-    guessed = "unknown" if estimate is None else f"{estimate:.1%}"
+    guessed = "" if estimate is None else f"{estimate:.1%}"  # what no label allows is left out
     asked = "none" if target is None else f"{100 * target:.4g}%"
-    said = f"{name}: certified {certified}, estimate {guessed}, target {asked}"
+    parts = [certified if bound is None else f"certified {certified}", f"target {asked}"]
+    if guessed:
+        parts.insert(1, f"estimate {guessed}")
+    said = f"{name}: {', '.join(parts)}"
     return element(
         "tr",
         element("th", name, scope="row"),

@@ -212,6 +212,16 @@ def test_cards_say_what_falls_short_and_what_is_assumed(made: dict[str, Certific
     assert "th-assumed" in str(assumed.tags)
 
 
+def test_cards_leave_out_estimates_that_no_label_allows(made: dict[str, Certificate]) -> None:
+    bounds = replace(made["joint"].bounds, recall_estimate=None, precision=None)
+    certificate = replace(made["joint"], bounds=bounds)
+    page = checked(cards.html(certificate))
+    assert "unknown" not in page.text
+    recall, precision, *_ = (a["aria-label"] for tag, a in page.tags if tag == "svg")
+    assert re.fullmatch(r"recall: certified ≥ [\d.]+%, target 90%", recall or "")
+    assert re.fullmatch(r"precision: not certified, estimate [\d.]+%, target 90%", precision or "")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_has_a_card(made: dict[str, Certificate], kind: str) -> None:
     certificate = made[kind]
