@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from dataclasses import dataclass
 
@@ -16,6 +17,15 @@ OPTIONS = {
     "params": "values for the parameters of the SQL: a variable that holds a mapping or sequence",
 }
 _OPTION = re.compile(r"""--([a-z][\w-]*)(?:(?:=|[ \t]+)('[^']*'|"[^"]*"|[^\s'"-]\S*))?(?=\s|\Z)""")
+_INTO_EXAMPLE = "found << SELECT ..., or leave << out"
+_STATEMENTS = """
+    abort alter analyze analyse attach audit begin call checkpoint cluster comment commit connect
+    copy create deallocate delete desc describe detach drop end execute explain export force from
+    import insert install load merge pivot pivot_longer pivot_wider pragma prepare refresh reindex
+    release reset rollback savepoint select set show start summarize table transaction truncate
+    unpivot update use vacuum values with label
+"""
+_BEGIN_SQL = frozenset(_STATEMENTS.split())
 _INTO = re.compile(r"([^\W\d]\w*)\s*<<")
 
 
@@ -56,7 +66,8 @@ def read(line: str, cell: str | None = None) -> Arguments:
     Raises
     ------
     UsageError
-        An option is unknown, lacks its value or stands there twice.
+        An option is unknown, lacks its value or stands there twice, or what stands before ``<<``
+        is no name of a variable.
 
     Examples
     --------
@@ -68,6 +79,7 @@ def read(line: str, cell: str | None = None) -> Arguments:
     found, at = _options(line)
     for name, value in found:
         _check(name, value)
+    _check_into(line[at:])
     names = [name for name, _ in found]
     for name in names:
         if names.count(name) > 1:
@@ -103,7 +115,30 @@ def _arguments(sql: str, found: list[tuple[str, str | None]]) -> Arguments:
     return Arguments(sql, given.get("into"), given.get("connection"), given.get("params"))
 
 
+def _check_into(rest: str) -> None:
+    """Refuse what was meant as ``name <<`` and is none; in SQL ``<<`` shifts bits."""
+    begun, shifts, _ = rest.partition("<<")
+    written = begun.strip()
+    first = re.match(r"\w*", written)
+    if not shifts or written[:1] in ("(", "-", "/") or (first and first[0].lower() in _BEGIN_SQL):
+        return
+    if not written:
+        wrong = "none stands there"
+    elif (n_words := len(written.split())) > 1 and written.replace(" ", "").isidentifier():
+        wrong = f"{written} are {n_words}"
+    elif written[0].isdigit() and written.isalnum():
+        wrong = f"{written} is none, since it begins with a digit"
+    else:
+        wrong = f"{written} is none: a name has letters, digits and _ only"
+    raise UsageError(f"one variable name stands before <<, and {wrong}. Write {_INTO_EXAMPLE}")
+
+
 def _check(name: str, value: str | None) -> None:
+    if name == "into" and value and keyword.iskeyword(value):
+        raise UsageError(
+            f"one variable name stands before <<, and {value} is a word of Python itself. "
+            f"Write {_INTO_EXAMPLE}"
+        )
     if name != "into" and name not in OPTIONS:
         known = " and ".join(f"--{option}" for option in OPTIONS)
         raise UsageError(

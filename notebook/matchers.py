@@ -17,7 +17,9 @@ from IPython.core.completer import (
 from thresher.dbapi import Connection
 from thresher.errors import Error
 from thresher.notebook.arguments import OPTIONS, Arguments, read_begun
+from thresher.notebook.candidates import of_kind
 from thresher.notebook.completions import complete
+from thresher.notebook.quoted_texts import file_names
 from thresher.notebook.vocabulary import Known
 
 if TYPE_CHECKING:
@@ -33,6 +35,16 @@ _CELL = re.compile(r"\s*%%thresher(?=[ \t]|\Z)")
 _IDENTIFIER = "thresher.sql"
 
 
+class _Nothing(list[SimpleCompletion]):
+    """No completions that still keep other matchers silent, for SQL that Python knows nothing of.
+
+    IPython asks by ``len`` whether a result may suppress others, and then iterates over it.
+    """
+
+    def __len__(self) -> int:
+        return 1
+
+
 def matcher_of(shell: InteractiveShell, connections: Connections) -> MatcherAPIv2:
     """Return the matcher of one shell: what it offers inside magics, and nothing elsewhere."""
 
@@ -43,7 +55,7 @@ def matcher_of(shell: InteractiveShell, connections: Connections) -> MatcherAPIv
         try:
             return _offered(*found, shell.user_ns, connections)
         except (Error, duckdb.Error):  # a store that is locked, say: Tab is no place to hear of it
-            return SimpleMatcherResult(completions=[])
+            return SimpleMatcherResult(completions=_Nothing(), suppress=True)
 
     marked = context_matcher(identifier=_IDENTIFIER, priority=100)(match)
     return cast("MatcherAPIv2", marked)
@@ -83,9 +95,15 @@ def _offered(
     text = line if cell is None else f"{line}\n{cell}"
     known = Known(_connection(asked, namespace, connections), namespace)
     fragment, candidates = complete(text[start:], cursor - start, known)
+    if cursor <= len(line) and line[start:cursor] == fragment != "":  # maybe the name before <<
+        variables = (name for name in known.parameters() if name.startswith(fragment))
+        candidates += of_kind("variable", variables)
     completions = [SimpleCompletion(one.text, type=one.kind) for one in candidates]
     return SimpleMatcherResult(
-        completions=completions, matched_fragment=fragment, ordered=True, suppress=True
+        completions=completions or _Nothing(),
+        matched_fragment=fragment,
+        ordered=True,
+        suppress=True,
     )
 
 
@@ -112,6 +130,9 @@ def _options(before: str, start: int, namespace: dict[str, object]) -> SimpleMat
             if name.startswith(value[2]) and name[0] != "_" and takes(held)
         ]
         fragment, kind = value[2], "variable"
+    elif path := re.search(r"--connection(?:=|\s+)(['\"])([^'\"]*)\Z", before):
+        texts = file_names(path[2], path[1])
+        fragment, kind = path[2], "path"
     else:
         return None
     return SimpleMatcherResult(

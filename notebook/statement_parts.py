@@ -44,6 +44,12 @@ class Part:
         Names that WITH gives.
     clauses : frozenset of str
         Clauses of ours that the statement has.
+    awaited : str
+        The clause of ours whose value begins at the place; empty where none does.
+    call : str
+        The function, in lower case, in whose brackets the place is.
+    in_list : bool
+        Whether the place is in square brackets.
     """
 
     before: tuple[str, ...]
@@ -55,6 +61,9 @@ class Part:
     relations: dict[str, str] = field(default_factory=dict)
     ctes: tuple[str, ...] = ()
     clauses: frozenset[str] = frozenset()
+    awaited: str = ""
+    call: str = ""
+    in_list: bool = False
 
     @property
     def first(self) -> str:
@@ -130,6 +139,7 @@ def _part(source: Source, n_before: int) -> Part:
     texts = tuple(token.text for token in before)
     opened = [i for i in range(n_before) if texts[i] in ("(", "[", "{")]
     opened = [i for i in opened if not 0 <= source.partner[i] < n_before]
+    calls = [i for i in opened if texts[i] == "("]
     start = opened[-1] + 1 if opened else 0
     section = _section(source, start, n_before)
     if not section and opened:  # the arguments of a call stand where the call does
@@ -146,14 +156,29 @@ def _part(source: Source, n_before: int) -> Part:
         relations=_relations(source),
         ctes=_ctes(source),
         clauses=frozenset(head_at(source, i)[0] for i in range(len(source.tokens))) - {""},
+        awaited=_awaited(source, n_before, section),
+        call=source.word(calls[-1] - 1) if calls else "",
+        in_list=bool(opened) and texts[opened[-1]] == "[",
     )
+
+
+def _awaited(source: Source, n_before: int, section: str) -> str:
+    """Return the clause whose words, all of them, stand right before a place."""
+    if section not in ("clause", "budget") and not source.words(0, "audit"):
+        return ""
+    for n_words in (3, 2, 1):
+        first = n_before - n_words
+        clause, n_found = head_at(source, first) if first >= 0 else ("", 0)
+        if clause and n_found == n_words and operand_ends(source, first - 1):
+            return clause
+    return ""
 
 
 def _section(source: Source, first: int, last: int) -> str:
     """Return the section of the block that a place at ``last`` belongs to."""
     section, i, joining = "", first, False
     while i < last:
-        found, clause = section_at(source, i), head_at(source, i)[0]
+        found, (clause, n_words) = section_at(source, i), head_at(source, i)
         if found:
             section, joining = found, False
         elif source.word(i) == "join":
@@ -162,6 +187,7 @@ def _section(source: Source, first: int, last: int) -> str:
             section, joining = "on", False
         elif clause and section not in ("", "select"):
             section = clause.lower() if clause in ("USING", "BUDGET", "ASSUMING") else "clause"
+            i += n_words - 1  # the LIMIT of ORACLE LIMIT begins no section
         i = source.skip(i)
     return section
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from types import ModuleType
 
 import duckdb
 
@@ -15,6 +16,8 @@ from thresher.sql.tokens import identifier, literal, tokenize, unquoted
 __all__ = ["Known", "columns_of_frame", "is_frame"]
 
 _LIBRARIES = ("pandas", "polars", "pyarrow")
+_OURS = "__thresher_"  # views that the store's table functions read
+_OF_IPYTHON = ("In", "Out")
 _MOST = 2000  # columns of all tables that are looked at
 
 
@@ -69,8 +72,8 @@ class Known:
             )
         where = f"NOT internal AND schema_name <> 'thresher' AND {where}"
         rows = self._read(
-            f"SELECT table_name FROM duckdb_tables() WHERE {where} UNION "
-            f"SELECT view_name FROM duckdb_views() WHERE {where} ORDER BY 1"
+            f"SELECT table_name FROM duckdb_tables() WHERE {where} UNION SELECT view_name FROM "
+            f"duckdb_views() WHERE {where} AND NOT starts_with(view_name, '{_OURS}') ORDER BY 1"
         )
         found = [row[0] for row in rows]
         if schema:
@@ -100,7 +103,8 @@ class Known:
         """Return the columns of all tables and data frames."""
         rows = self._read(
             "SELECT DISTINCT column_name FROM duckdb_columns() WHERE NOT internal "
-            f"AND schema_name <> 'thresher' ORDER BY 1 LIMIT {_MOST}"
+            f"AND schema_name <> 'thresher' AND NOT starts_with(table_name, '{_OURS}') "
+            f"ORDER BY 1 LIMIT {_MOST}"
         )
         of_frames = [name for frame in self._frames.values() for name in columns_of_frame(frame)]
         return [*(row[0] for row in rows), *of_frames]
@@ -124,6 +128,15 @@ class Known:
         rows = self._read(
             "SELECT DISTINCT function_name FROM duckdb_functions() "
             "WHERE regexp_full_match(function_name, '[a-z][a-z0-9_]*') ORDER BY 1"
+        )
+        return [row[0] for row in rows]
+
+    def table_functions(self) -> Sequence[str]:
+        """Return functions and macros of DuckDB that return a table."""
+        rows = self._read(
+            "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type IN "
+            "('table', 'table_macro') AND regexp_full_match(function_name, '[a-z][a-z0-9_]*') "
+            "AND NOT starts_with(function_name, 'thresher_') ORDER BY 1"
         )
         return [row[0] for row in rows]
 
@@ -154,6 +167,17 @@ class Known:
         if self._connection is None:
             return []
         return [row[0] for row in reversed(self._connection._store.certificates())]
+
+    def parameters(self) -> Sequence[str]:
+        """Return the user's variables that hold values or sequences of them."""
+        return [
+            name
+            for name, value in self._namespace.items()
+            if name[0] != "_"
+            and name not in _OF_IPYTHON
+            and not callable(value)
+            and not isinstance(value, ModuleType | Connection)
+        ]
 
 
 def is_frame(value: object) -> bool:

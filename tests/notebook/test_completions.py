@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -44,6 +45,16 @@ def completed(shell: Shell, text: str) -> list[str]:
         assert one.text.lower().lstrip('"').startswith(code[one.start : at].lower())
         assert one.end == at
     return [one.text for one in found]
+
+
+def accepted(shell: Shell, text: str, which: int = 0) -> str:
+    """Return the code after a completion at the bar is taken."""
+    at = text.index("|")
+    code = text.replace("|", "", 1)
+    assert shell.ip.Completer is not None
+    with provisionalcompleter():
+        one = list(shell.ip.Completer.completions(code, at))[which]
+    return code[: one.start] + one.text + code[one.end :]
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +132,189 @@ def test_places(made: Shell, text: str, wanted: list[str]) -> None:
         assert found == ["reviews"]
 
 
+SHARES = ["90%", "95%", "99%", "0.9", "0.95"]
+NUMBERS = [
+    ("RECALL TARGET |", SHARES),
+    ("recall target |", SHARES),
+    ("RECALL TARGET 9|", ["90%", "95%", "99%"]),
+    ("RECALL TARGET 90|", ["90%"]),
+    ("RECALL TARGET 0.|", ["0.9", "0.95"]),
+    ("RECALL TARGET P|", []),
+    ("PRECISION TARGET |", SHARES),
+    ("RECALL TARGET 90% WITH PROBABILITY |", ["95%", "99%", "0.95", "0.99"]),
+    ("AT CONFIDENCE 9|", ["95%", "99%"]),
+    ("RECALL TARGET 90% ORACLE LIMIT |", ["200", "500", "1000", "2000"]),
+    ("RECALL TARGET 90% ORACLE LIMIT n|", []),
+    ("ERROR WITHIN |", ["5%", "10%", "20%"]),
+    ("SEED |", []),
+    ("RECALL TARGET 90% SEED |", []),
+    ("BUDGET |", []),
+    ("BUDGET 5 USD, |", []),
+    ("ASSUMING CALIBRATION WITHIN |", []),
+    ("LIMIT |", ["10", "100", "1000"]),
+    ("LIMIT 5 GAP |", []),
+    ("LIMIT 5 OFFSET |", []),
+]
+
+
+@pytest.mark.parametrize(("clauses", "wanted"), NUMBERS)
+def test_where_a_number_must_stand_no_names_are_offered(
+    made: Shell, clauses: str, wanted: list[str]
+) -> None:
+    assert completed(made, f"%%thresher\n{OF} {clauses}") == wanted
+    assert completed(made, f"%%thresher\n{OF} {clauses}\nSEED 1") == wanted
+
+
+def test_an_audit_has_its_own_clauses(made: Shell) -> None:
+    audit = "%thresher AUDIT CERTIFICATE 'a8'"
+    clauses = ["AGAINST", "ORACLE LIMIT", "WITH PROBABILITY", "SEED"]
+    assert completed(made, f"{audit} |") == clauses
+    assert completed(made, f"{audit} ORACLE LIMIT 5 |") == ["AGAINST", *clauses[2:]]
+    assert completed(made, f"{audit} ORACLE |") == ["LIMIT"]
+    assert completed(made, f"{audit} WITH P|") == ["PROBABILITY"]
+    assert completed(made, f"{audit} WITH PROBABILITY 9|") == ["95%", "99%"]
+    assert completed(made, f"{audit} ORACLE LIMIT 5|") == ["500"]
+
+
+def test_names_like_clauses_are_no_clauses(made: Shell) -> None:
+    assert "text" in completed(made, "%%thresher\nSELECT seed, | FROM reviews")
+    assert "FROM" in completed(made, "%%thresher\nSELECT budget | FROM reviews")
+    assert "DESC" in completed(made, "%%thresher\nFROM reviews ORDER BY text |")
+
+
+@pytest.fixture
+def stored(made: Shell) -> str:
+    made.ran("_ = con.execute('SELECT id FROM reviews WHERE is_pos(text) RECALL TARGET 0.9')")
+    identity = made.ran("con.execute('SHOW CERTIFICATES').fetchone()[0]").result
+    assert isinstance(identity, str)
+    return identity
+
+
+def test_certificates_are_offered_in_quotes(made: Shell, stored: str) -> None:
+    for before in ("AUDIT CERTIFICATE '", "SELECT 1; FROM thresher_label_log('"):
+        assert f"{stored}'" in completed(made, f"%%thresher\n{before}|")
+        assert f"{stored}'" in completed(made, f"%%thresher\n{before}{stored[:3]}|\n;SELECT 'x'")
+        assert stored in completed(made, f"%%thresher\n{before}{stored[:2]}|'")
+        assert accepted(made, f"%thresher {before}{stored[:6]}|") == f"%thresher {before}{stored}'"
+    assert stored in completed(made, f"%thresher AUDIT CERTIFICATE {stored[:3]}|")
+    found = accepted(made, "%thresher FROM thresher_label_l|")
+    assert completed(made, f"{found}{stored[:6]}|") == [f"{stored}'"]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("SET thresher_on_interrupt = '|", ["RAISE'", "ANSWER'"]),
+        ("SET thresher_on_interrupt = 'ra|'", ["RAISE"]),
+        ("SET thresher_on_oracle_error = 'w|", ["WORST CASE'"]),
+        ("SET thresher_seed = '|", []),
+        ("SELECT * FROM reviews WHERE text = '|", []),
+        ("SELECT * FROM reviews WHERE text IS DISTINCT FROM '|", []),
+        ("SELECT regexp_replace('|", []),
+    ],
+)
+def test_quotes_hold_what_stands_there(made: Shell, text: str, wanted: list[str]) -> None:
+    assert completed(made, f"%%thresher\n{text}") == wanted
+
+
+@pytest.fixture
+def files(made: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("lines.parquet", "lines.csv", "it's.csv", ".hidden", "deep/inner.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("FROM 'lines.par|", ["lines.parquet'"]),
+        ("FROM 'lines.par|'", ["lines.parquet"]),
+        ("SELECT x FROM reviews, '|", ["deep/", "it''s.csv'", "lines.csv'", "lines.parquet'"]),
+        ("FROM reviews JOIN 'd|", ["deep/"]),
+        ("FROM 'deep/|", ["deep/inner.csv'"]),
+        ("FROM './l|", ["./lines.csv'", "./lines.parquet'"]),
+        ("FROM '.h|", [".hidden'"]),
+        ("FROM 'nowhere/|", []),
+        ("FROM 'https://l|", []),
+        ("FROM '*.c|", []),
+        ("FROM read_csv('lines.c|", ["lines.csv'"]),
+        ("FROM read_csv(['lines.csv', 'deep/|'])", ["deep/inner.csv"]),
+        ("FROM read_csv('lines.csv', delim = '|", []),
+        ("COPY reviews TO 'l|", ["lines.csv'", "lines.parquet'"]),
+        ("COPY (FROM reviews) TO 'lines.p|", ["lines.parquet'"]),
+        ("COPY reviews FROM 'lines.c|", ["lines.csv'"]),
+        ("COPY reviews TO 'x' (FORMAT '|", []),
+        ("ATTACH 'lines.c|", ["lines.csv'"]),
+        ("SUMMARIZE 'lines.c|", ["lines.csv'"]),
+        ("SET temp_directory = 'd|", ["deep/"]),
+        ("CREATE ORACLE o(a INT) RETURNS BOOLEAN USING human WITH (queue = 'd|", ["deep/"]),
+        ("CREATE ORACLE o(a INT) RETURNS BOOLEAN USING human WITH (question = '|", []),
+    ],
+)
+def test_files_are_offered_where_one_may_stand(
+    made: Shell, files: Path, text: str, wanted: list[str]
+) -> None:
+    assert completed(made, f"%%thresher\n{text}") == wanted
+
+
+def test_a_database_file_is_offered_in_quotes(made: Shell, files: Path) -> None:
+    assert completed(made, "%thresher --connection 'lines.c|") == ["lines.csv'"]
+    assert completed(made, '%%thresher --connection="d|\nSELECT 1') == ["deep/"]
+
+
+def test_table_functions_are_offered_and_run(made: Shell, stored: str) -> None:
+    found = completed(made, "%thresher FROM thresher_|")
+    log = "thresher_label_log('"
+    assert set(found) == {
+        "thresher_labels()", "thresher_spend()", "thresher_certificates()", log
+    }  # fmt: skip
+    for one in found:
+        closing = f"{stored}')" if one == log else ""
+        made.names["con"].execute(f"FROM {one}{closing}")
+    assert completed(made, "%thresher FROM reviews JOIN thresher_s|") == ["thresher_spend()"]
+    assert "read_csv" in completed(made, "%thresher FROM read_|")
+    assert completed(made, "%thresher INSERT INTO thresher_|") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CREATE ORACLE x(a |",
+        "CREATE OR REPLACE TEMP ORACLE x(a INT, b |",
+        "CREATE ORACLE x(a VARCHAR) RETURNS |",
+        "CREATE TABLE x(a |",
+        "SELECT id::| FROM reviews",
+    ],
+)
+def test_types_are_offered(made: Shell, text: str) -> None:
+    found = completed(made, f"%thresher {text}")
+    assert found[:3] == ["VARCHAR", "BOOLEAN", "DOUBLE"]
+    assert not [one for one in found if not one.isupper()]
+    for one in found:
+        kind = {"STRUCT": "STRUCT(a INT)", "MAP": "MAP(INT, INT)"}.get(one, one)
+        made.names["con"].execute(f"SELECT NULL::{kind}")
+
+
+@pytest.mark.parametrize("text", ["CREATE ORACLE x(|", "CREATE ORACLE x(a I|", "SELECT 1 -- pr|"])
+def test_python_is_no_part_of_sql(made: Shell, text: str) -> None:
+    found = completed(made, f"%%thresher\n{text}")
+    assert all(one in ("INTEGER", "INTERVAL") for one in found)
+
+
+def test_parameters_are_variables(made: Shell) -> None:
+    assert completed(made, "%%thresher\nSELECT $val|") == ["values"]
+    assert "frame" in completed(made, f"%%thresher\n{OF} RECALL TARGET $|")
+    assert not {"In", "pd", "con"} & set(completed(made, "%%thresher\nSELECT $|"))
+
+
+def test_a_variable_before_shifts_is_offered(made: Shell) -> None:
+    assert completed(made, "%%thresher valu|\nSELECT 1") == ["values"]
+    assert completed(made, "%%thresher x|\nSELECT 1") == []
+    assert completed(made, "%thresher v|") == ["values"]
+
+
 @pytest.mark.parametrize(
     ("schema", "wanted"),
     [("sc", ["deep"]), ("temp", ["scratch"]), ("main", ["films", "reviews", "scratch", "seen"])],
@@ -189,7 +383,7 @@ class NoNames(Known):
         st.sampled_from(
             [*"().,;'\"$?-/*%", "$$", "--", "/*", "*/", "\n", " ", "select", "FROM", "t", "as",
              "join", "on", "using", "where", "oracle", "limit", "create", "proxy", "with", "set",
-             "5", "budget", "recall", "é", "a.b"]
+             "5", "budget", "recall", "target", "audit", "9%", "[", "=", "é", "a.b"]
         )
     ),
     cut=st.integers(0, 100),

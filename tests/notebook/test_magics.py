@@ -95,6 +95,32 @@ def test_a_result_goes_into_a_variable(shell: Shell, capsys: pytest.CaptureFixtu
     assert rows(shell.names["again"]) == [(3,)]
 
 
+@pytest.mark.parametrize(
+    "sql", ["SELECT 1 << 2", "(SELECT 1 << 2)", "/* a << */ SELECT 4", "VALUES(1 << 2)"]
+)
+def test_sql_may_shift_bits(shell: Shell, sql: str) -> None:
+    assert rows(shell.ran(f"%%thresher {sql}\n-- on").result) == [(4,)]
+    shell.ran(f"%thresher found << {sql}")
+    assert rows(shell.names["found"]) == [(4,)]
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("SELECT 5,\n  nope\nFROM t;", "LINE 4:   nope\n          ^^^^"),
+        ("SELECT 5 FORM t;", "LINE 3: SELECT 5 FORM t;"),
+    ],
+)
+def test_a_statement_that_duckdb_refuses_is_shown_at_its_line_of_the_cell(
+    shell: Shell, capsys: pytest.CaptureFixture[str], statement: str, told: str
+) -> None:
+    shell.ran("%thresher CREATE OR REPLACE TABLE t AS SELECT 1 AS x")
+    error = shell.ip.run_cell(f"%%thresher\nSELECT 1 AS a;\n\n{statement}").error_in_exec
+    assert isinstance(error, thresher.Error)
+    assert error.line == int(told.split(":")[0].removeprefix("LINE "))
+    assert told in capsys.readouterr().out
+
+
 def test_variables_are_parameters(shell: Shell) -> None:
     shell.names.update(n=5, text="it's", values={"n": 6, "more": 1}, ordered=[7, 8])
     assert rows(shell.ran("%thresher SELECT $n, $text").result) == [(5, "it's")]
@@ -124,7 +150,7 @@ def test_frames_are_tables(shell: Shell) -> None:
     con.execute("CREATE TABLE people AS SELECT 7 AS n")
     assert rows(shell.ran("%thresher FROM people").result) == [(7,)]  # a table goes first
     failed = shell.ip.run_cell("number = 5\n%thresher FROM number")
-    assert "the variable number is a int" in str(failed.error_in_exec)
+    assert "the frame number is an int" in str(failed.error_in_exec)
 
 
 def test_variables_stand_in_oracle_queries(shell: Shell) -> None:
@@ -192,6 +218,11 @@ def test_connections_by_variable_and_by_file(shell: Shell, tmp_path: Path) -> No
         ),
         ("%thresher x <<", "there is no SQL to run"),
         ("%thresher -- only a comment", "there is no SQL to run"),
+        ("%%thresher a b <<\nSELECT 1", "one variable name stands before <<, and a b are 2"),
+        ("%thresher 1x << SELECT 1", "and 1x is none, since it begins with a digit"),
+        ("%thresher df['a'] << SELECT 1", "df['a'] is none: a name has letters, digits and _"),
+        ("%%thresher << \nSELECT 1", "and none stands there. Write found << SELECT"),
+        ("%thresher class << SELECT 1", "and class is a word of Python itself"),
         ('%thresher label "x', "write %thresher label, and the name of an oracle"),
     ],
 )
