@@ -147,6 +147,7 @@ class _Conversation:
         self._sending = threading.Lock()
         self._session: ShellSession | None = None
         self._number = 0
+        self._told = False  # whether a line of progress stands on the terminal
         self._layout: frames.Layout | None = None
 
     def go_on(self) -> None:
@@ -246,6 +247,7 @@ class _Conversation:
 
         def work() -> bytes:
             rows, notes = self._own.run(feds, self._tell)
+            self._told = False
             self._send("p", _ERASE, *(f"{_plain(note)}\n".encode() for note in notes))
             return frames.encode_rows(rows)
 
@@ -272,6 +274,9 @@ class _Conversation:
                     thread.join(_TICK)
                 raise EOFError("the client has stopped its statement")
         if failed:
+            if self._told:
+                self._told = False
+                self._send("p", _ERASE)
             raise failed[0]
         self._send("s", *done)
 
@@ -283,6 +288,7 @@ class _Conversation:
 
     def _tell(self, line: str) -> None:
         """Write progress over the line of the terminal, cut at its edge."""
+        self._told = True
         self._send("p", _ERASE, b"\x1b[?7l", _plain(line).encode(), b"\x1b[?7h")
 
     def _send(self, kind: str, *payload: bytes) -> None:

@@ -23,6 +23,12 @@ def is_odd(numbers):
 def slow(numbers):
     time.sleep(0.02 * len(numbers))
     return is_odd(numbers)
+
+def fails(numbers):
+    if 300 in numbers:
+        raise RuntimeError("out of order")
+    time.sleep(0.01)
+    return is_odd(numbers)
 """
 TABLE = (
     "CREATE TABLE items AS SELECT id::BIGINT AS id, 'text ' || id AS text, id % 3 AS kind, "
@@ -141,6 +147,14 @@ def test_mistakes_are_shown_at_their_place(shell: Terminal) -> None:
     assert "does not exist" in shell.run("FROM thresh('SELECT * FROM nowhere WHERE odd(id)');")
     assert "thresh() takes one statement" in shell.run("FROM thresh('SELECT 1; SELECT 2');")
     assert shell.value("SELECT count(*) FROM thresh('FROM items WHERE odd(id)');") == "1000"
+
+
+def test_the_line_of_progress_is_erased_before_an_error(shell: Terminal) -> None:
+    shell.run(f"FROM thresh($${SLOW.replace('slow', 'fails')}$$);")
+    shell.child.sendline("FROM thresh('SELECT * FROM items WHERE fails(id) AND id <= 300');")
+    shell.child.expect(r"labels, \d+ s[^\r\n]*\r\x1b\[K[^\n]*Error:")
+    shell.child.expect("out of order")
+    shell.child.expect(PROMPT)
 
 
 def test_ctrl_c_gives_the_prompt_back_and_keeps_the_labels(
