@@ -105,8 +105,7 @@ def complete(sql: str, cursor: int, names: Vocabulary) -> tuple[str, list[Candid
     candidates : list of Candidate
         Those that begin with it, in any case; none inside comments and quoted names.
     """
-    quoted = complete_quoted(sql, cursor, names)
-    if quoted is not None:
+    if (quoted := complete_quoted(sql, cursor, names)) is not None:
         return quoted
     if (begun := _PARAMETER.search(sql[:cursor])) and part_at(sql, begun.start()):
         texts = [name for name in names.parameters() if name.startswith(begun[1])]
@@ -174,6 +173,8 @@ def _of_declaration(part: Part, names: Vocabulary) -> list[Candidate] | None:
     if kind not in ("oracle", "proxy"):
         types = of_kind("keyword", _TYPES) if kind == "table" and _awaits_type(part) else []
         return None if "as" in words else types
+    if "trained" in words and part.section:
+        return None
     last = part.last_word
     if last == "for":
         return of_kind("oracle", names.oracles())

@@ -113,6 +113,11 @@ PLACES = [
         "%%thresher\nCREATE ORACLE o(t INT) RETURNS BOOLEAN USING human WITH (q|",
         ["queue", "question"],
     ),
+    (
+        "%%thresher\nCREATE PROXY p FOR is_pos USING tfidf TRAINED FROM (SELECT te| FROM reviews)",
+        ["text"],
+    ),
+    ("%%thresher\nCREATE PROXY p FOR is_pos USING tfidf TRAINED FROM rev|", ["reviews"]),
     ("%%thresher\nWITH q AS (FROM films) SELECT * FROM q|", ["q"]),
     ("%%thresher\nSELECT * FROM reviews GROUP |", ["BY"]),
     ("%%thresher\nEXPLAIN AN|", ["ANALYZE"]),
