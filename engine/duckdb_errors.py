@@ -83,9 +83,11 @@ def translated(
     except duckdb.Error as error:
         raise _told(error, sql, names, rewritten) from error
     except errors.DatabaseError as error:
-        theirs = error.__cause__  # of a stream, which does not know its statement
-        if sql is None or error.offset is not None or not isinstance(theirs, duckdb.Error):
+        theirs = error.__cause__
+        if sql is None or error.sql is not None or not isinstance(theirs, duckdb.Error):
             raise
+        if error.message != str(theirs):
+            raise  # it says more than DuckDB; that of a stream, which knows no statement, does not
         raise _told(theirs, sql, names, rewritten) from theirs
 
 
