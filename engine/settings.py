@@ -115,10 +115,11 @@ def _check(name: str, check: str, value: OptionValue) -> OptionValue:
             raise ProgrammingError(f"{wrong} write a whole number from {least}, such as 1000.")
         return number
     if kind in ("share", "confidence"):
+        room = "in [0.5, 1)" if kind == "confidence" else "between 0 and 1"
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
-            raise ProgrammingError(f"{wrong} write a number between 0 and 1, such as 0.95.")
+            raise ProgrammingError(f"{wrong} write a number {room}, such as 0.95.")
         if kind == "confidence" and (mistaken := mistaken_probability(value)):
-            raise ProgrammingError(f"{wrong} {mistaken}.")
+            raise ProgrammingError(f"{wrong} it must be {room}, and {mistaken}.")
         return float(value)
     if kind == "target":
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:

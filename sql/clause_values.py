@@ -79,22 +79,23 @@ def _no_number(source: Source, head: int, i: int, last: int, example: str) -> Pr
 
 
 def _share(closed: bool) -> Reader:
-    """Make the reader of a share in (0, 1], or in (0, 1) when not `closed`."""
+    """Make the reader of a share in (0, 1], or of a probability in [0.5, 1) when not `closed`."""
 
     def read(source: Source, head: int, i: int, last: int, clauses: TailClauses) -> int:
         name = source.text(head, i).upper()
+        interval = "(0, 1]" if closed else "[0.5, 1)"
         value, end, percent = _number(source, head, i, last, "a share such as 90% or 0.9")
         share = hundredth(value) if percent else value
         if not (0 < share < 1 or (closed and share == 1)):
             hint = "Write a share such as 90% or 0.9."
             if not percent and 1 < value < 100:
                 hint = f"Write {value:g}% or {value / 100:g}."
-            interval = "(0, 1]" if closed else "(0, 1)"
             got = source.text(i, end) if source.tokens[i].kind != "parameter" else f"{value:g}"
             raise source.error(f"{name} must be in {interval}, got {got}. {hint}", i, end)
         mistaken = mistaken_share(float(value)) if percent else ""
-        if not closed and (not mistaken or value < 0.5):
-            mistaken = mistaken_probability(float(share))
+        unlikely = "" if closed else mistaken_probability(float(share))
+        if unlikely and (not mistaken or value < 0.5):
+            mistaken = f"it must be in {interval}, and {unlikely}"
         if mistaken:
             raise source.error(f"{name}: {mistaken}", i, end)
         clauses.values[head_at(source, head)[0]] = float(share)

@@ -65,9 +65,15 @@ def check_calls(
                     f"supported yet. {_ways_on(section)}", i, after,
                 )  # fmt: skip
         if i >= end:
+            asked = {source.tokens[k].name.lower() for k in calls if k < end}
+            wrong = (
+                f"the oracle {name} cannot be its own proxy: USING takes"
+                if name.lower() in asked
+                else f"USING takes no oracle call, and {name} is an oracle: write"
+            )
             raise source.error(
-                f"the oracle {name} cannot be its own proxy: USING takes a column, an "
-                "expression without oracle calls, or a declared proxy", i, after,
+                f"{wrong} a column, an expression without oracle calls, or a declared proxy",
+                i, after,
             )  # fmt: skip
 
 

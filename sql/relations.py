@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from thresher.errors import ProgrammingError
 from thresher.plan import Leaf
 from thresher.sql.blocks import query_at
-from thresher.sql.tokens import Source, unquoted
+from thresher.sql.tokens import RESERVED, Source, unquoted
 
-__all__ = ["JOIN_SIDES", "ROW_PREFIX", "From", "join_at", "parse_from"]
+__all__ = ["JOIN_SIDES", "NO_RELATION", "ROW_PREFIX", "From", "join_at", "parse_from"]
 
 ROW_PREFIX = "__thresher_r"
 
@@ -23,6 +24,8 @@ _AFTER = """
     unpivot with at where
 """
 _AFTER_RELATION = frozenset(_AFTER.split())
+NO_RELATION = RESERVED - {"columns", "generated", "map", "struct", "try_cast"}
+"""Words that name no relation, and no alias of one, without quotes."""
 _ALONE = {
     "asof": "An ASOF JOIN",
     "positional": "A POSITIONAL JOIN",
@@ -200,6 +203,8 @@ class _Reader:
         """Step over TABLESAMPLE, PIVOT (...) or AT (...), and an alias after it."""
         source = self.source
         word = source.word(i)
+        if word == "at" and not source.mark(i + 1, "("):
+            raise self.keyword(i)
         i += 1
         while i < last and not source.mark(i, ",") and not join_at(source, i):
             if word != "tablesample" and source.mark(i, "("):
@@ -236,10 +241,19 @@ class _Reader:
             return i + 1
         if not source.tokens[i].is_name:
             raise source.error(f"cannot read FROM at {source.tokens[i].text}", i)
+        if source.word(i) in NO_RELATION and not source.mark(i + 1, "("):
+            raise self.keyword(i)
         i += 1
         while source.mark(i, ".") and i + 1 < last:
             i += 2
         return source.skip(i) if source.mark(i, "(") else i
+
+    def keyword(self, i: int) -> ProgrammingError:
+        """Make the error for a word that DuckDB's grammar takes for another than a name."""
+        word = self.source.tokens[i].text
+        return self.source.error(
+            f'{word} is a keyword and cannot be a name: write "{word}", in double quotes', i
+        )
 
     def alias(self, i: int, last: int, written: _Written) -> int:
         """Read ``[AS] alias [(column, ...)]``, if it stands here."""
@@ -250,6 +264,8 @@ class _Reader:
             return i
         if not named and source.word(i) in _AFTER_RELATION:
             return i
+        if named and source.word(i) in NO_RELATION:
+            raise self.keyword(i)
         written.alias, written.columns = source.tokens[i].name, ()
         i += 1
         if i < last and source.mark(i, "("):

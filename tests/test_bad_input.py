@@ -32,7 +32,7 @@ def carets(error: thresher.Error) -> str:
         ("RECALL TARGET 95", r"must be in \(0, 1\], got 95. Write 95% or 0.95.", "95"),
         ("RECALL TARGET 0", r"must be in \(0, 1\], got 0", "0"),
         ("PRECISION TARGET -1", r"must be in \(0, 1\], got -1", "-1"),
-        ("RECALL TARGET .9 WITH PROBABILITY 1", r"must be in \(0, 1\), got 1", "1"),
+        ("RECALL TARGET .9 WITH PROBABILITY 1", r"must be in \[0.5, 1\), got 1", "1"),
         ("RECALL TARGET .9 ORACLE LIMIT 0", "must be at least 1, got 0", "0"),
         ("RECALL TARGET .9 ORACLE LIMIT -5", "must be at least 1, got -5", "-5"),
         ("RECALL TARGET .9 ORACLE LIMIT 1.5", "must be a whole number, got 1.5", "1.5"),

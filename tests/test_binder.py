@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import duckdb
 import pytest
 
@@ -9,6 +11,7 @@ from tests_support import Names, declared
 from thresher.errors import NotSupportedError, ProgrammingError
 from thresher.plan import SelectionQuery
 from thresher.sql import parse
+from thresher.sql.relations import NO_RELATION
 from thresher.sql.selections import AGGREGATES
 from thresher.sql.tokens import RESERVED, identifier
 
@@ -257,6 +260,14 @@ WRONG = [
     ("SELECT * FROM t WHERE is_pos(a) AND j->>'k' = 'v'", "write it in parentheses", "->>"),
     ("SELECT * FROM WHERE is_pos(a)", "FROM names no relation", "FROM"),
     ("SELECT * FROM t u v WHERE is_pos(a)", "cannot read FROM at v", "v"),
+    (
+        "SELECT * FROM at WHERE is_pos(a)",
+        'at is a keyword and cannot be a name: write "at", in double quotes',
+        "at WHERE",
+    ),
+    ("SELECT * FROM t, Order x WHERE is_pos(a)", 'write "Order", in double quotes', "Order"),
+    ("SELECT * FROM t at WHERE is_pos(a)", 'write "at", in double quotes', "at WHERE"),
+    ("SELECT * FROM t AS left WHERE is_pos(a)", 'write "left", in double quotes', "left"),
     ("SELECT * FROM t WHERE is_pos(a) WHERE x", "WHERE stands here a second time", "WHERE x"),
 ]
 
@@ -357,6 +368,12 @@ def test_every_keyword_of_duckdb_that_is_no_alias_is_quoted() -> None:
         "WHERE keyword_category IN ('reserved', 'type_function')"
     ).fetchall()
     assert {name for (name,) in rows} <= RESERVED
+    taken = []
+    for word in RESERVED:
+        with suppress(duckdb.ParserException):
+            duckdb.execute(f"PREPARE p AS FROM (SELECT 1) AS {word}")
+            taken.append(word)
+    assert sorted(taken) == sorted(RESERVED - NO_RELATION)
     assert (identifier("order"), identifier("A b"), identifier("seed")) == (
         '"order"',
         '"A b"',

@@ -145,16 +145,17 @@ WRONG = [
     ("RECALL TARGET 0", "must be in (0, 1], got 0. Write a share such as 90% or 0.9.", "0"),
     ("PRECISION TARGET 101%", "must be in (0, 1], got 101%", "101%"),
     ("RECALL TARGET -0.5", "must be in (0, 1], got -0.5", "-0.5"),
-    ("WITH PROBABILITY 100%", "WITH PROBABILITY must be in (0, 1), got 100%", "100%"),
-    ("AT CONFIDENCE 95", "AT CONFIDENCE must be in (0, 1), got 95. Write 95% or 0.95.", "95"),
-    ("CONFIDENCE 0.0", "CONFIDENCE must be in (0, 1), got 0.0", "0.0"),
+    ("WITH PROBABILITY 100%", "WITH PROBABILITY must be in [0.5, 1), got 100%", "100%"),
+    ("AT CONFIDENCE 95", "AT CONFIDENCE must be in [0.5, 1), got 95. Write 95% or 0.95.", "95"),
+    ("CONFIDENCE 0.0", "CONFIDENCE must be in [0.5, 1), got 0.0", "0.0"),
     ("RECALL TARGET 0.9%", "RECALL TARGET: 0.9% is 0.009: write 0.9 or 90%", "0.9%"),
     ("PRECISION TARGET .95 percent", ": 0.95% is 0.0095: write 0.95 or 95%", ".95 percent"),
     ("ACCURACY TARGET .5%", "ACCURACY TARGET: 0.5% is 0.005: write 0.5 or 50%", ".5%"),
     ("WITH PROBABILITY .95%", "WITH PROBABILITY: 0.95% is 0.0095: write 0.95 or 95%", ".95%"),
     (
         "WITH PROBABILITY 5%",
-        "WITH PROBABILITY: the promise would fail with probability 0.95. Write 95%",
+        "WITH PROBABILITY: it must be in [0.5, 1), and the promise would fail with probability "
+        "0.95. Write 95%",
         "5%",
     ),
     ("CONFIDENCE 0.1", "fail with probability 0.9. Write 90% for one that fails with 10%", "0.1"),
@@ -215,7 +216,8 @@ WRONG = [
     ("SEED 4 ORACEL LIMIT 5", "Did you mean ORACLE LIMIT?", "ORACEL"),
     ("SEED 4 nonsense", "unexpected nonsense", "nonsense"),
     ("SEED 4 )", "a clause or the end of the statement must stand here", ")"),
-    ("USING is_spam(a)", "the oracle is_spam cannot be its own proxy", "is_spam"),
+    ("USING is_pos(a)", "the oracle is_pos cannot be its own proxy: USING takes a col", "is_pos"),
+    ("USING is_spam(a)", "USING takes no oracle call, and is_spam is an oracle: write", "is_spam"),
     ("USING other", "proxy other stands for the oracle is_spam, which this query", "other"),
 ]
 
