@@ -79,8 +79,13 @@ def macros() -> list[str]:
     )
     asked = f"AS TABLE FROM query(decode(thresh_plan({{q}}, {clauses})))"
     return [
-        f"thresh(q, {names}) {asked.format(q='q')}",
-        f"thresh_explain(q, {names}) " + asked.format(q="'EXPLAIN ' || q"),
+        f"thresh(q, {names}) {asked.format(q=_told('q'))}",
+        f"thresh_explain(q, {names}) " + asked.format(q=_told("'EXPLAIN ' || q")),
         f"thresh_certificate() AS TABLE {certificate}",
         f"thresh_status() AS TABLE {status}",
     ]
+
+
+def _told(text: str) -> str:
+    """Write a text that is never NULL: with NULL a shell says of itself, as `introduction` does."""
+    return f"coalesce({text}, '')"

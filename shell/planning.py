@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from thresher import plan
 from thresher.catalog import Catalog, OracleEntry, ProxyEntry
-from thresher.errors import NotSupportedError, ProgrammingError
+from thresher.errors import Error, NotSupportedError, ProgrammingError
 from thresher.fed_population import unknown_functions
 from thresher.session import Session
 from thresher.sql import feeding, parse, split
@@ -30,6 +30,7 @@ __all__ = ["Asked", "Part", "Work", "bound_part", "part_of", "plan_text", "queri
 Work = Literal["answer", "do", "lines", "show", "table"]
 
 _STORE = re.compile(r"\bthresher_(labels|spend|label_log|certificates)\s*\(", re.IGNORECASE)
+_PERCENTAGE = re.compile(r"\b((?:write|or|as) )([\d.]+%)", re.IGNORECASE)
 _CREATES = re.compile(r"\s*(create|insert|copy|update|delete|merge)\b", re.IGNORECASE)
 
 
@@ -92,11 +93,13 @@ def plan_text(session: Session, sql: str, clauses: str | None) -> str:
     Error
         The statement is wrong, or cannot be answered in a shell.
     """
-    statement = _one(sql)
-    if clauses:
-        statement = f"{statement}\n{clauses}"
+    asked = _one(sql)
+    statement = f"{asked}\n{clauses}" if clauses else asked
     session.catalog.refresh()
-    bound = parse(statement, session.catalog, None)
+    try:
+        bound = parse(statement, session.catalog, None)
+    except Error as error:
+        raise _of_an_argument(error, statement, len(asked)) from error.__cause__
     if clauses and not isinstance(bound, plan.SelectionQuery | plan.Composed | plan.Explain):
         raise ProgrammingError(f"{clauses} belongs to a SELECT that calls an oracle.")
     if isinstance(bound, plan.SelectionQuery | plan.Composed):
@@ -121,6 +124,17 @@ def plan_text(session: Session, sql: str, clauses: str | None) -> str:
     if isinstance(bound, plan.Show | plan.Describe | plan.ShowSetting):
         return _table(session, statement)
     return feeding.lines_sql((), Part("do", statement).text(), "done")
+
+
+def _of_an_argument(error: Error, statement: str, end: int) -> Error:
+    """Return the error for a clause that the user wrote as an argument of thresh().
+
+    Its place is nowhere in the user's text, which ends at `end`, and DuckDB takes percentages as
+    texts alone.
+    """
+    if error.sql != statement or error.offset is None or error.offset <= end:
+        return error
+    return type(error)(_PERCENTAGE.sub(r"\1'\2'", error.message))
 
 
 def _one(sql: str) -> str:

@@ -145,8 +145,30 @@ def test_mistakes_are_shown_at_their_place(shell: Terminal) -> None:
     assert line[caret.index("^") :].startswith("95")
     assert "nix" in shell.run("FROM thresh('SELECT * FROM items WHERE nix(id) RECALL TARGET .9');")
     assert "does not exist" in shell.run("FROM thresh('SELECT * FROM nowhere WHERE odd(id)');")
+    for none in ("NULL", "''", "NULL, recall := 0.9"):
+        assert "thresh() needs a statement" in shell.run(f"FROM thresh({none});")
+    assert "thresh() needs a statement" in shell.run("FROM thresh_explain(NULL);")
     assert "thresh() takes one statement" in shell.run("FROM thresh('SELECT 1; SELECT 2');")
     assert shell.value("SELECT count(*) FROM thresh('FROM items WHERE odd(id)');") == "1000"
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("recall := 90", "must be in (0, 1], got 90. Write '90%' or 0.9."),
+        ("recall := 0.9, probability := 0.3", "Write '70%' for one that fails with 30%"),
+        ("precision_target := '0.9%'", "0.9% is 0.009: write 0.9 or '90%'"),
+        ("recall := 0", "Write a share such as '90%' or 0.9."),
+        ("recall := 0.9, seed := -1", "SEED must be at least 0, got -1"),
+    ],
+)
+def test_of_an_argument_no_text_is_shown_that_nobody_wrote(
+    shell: Terminal, argument: str, message: str
+) -> None:
+    said = shell.run(f"FROM thresh('SELECT * FROM items WHERE odd(id)', {argument});")
+    assert message in said
+    assert "LINE 2" not in said
+    assert said.count("LINE 1") == 1
 
 
 def test_the_line_of_progress_is_erased_before_an_error(shell: Terminal) -> None:
