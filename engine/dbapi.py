@@ -19,7 +19,7 @@ from thresher.progress import ProgressEvent, ProgressSink
 from thresher.scope import Scope, frames_of
 from thresher.session import Outcome, Parameters, Session
 from thresher.settings import Settings
-from thresher.shortfalls import stopped
+from thresher.shortfalls import left_of, stopped
 from thresher.sql import split
 from thresher.typeobjects import Exceptions
 
@@ -298,16 +298,20 @@ class Connection(Kept, Exceptions):
         before = self._store.n_put
         try:
             yield
+        except errors.Error as error:
+            error.kept = error.kept or left_of(self._store.n_put - before, **self._keeping)
+            raise
         except KeyboardInterrupt as stop:
-            stop.args = stop.args or (self._stopped(self._store.n_put - before),)
+            stop.args = stop.args or (stopped(self._store.n_put - before, **self._keeping),)
             raise
         finally:
             self._lock.release()
 
-    def _stopped(self, n_labels: int) -> str:
-        """Say what became of the labels of a statement that Ctrl-C has ended."""
-        lasting, reused = self._store.path is not None, bool(self._settings.get("reuse_labels"))
-        return stopped(n_labels, lasting=lasting, reused=reused)
+    @property
+    def _keeping(self) -> dict[str, bool]:
+        """How long labels are kept, and whether statements take them from the store."""
+        reused = bool(self._settings.get("reuse_labels"))
+        return {"lasting": self._store.path is not None, "reused": reused}
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

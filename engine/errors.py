@@ -141,6 +141,9 @@ class Error(Exception):
         Position in the statement, from 1.
     spent : int
         As given.
+    kept : str
+        What became of the labels that were bought, and how to go on from them; empty where none
+        was.
     """
 
     def __init__(
@@ -156,6 +159,7 @@ class Error(Exception):
         self.sql, self.offset, self.length, self.spent = sql, offset, length, spent
         self.line: int | None = None
         self.column: int | None = None
+        self.kept = ""
         text = message
         if sql is not None and offset is not None:
             shown, self.line, self.column = snippet(sql, offset, length)
@@ -176,7 +180,7 @@ class Error(Exception):
 
     def _placed(self, sql: str, offset: int, length: int) -> Error:
         placed = _rebuild(type(self), self.message, sql, offset, length, self.spent)
-        placed.__cause__ = self.__cause__
+        placed.__cause__, placed.kept = self.__cause__, self.kept
         return placed
 
     def __reduce__(self) -> tuple[object, ...]:

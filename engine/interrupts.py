@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 
-from thresher.errors import InterruptedQueryError, OperationalError
+from thresher.errors import Error, InterruptedQueryError
 
 __all__ = ["Interrupts"]
 
@@ -118,11 +118,11 @@ class Interrupts:
             self.check()  # DuckDB's own part was cancelled
             self._connection.interrupt()
             raise
-        except OperationalError as error:
+        except Error as error:
+            if self._struck:  # DuckDB makes an error of its own of what stops a call into Python
+                raise KeyboardInterrupt from error
             if isinstance(error.__cause__, duckdb.InterruptException):
                 self.check()
-                if self._struck:
-                    raise KeyboardInterrupt from error
             raise
         except RuntimeError as error:
             if str(error) != "Query interrupted":
@@ -150,16 +150,18 @@ class Interrupts:
         self.check()
         if self._waiter is None:
             self._waiter = ThreadPoolExecutor(1, "thresher")
-        done, stopped = self._waiter.submit(job), False
-        while not done.done():
-            try:
-                wait([done], _AGAIN_S)
-            except KeyboardInterrupt:
-                stopped = True
-            if stopped or self._cancelled.is_set():
+        done = self._waiter.submit(job)
+        try:
+            with self.shielded():
+                while not done.done():
+                    if self._pending or self._cancelled.is_set():
+                        self._connection.interrupt()
+                    wait([done], _AGAIN_S)
+        except KeyboardInterrupt:  # of a handler of the user's, perhaps
+            while not done.done():
                 self._connection.interrupt()
-        if stopped:
-            raise KeyboardInterrupt
+                wait([done], _AGAIN_S)
+            raise
         try:
             return done.result()
         except Exception:

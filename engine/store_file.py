@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from thresher.errors import OperationalError
@@ -151,13 +151,15 @@ class StoreFile:
     @contextmanager
     def _transaction(self, kind: str) -> Iterator[None]:
         """Commit what is done inside, or nothing of it."""
-        self._db.execute(f"BEGIN {kind}")
         try:
+            self._db.execute(f"BEGIN {kind}")  # it has begun even where Ctrl-C is heard right after
             yield
+            self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            while self._db.in_transaction:
+                with suppress(KeyboardInterrupt):
+                    self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
     @contextmanager
     def using(self) -> Iterator[sqlite3.Connection]:

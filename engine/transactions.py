@@ -36,10 +36,22 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     if in_transaction(connection):
         yield
         return
-    connection.execute("BEGIN")
     try:
+        connection.execute("BEGIN")  # it has begun even where Ctrl-C is heard as this returns
         yield
+        connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        _undo(connection)
         raise
-    connection.execute("COMMIT")
+
+
+def _undo(connection: duckdb.DuckDBPyConnection) -> None:
+    """End the transaction, if one is open, however often Ctrl-C is pressed meanwhile."""
+    while True:
+        try:
+            connection.execute("ROLLBACK")
+        except duckdb.TransactionException:  # none is open
+            return
+        except (KeyboardInterrupt, duckdb.InterruptException):
+            continue
+        return

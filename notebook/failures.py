@@ -10,53 +10,20 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
 from thresher.errors import Error, InternalError, UnansweredError
-from thresher.progress import ProgressEvent
-from thresher.shortfalls import left_of, stopped
+from thresher.shortfalls import stopped
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["Bought", "shortened", "show_from", "show_no_more"]
+__all__ = ["shortened", "show_from", "show_no_more"]
 
 _SHOWN = (Error, KeyboardInterrupt)
 _HIDDEN = ("IPython", "duckdb", "sql", "thresher")  # packages; that of jupysql is sql
 
 
-class Bought:
-    """Counts the labels that statements have bought, by their progress.
-
-    Examples
-    --------
-    >>> bought = Bought()
-    >>> for n_labels in (10, 30, 0, 5):  # of two query blocks
-    ...     bought.take(ProgressEvent("sample", n_labels, None, 0.1))
-    >>> bought.n_labels
-    35
-    """
-
-    def __init__(self) -> None:
-        self._before = self._now = 0
-
-    def take(self, event: ProgressEvent) -> None:
-        """Take one event of a statement."""
-        if event.n_labels < self._now:
-            self._before += self._now
-        self._now = event.n_labels
-
-    @property
-    def n_labels(self) -> int:
-        """Labels so far."""
-        return self._before + self._now
-
-
 @contextmanager
-def shortened(bought: Bought) -> Iterator[None]:
+def shortened() -> Iterator[None]:
     """Let IPython show the errors of what runs inside in a few lines; they are raised as they are.
-
-    Parameters
-    ----------
-    bought : Bought
-        What a failure has paid for, which is said as well.
 
     Notes
     -----
@@ -66,11 +33,11 @@ def shortened(bought: Bought) -> Iterator[None]:
     try:
         yield
     except Error as error:
-        lines = [f"{type(error).__name__}: {error}", *_further(error, bought.n_labels)]
+        lines = [f"{type(error).__name__}: {error}", *_further(error)]
         _render(error, lines)
         raise
     except KeyboardInterrupt as stop:
-        _render(stop, [f"KeyboardInterrupt: {stopped(bought.n_labels)}"])
+        _render(stop, [f"KeyboardInterrupt: {stop if stop.args else stopped(0)}"])
         raise
 
 
@@ -78,12 +45,12 @@ def _render(error: BaseException, lines: list[str]) -> None:
     error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
 
 
-def _further(error: Error, n_labels: int) -> list[str]:
+def _further(error: Error) -> list[str]:
     """Return what is said below the error's own text."""
     about = _cause(error)
     if isinstance(error, UnansweredError):
         about = ["", "In this notebook: %thresher label"]
-    return [*about, *([left_of(n_labels)] if n_labels else [])]
+    return [*about, *([error.kept] if error.kept else [])]
 
 
 def _cause(error: Error) -> list[str]:
@@ -129,7 +96,7 @@ def _show(
     if ours and not hasattr(error, "_render_traceback_") and not isinstance(error, InternalError):
         lines = _told(shell, error, _outside(trace), tb_offset)
         if isinstance(error, Error):
-            lines += _further(error, error.spent)
+            lines += _further(error)
         _render(error, lines)
     shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
 

@@ -15,7 +15,7 @@ from thresher.dbapi import Connection
 from thresher.errors import Error
 from thresher.notebook.arguments import Arguments, read
 from thresher.notebook.connections import Connections
-from thresher.notebook.failures import Bought, shortened
+from thresher.notebook.failures import shortened
 from thresher.notebook.variables import parameters_of, values_of
 from thresher.sql import split
 
@@ -79,12 +79,11 @@ class Magics:
                 raise UsageError("there is no SQL to run")
             self.connections.use(connection)
             return connection
-        bought = Bought()
         if cell is None and asked.sql.split()[0] == "label":
-            with shortened(bought):
+            with shortened():
                 return _labelling(connection, asked.sql)
-        with shortened(bought):
-            cursor = self._execute(connection, asked, namespace, bought)
+        with shortened():
+            cursor = self._execute(connection, asked, namespace)
         if asked.into:
             self._shell.user_ns[asked.into] = cursor
             return None
@@ -101,7 +100,7 @@ class Magics:
         return self.connections.named(asked.connection, namespace)
 
     def _execute(
-        self, connection: Connection, asked: Arguments, namespace: dict[str, object], bought: Bought
+        self, connection: Connection, asked: Arguments, namespace: dict[str, object]
     ) -> Cursor:
         """Run the statements one by one; each takes the parameters that stand in it."""
         values = None if asked.params is None else values_of(asked.params, namespace)
@@ -110,7 +109,7 @@ class Magics:
         for fragment in fragments:
             try:
                 parameters = parameters_of(fragment.text, values, namespace)
-                cursor.execute(fragment.text, parameters, on_progress=bought.take, frames=namespace)
+                cursor.execute(fragment.text, parameters, frames=namespace)
             except Error as error:
                 raise error.within(asked.sql, fragment.text, fragment.offset) from error.__cause__
             is_last = fragment is fragments[-1]

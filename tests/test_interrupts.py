@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from tests_support import make_table
 from thresher.dbapi import Connection
 from thresher.errors import InterruptedQueryError
 from thresher.oracles import Answers
+from thresher.transactions import in_transaction, transaction
 
 BATCH = 10
 QUERIES = [
@@ -144,6 +146,62 @@ def test_an_interrupt_just_before_duckdb_begins_is_heard(con: Connection, way: s
         timer.join()
         signal.signal(signal.SIGINT, before)
     assert con.execute("SELECT 42").fetchall() == [(42,)]
+
+
+class Struck:
+    """A connection whose user presses Ctrl-C just as a transaction has begun."""
+
+    def __init__(self, connection: object) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._connection, name)
+
+    def execute(self, sql: str, *given: object) -> object:
+        done = self._connection.execute(sql, *given)  # type: ignore[attr-defined]
+        if sql.startswith("BEGIN"):
+            signal.raise_signal(signal.SIGINT)
+        return done
+
+
+@pytest.mark.parametrize("where", ["duckdb", "label store"])
+def test_ctrl_c_as_a_transaction_begins_leaves_none_open(
+    made: tuple[Connection, Slow], monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    con, slow = made
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patched:
+            if where == "duckdb":
+                patched.setattr(
+                    "thresher.executor.transaction", lambda beneath: transaction(Struck(beneath))
+                )
+            else:
+                patched.setattr(con._store.file, "_db", Struck(con._store.file._db))
+            with pytest.raises(KeyboardInterrupt):
+                con.execute(QUERIES[0])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert not in_transaction(con._session.connection)
+    con.execute(QUERIES[0])
+    assert len(slow.asked) == n_kept(con) == 1000
+
+
+def test_ctrl_c_that_duckdb_makes_an_error_of_is_ctrl_c(con: Connection) -> None:
+    # So it does where Python is heard in a function that DuckDB has called.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def run() -> None:
+        with con._session.interrupts.handled():
+            with suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            raise thresher.DatabaseError("KeyboardInterrupt: <EMPTY MESSAGE>")
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_who_interrupts_duckdb_itself_ends_the_statement_and_not_the_program(

@@ -113,7 +113,7 @@ def test_the_stop_button_keeps_labels_and_the_kernel(made: Kernel, code: str) ->
     if "%thresher" in code:
         assert reply.error["traceback"] == [
             f"KeyboardInterrupt: the statement was stopped. {kept} labels were bought and are "
-            "kept: run it again to go on from them."
+            "kept while this connection is open: run it again to go on from them."
         ]
     made.ran("pause = 0.0")
     made.ran(code)
