@@ -11,6 +11,7 @@ Floats = npt.NDArray[np.float64]
 _FEW = 2000  # points that are looked at one by one
 _CUTS = 5  # directions that a wedge is cut at, its two ends included
 _DEPTH = 40
+_EXPONENT = 1000
 
 
 class Farthest:
@@ -105,12 +106,22 @@ def _above(points: Floats, tops: Floats, fan: Floats) -> npt.NDArray[np.bool_]:
 
     The normal e of the chord lies between the neighbours, so that a direction d between them is a
     sum of e and one of them, s, with weights >= 0. A point z that is not beyond has e z <= e t,
-    and s z <= s t for the top t of s, hence d z <= d t.
+    and s z <= s t for the top t of s, hence d z <= d t. Both coordinates and all directions are
+    scaled to sizes near 1 meanwhile, by powers of two.
     """
     above = np.zeros(points.shape[1], dtype=np.bool_)
+    unit = _size(np.abs(points).max(axis=1))  # of each coordinate: what is tiny does not vanish
+    fan = fan * unit
+    fan = fan / _size(np.abs(fan).max(axis=1))[:, None]
     for k in range(len(fan) - 1):
-        chord = tops[:, k + 1] - tops[:, k]
-        normal = (fan[k + 1] @ chord) * fan[k] - (fan[k] @ chord) * fan[k + 1]
+        chord = (tops[:, k + 1] - tops[:, k]) / unit
+        chord = chord / _size(np.abs(chord).max())
+        normal = ((fan[k + 1] @ chord) * fan[k] - (fan[k] @ chord) * fan[k + 1]) / unit
         if normal.any():
             above |= _along(points, normal) > _along(tops[:, k : k + 2], normal).max()
     return above
+
+
+def _size(values: npt.ArrayLike) -> Floats:
+    """Return powers of two near magnitudes, which scale without rounding."""
+    return np.ldexp(1.0, np.clip(np.frexp(values)[1], -_EXPONENT, _EXPONENT))

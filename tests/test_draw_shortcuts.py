@@ -52,9 +52,10 @@ def test_equal_times_are_drawn_in_the_order_of_the_rows() -> None:
     seed=st.integers(0, 10**6),
     shape=st.sampled_from(["cloud", "curve", "line", "few", "one"]),
     turns=st.lists(st.floats(0.0, 1.0), min_size=1, max_size=5),
+    sizes=st.tuples(*[st.sampled_from([1.0, 1e-170, 1e-300, 1e140])] * 2),
 )
 def test_the_farthest_point_is_that_of_all_points(
-    seed: int, shape: str, turns: list[float]
+    seed: int, shape: str, turns: list[float], sizes: tuple[float, float]
 ) -> None:
     rng = np.random.default_rng(seed)
     n = 9000
@@ -65,7 +66,7 @@ def test_the_farthest_point_is_that_of_all_points(
         "line": np.stack([t, 2 - 3 * t]),
         "few": rng.integers(-2, 3, (2, n)).astype(float),
         "one": np.full((2, n), 0.5),
-    }[shape]
+    }[shape] * np.array(sizes)[:, None]
     kept = [outer_points(part, FAN[[0, 2, -1]]) for part in np.array_split(points, 4, axis=1)]
     above, below = (np.hstack(side) for side in zip(*kept, strict=True))
     up, down = Farthest(above, FAN), Farthest(below, -FAN)
@@ -73,8 +74,9 @@ def test_the_farthest_point_is_that_of_all_points(
         angle = np.pi * (0.5 - turn)
         one, two = float(np.cos(angle)), float(np.sin(angle))
         values = one * points[0] + two * points[1]
-        assert up.reach(one, two) == pytest.approx(values.max(), rel=1e-12, abs=1e-12)
-        assert -down.reach(-one, -two) == pytest.approx(values.min(), rel=1e-12, abs=1e-12)
+        near = 1e-12 * np.abs(values).max()
+        assert up.reach(one, two) == pytest.approx(values.max(), rel=1e-12, abs=near)
+        assert -down.reach(-one, -two) == pytest.approx(values.min(), rel=1e-12, abs=near)
 
 
 def test_clouds_and_lines_leave_few_points() -> None:
