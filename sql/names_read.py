@@ -108,7 +108,9 @@ def hidden_by(sql: str) -> tuple[str, Place] | None:
     if kind not in ("table", "view") or not (temporary or kind == "view"):
         return None
     at += 4 if source.words(at + 1, "if", "not", "exists") else 1
-    if at >= len(source.tokens) or source.mark(at + 1, "."):
+    while source.mark(at + 1, "."):
+        at += 2
+    if at >= len(source.tokens):
         return None
     return f"{'temporary ' if temporary else ''}{kind}", source.place(at, at + 1)
 

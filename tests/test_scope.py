@@ -156,14 +156,15 @@ def test_what_a_frame_would_hide_is_refused_at_its_name(con: Connection, head: s
     kind = "view" if "VIEW" in head else "temporary table"
     way = "write CREATE TABLE" if kind == "view" else "Leave TEMP out, or .* other = df, and FROM"
     told = rf"name of its .*{kind}.*{way}"
-    for name in ("df", '"DF"'):
+    for name in ("df", '"DF"', "temp.df", 'memory."main".df'):
+        at = name.rfind(".") + 1
         for query in ("FROM df", "SELECT id FROM df WHERE is_pos(text)"):
             with pytest.raises(
                 thresher.ProgrammingError, match=rf"name of its .*{kind}.*{way}"
             ) as e:
                 con.execute(f"{head} {name} AS {query}")
-            assert e.value.column == len(head) + 2
-            assert str(e.value).endswith("^" * len(name))
+            assert e.value.column == len(head) + 2 + at
+            assert str(e.value).endswith(" " * at + "^" * (len(name) - at))
     assert not con.execute("SHOW TABLES").fetchall()
     other = df
     con.execute("CREATE TEMP TABLE df AS SELECT id FROM other WHERE is_pos(text)")
