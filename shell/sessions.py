@@ -130,6 +130,7 @@ class ShellSession:
     def __init__(self, hello: Hello) -> None:
         self.pid = hello.pid
         self._lock, self._relay = threading.Lock(), Relay()
+        self._turn, self._at_work = threading.Lock(), 0  # whose turn it is: that of which thread
         store = LabelStore(f"{hello.database}.labels" if hello.database else None)
         folder = Path(hello.folder)
         self._session = Session(duckdb.connect(), store, Settings(), self._relay, folder)
@@ -146,9 +147,11 @@ class ShellSession:
         self._session.store.close()
         self._session.connection.close()
 
-    def cancel(self) -> None:
-        """Stop what runs now; from any thread."""
-        self._session.interrupts.cancel()
+    def cancel(self, thread: int | None) -> None:
+        """Stop what a thread does now; others, which may wait for their turn, are not concerned."""
+        with self._turn:
+            if thread == self._at_work:
+                self._session.interrupts.cancel()
 
     def plan(self, sql: str, clauses: str | None) -> str:
         """Return the SQL of a statement: see `thresher.shell.planning.plan_text`."""
@@ -191,10 +194,16 @@ class ShellSession:
     def _using(self, tell: Tell) -> Iterator[None]:
         with self._lock:
             self._relay.tell = tell
+            self._give(threading.get_ident())
             try:
                 yield
             finally:
+                self._give(0)
                 self._relay.tell = _nowhere
+
+    def _give(self, thread: int) -> None:
+        with self._turn:
+            self._at_work = thread
 
     def _over_rows(
         self, part: Part, numbers: Sequence[Numbers], table: pa.Table

@@ -270,7 +270,7 @@ class _Conversation:
             thread.join(_TICK)
             if thread.is_alive() and select.select([self._client], [], [], 0)[0]:
                 while thread.is_alive():  # a statement that is about to begin hears the next call
-                    self._own.cancel()
+                    self._own.cancel(thread.ident)
                     thread.join(_TICK)
                 raise EOFError("the client has stopped its statement")
         if failed:

@@ -172,3 +172,38 @@ def test_an_error_that_was_not_foreseen_says_where_the_log_lies(
         f"thresher: KeyError: 'declared'\nThis was not foreseen: {where} says where it happened.",
     )
     assert "KeyError: 'declared'" in capfd.readouterr().err
+
+
+def test_who_stops_waiting_stops_nobody_else(
+    pair: tuple[socket.socket, socket.socket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = pair
+    worker = Worker(tmp_path / "w.sock")
+    own = worker.session(Hello("shell", 0, "", str(tmp_path), [], {}))
+    begun, asked, told = threading.Event(), threading.Event(), list[str]()
+    cancel = own.cancel
+
+    def cancelled(thread: int | None) -> None:
+        cancel(thread)
+        asked.set()
+
+    def work(name: str) -> bytes:
+        with own._using(lambda line: None), own._session.interrupts.handled():
+            begun.set()
+            asked.wait()
+            own._session.interrupts.check()
+            told.append(name)
+        return b""
+
+    monkeypatch.setattr(own, "cancel", cancelled)
+    first = threading.Thread(target=work, args=("first",))
+    first.start()
+    begun.wait()
+    talk = _Conversation(worker, theirs)
+    talk._session = own
+    ours.close()  # the second client goes while it waits for its turn
+    with pytest.raises(EOFError, match="the client has stopped its statement"):
+        talk._wait(lambda: work("second"))
+    first.join()
+    assert told[0] == "first"
+    own.close()
