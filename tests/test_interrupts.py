@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -119,23 +120,32 @@ def test_a_query_of_duckdb_is_cancelled_too(made: tuple[Connection, Slow]) -> No
 ENDLESS = "SELECT count(*) FROM range(9000000) a, range(9000000) b"
 
 
+class Heard:
+    """A connection that says when it has been interrupted."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection, self.once = connection, threading.Event()
+
+    def interrupt(self) -> None:
+        self._connection.interrupt()
+        self.once.set()
+
+
 @pytest.mark.parametrize("way", ["Ctrl-C", "cancel"])
-def test_an_interrupt_just_before_duckdb_begins_is_heard(con: Connection, way: str) -> None:
+def test_an_interrupt_just_before_duckdb_begins_is_heard(
+    con: Connection, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
     # DuckDB forgets what came before: its flag is cleared when a query begins.
-    interrupts, begin = con._session.interrupts, threading.Event()
+    interrupts, beneath = con._session.interrupts, con._session.connection
+    heard = Heard(beneath)
+    monkeypatch.setattr(interrupts, "_connection", heard)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def stop() -> None:
-        signal.raise_signal(signal.SIGINT) if way == "Ctrl-C" else con.interrupt()
-        time.sleep(0.3)
-        begin.set()
-
     def job() -> object:
-        begin.wait()
-        return con._session.connection.execute(ENDLESS).fetchall()
+        signal.raise_signal(signal.SIGINT) if way == "Ctrl-C" else con.interrupt()
+        heard.once.wait()
+        return beneath.execute(ENDLESS).fetchall()
 
-    timer = threading.Timer(0.1, stop)
-    timer.start()
     try:
         with (
             pytest.raises(KeyboardInterrupt if way == "Ctrl-C" else InterruptedQueryError),
@@ -143,7 +153,6 @@ def test_an_interrupt_just_before_duckdb_begins_is_heard(con: Connection, way: s
         ):
             interrupts.apart(job)
     finally:
-        timer.join()
         signal.signal(signal.SIGINT, before)
     assert con.execute("SELECT 42").fetchall() == [(42,)]
 
