@@ -106,13 +106,13 @@ def test_a_macro_over_an_oracle_is_refused(
             'Candidate bindings: "score"',
             "scor",
         ),
-        ("SELECT lenght(text) FROM t", 'Did you mean "length"', None),
+        ("SELECT lenght(text) FROM t", 'Did you mean "length"', "lenght"),
     ],
 )
 def test_a_name_that_duckdb_does_not_know_may_be_meant_for_a_declared_one(
-    notes: Connection, sql: str, message: str, at: str | None
+    notes: Connection, sql: str, message: str, at: str
 ) -> None:
     with pytest.raises(ProgrammingError) as caught:
         notes.execute(sql)
     assert message in str(caught.value)
-    assert caught.value.offset == (None if at is None else sql.index(at))
+    assert caught.value.offset == sql.index(at)

@@ -416,7 +416,7 @@ def test_read_only(path: Path, option: str) -> None:
         ("lables=none", "a setting lables. Did you mean 'labels'"),
         ("memry_limit=1GB", "Did you mean 'memory_limit'"),
         ("read_only=perhaps", "write true or false"),
-        ("probability=7", "between 0 and 1"),
+        ("probability=7", r"a number in \[0.5, 1\)"),
         ("nonsense=1", "nonsense"),
     ],
 )
