@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -150,15 +150,16 @@ class Interrupts:
         self.check()
         if self._waiter is None:
             self._waiter = ThreadPoolExecutor(1, "thresher")
-        done = self._waiter.submit(job)
+        done: Future[Any] | None = None
         try:
-            with self.shielded():
+            with self.shielded():  # the job, too, begins where no Ctrl-C can leave it behind
+                done = self._waiter.submit(job)
                 while not done.done():
                     if self._pending or self._cancelled.is_set():
                         self._connection.interrupt()
                     wait([done], _AGAIN_S)
         except KeyboardInterrupt:  # of a handler of the user's, perhaps
-            while not done.done():
+            while done is not None and not done.done():
                 self._connection.interrupt()
                 wait([done], _AGAIN_S)
             raise
