@@ -124,4 +124,4 @@ def _above(points: Floats, tops: Floats, fan: Floats) -> npt.NDArray[np.bool_]:
 
 def _size(values: npt.ArrayLike) -> Floats:
     """Return powers of two near magnitudes, which scale without rounding."""
-    return np.ldexp(1.0, np.clip(np.frexp(values)[1], -_EXPONENT, _EXPONENT))
+    return np.asarray(np.ldexp(1.0, np.clip(np.frexp(values)[1], -_EXPONENT, _EXPONENT)))
